@@ -1,0 +1,30 @@
+# Bulkhead: build, run and test. `make help` lists the targets.
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := image
+
+BUILD ?= build
+CC    := gcc
+NASM  := nasm
+Q     := $(if $(filter 1,$(V)),,@)
+say    = @printf '  %-7s %s\n' $(1) $(2)
+
+include tools/build/core.mk
+include tools/build/host.mk
+-include guest-images/images.mk
+-include tests/tests.mk
+
+.PHONY: help clean image unit fuzz
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make            build the core's image (build/bulkhead.elf32)
+image: $(CORE_IMAGE)
+
+## make clean      delete everything that was built, keep downloads (make distclean: those, too)
+clean:
+	$(Q)find $(BUILD) -mindepth 1 -maxdepth 1 ! -name download -exec rm -rf {} + 2>/dev/null || true
+distclean:
+	$(Q)rm -rf $(BUILD)

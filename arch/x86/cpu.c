@@ -1,0 +1,41 @@
+#include "arch/x86/cpu.h"
+
+#include "arch/x86/asm.h"
+#include "arch/x86/interrupt.h"
+#include "arch/x86/msr.h"
+#include "arch/x86/regs.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+#define F7B_SMEP      BIT(7)
+#define F7B_SMAP      BIT(20)
+#define F7C_UMIP      BIT(2)
+#define DE_CFG_LFENCE BIT64(1)
+
+/* AMD64 "Software techniques for managing speculation", mitigation G-2. */
+INIT static void serialize_lfence(void)
+{
+    uint64_t value;
+    struct cpuid_regs r = cpuid(0, 0);
+
+    if (memcmp(&r.ebx, "Auth", 4) != 0 || !rdmsr_safe(MSR_AMD_DE_CFG, &value) ||
+        (value & DE_CFG_LFENCE)) {
+        return;
+    }
+    wrmsr(MSR_AMD_DE_CFG, value | DE_CFG_LFENCE);
+}
+
+INIT void cpu_protect(void)
+{
+    struct cpuid_regs f7 = cpuid(0, 0).eax >= 7 ? cpuid(7, 0) : (struct cpuid_regs){0};
+    uint64_t cr4 = read_cr4();
+
+    cr4 |= f7.ebx & F7B_SMEP ? CR4_SMEP : 0;
+    cr4 |= f7.ebx & F7B_SMAP ? CR4_SMAP : 0;
+    cr4 |= f7.ecx & F7C_UMIP ? CR4_UMIP : 0;
+    write_cr4(cr4);
+    write_cr0(read_cr0() | CR0_WP);
+    serialize_lfence();
+    log_info("cpu: NX%s%s%s", cr4 & CR4_SMEP ? " SMEP" : "", cr4 & CR4_SMAP ? " SMAP" : "",
+             cr4 & CR4_UMIP ? " UMIP" : "");
+}

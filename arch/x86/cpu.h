@@ -1,0 +1,10 @@
+#ifndef BULKHEAD_ARCH_X86_CPU_H
+#define BULKHEAD_ARCH_X86_CPU_H
+
+#include "lib/macros.h"
+
+/* Turns on what protects the core from itself and from guests, where the CPU has it: NX, WP, SMEP,
+ * SMAP, UMIP; and LFENCE as a serializing instruction on AMD. Each CPU, at boot. */
+void cpu_protect(void);
+
+#endif

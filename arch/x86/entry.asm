@@ -1,0 +1,81 @@
+; Interrupt and exception entry: 256 stubs that save all registers and call C.
+;
+; Stack at the call, from RSP up: struct interrupt_frame (arch/x86/interrupt.h).
+
+global interrupt_stubs
+extern interrupt_dispatch
+
+%macro PUSH_GPRS 0
+    push rax
+    push rcx
+    push rdx
+    push rbx
+    push rbp
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    push r12
+    push r13
+    push r14
+    push r15
+%endmacro
+
+%macro POP_GPRS 0
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rbp
+    pop rbx
+    pop rdx
+    pop rcx
+    pop rax
+%endmacro
+
+section .text.entry progbits alloc exec nowrite align=16
+bits 64
+
+; Exceptions with an error code: 8, 10..14, 17, 21, 29, 30 (SDM vol. 3, table 6-1; APM vol. 2, 8.2).
+%define HAS_ERROR_CODE (1 << 8 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 17 | 1 << 21 | 1 << 29 | 1 << 30)
+
+align 16
+interrupt_stubs:
+%assign vector 0
+%rep 256
+    align 16
+%if vector >= 32 || ((HAS_ERROR_CODE >> vector) & 1) = 0
+    push 0
+%endif
+    push vector
+    jmp interrupt_common
+%assign vector vector + 1
+%endrep
+
+interrupt_common:
+    PUSH_GPRS
+    cld
+    mov rdi, rsp
+    mov rbx, rsp
+    and rsp, -16
+    call interrupt_dispatch
+    mov rsp, rbx
+    POP_GPRS
+    add rsp, 16
+    iretq
+
+; Switches to the stack in RDI and calls the function in RSI, which does not return.
+global stack_switch
+stack_switch:
+    mov rsp, rdi
+    xor ebp, ebp
+    call rsi
+    ud2

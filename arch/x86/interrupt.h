@@ -1,0 +1,34 @@
+#ifndef BULKHEAD_ARCH_X86_INTERRUPT_H
+#define BULKHEAD_ARCH_X86_INTERRUPT_H
+
+#include "lib/macros.h"
+
+/* What arch/x86/entry.asm leaves on the stack. */
+struct interrupt_frame {
+    uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
+    uint64_t vector;
+    uint64_t error;
+    uint64_t rip, cs, rflags, rsp, ss;
+};
+
+/* Loads an IDT whose gates use the current stack, so that exceptions are reported from the start. */
+void interrupts_init_early(void);
+
+/* Gives NMI, double fault and machine check stacks of their own. After gdt_init(). */
+void interrupts_init(void);
+
+/* Called by entry.asm. */
+void interrupt_dispatch(struct interrupt_frame *frame);
+
+/* Prints what is known, in words, and stops this CPU: for faults in the core and for our own
+ * broken assumptions. */
+NORETURN void core_panic(const char *fmt, ...) PRINTF(1, 2);
+NORETURN void core_crash(const struct interrupt_frame *frame);
+
+/* Switches to the stack that ends at `top` and calls `fn`, which must not return. */
+NORETURN void stack_switch(uint64_t top, void (*fn)(void));
+
+/* Set before an instruction that may raise #GP and is to be skipped then: rdmsr_safe(). */
+bool rdmsr_safe(uint32_t msr, uint64_t *value);
+
+#endif

@@ -1,0 +1,142 @@
+#include "arch/x86/lapic.h"
+
+#include "arch/x86/asm.h"
+#include "arch/x86/mm/address_space.h"
+#include "arch/x86/msr.h"
+#include "arch/x86/time.h"
+#include "lib/error.h"
+#include "lib/log.h"
+#include "vmm/timer.h"
+
+/* Register offsets (SDM vol. 3, table 11-1). The x2APIC MSR is 0x800 + offset / 16. */
+#define APIC_ID         0x020
+#define APIC_VERSION    0x030
+#define APIC_TPR        0x080
+#define APIC_EOI        0x0b0
+#define APIC_SVR        0x0f0
+#define APIC_LVT_TIMER  0x320
+#define APIC_LVT_PERF   0x340
+#define APIC_LVT_LINT0  0x350
+#define APIC_LVT_LINT1  0x360
+#define APIC_TIMER_INIT 0x380
+#define APIC_TIMER_CUR  0x390
+#define APIC_TIMER_DIV  0x3e0
+
+#define SVR_ENABLE       BIT(8)
+#define LVT_MASKED       BIT(16)
+#define LVT_NMI          (4u << 8)
+#define LVT_TSC_DEADLINE (2u << 17)
+#define TIMER_DIV_1      0x0b
+
+/* IA32_APIC_BASE (SDM vol. 3, figure 11-5). */
+#define APIC_BASE_EXTD   BIT64(10)
+#define APIC_BASE_ENABLE BIT64(11)
+
+#define CPUID1_ECX_TSC_DEADLINE BIT(24)
+#define CALIBRATION_NS          1000000u
+
+static volatile char *lapic_mmio; /* NULL: x2APIC mode */
+static bool tsc_deadline;
+static uint64_t ticks_per_tsc; /* 32.32 fixed point */
+
+static uint32_t apic_read(unsigned int reg)
+{
+    if (lapic_mmio) {
+        return *(volatile uint32_t *)(lapic_mmio + reg);
+    }
+    return (uint32_t)rdmsr(MSR_X2APIC_FIRST + reg / 16);
+}
+
+static void apic_write(unsigned int reg, uint32_t value)
+{
+    if (lapic_mmio) {
+        *(volatile uint32_t *)(lapic_mmio + reg) = value;
+    } else {
+        wrmsr(MSR_X2APIC_FIRST + reg / 16, value);
+    }
+}
+
+/* Counts of the LAPIC timer in a millisecond of TSC time. */
+INIT static int calibrate_timer(void)
+{
+    uint64_t span = ns_span_to_tsc(CALIBRATION_NS);
+
+    apic_write(APIC_TIMER_DIV, TIMER_DIV_1);
+    apic_write(APIC_LVT_TIMER, LVT_MASKED | VECTOR_TIMER);
+    apic_write(APIC_TIMER_INIT, UINT32_MAX);
+    uint64_t start = rdtsc();
+    while (rdtsc() - start < span) {
+        cpu_pause();
+    }
+    uint32_t counted = UINT32_MAX - apic_read(APIC_TIMER_CUR);
+    uint64_t elapsed = rdtsc() - start;
+    apic_write(APIC_TIMER_INIT, 0);
+    if (counted == 0) {
+        log_error("the local APIC timer does not count");
+        return -BH_ENOTSUP;
+    }
+    ticks_per_tsc = ((uint64_t)counted << 32) / elapsed;
+    return 0;
+}
+
+INIT int lapic_hw_init(uint64_t mmio_base)
+{
+    uint64_t base = rdmsr(MSR_APIC_BASE);
+
+    if (!(base & APIC_BASE_ENABLE)) {
+        base |= APIC_BASE_ENABLE;
+        wrmsr(MSR_APIC_BASE, base);
+    }
+    if (!(base & APIC_BASE_EXTD)) {
+        lapic_mmio = device_map(mmio_base, PAGE_SIZE_4K);
+        if (!lapic_mmio) {
+            return -BH_ENOMEM;
+        }
+    }
+    apic_write(APIC_SVR, SVR_ENABLE | VECTOR_SPURIOUS);
+    apic_write(APIC_TPR, 0);
+    apic_write(APIC_LVT_LINT0, LVT_MASKED);
+    apic_write(APIC_LVT_LINT1, LVT_NMI);
+    apic_write(APIC_LVT_PERF, LVT_MASKED);
+    tsc_deadline = (cpuid(1, 0).ecx & CPUID1_ECX_TSC_DEADLINE) != 0;
+    if (tsc_deadline) {
+        apic_write(APIC_LVT_TIMER, LVT_TSC_DEADLINE | VECTOR_TIMER);
+    } else {
+        int err = calibrate_timer();
+        if (err) {
+            return err;
+        }
+        apic_write(APIC_LVT_TIMER, VECTOR_TIMER);
+    }
+    log_info("lapic: id %u, %s mode, timer %s", lapic_hw_id(), lapic_mmio ? "xAPIC" : "x2APIC",
+             tsc_deadline ? "TSC deadline" : "one-shot");
+    return 0;
+}
+
+uint32_t lapic_hw_id(void)
+{
+    uint32_t id = apic_read(APIC_ID);
+
+    return lapic_mmio ? id >> 24 : id;
+}
+
+void lapic_hw_eoi(void)
+{
+    apic_write(APIC_EOI, 0);
+}
+
+void lapic_hw_timer_arm(uint64_t deadline)
+{
+    if (tsc_deadline) {
+        /* 0 disarms; a deadline in the past fires at once (SDM vol. 3, 11.5.4.1). */
+        wrmsr(MSR_TSC_DEADLINE, deadline == TIMER_NEVER ? 0 : MAX(deadline, (uint64_t)1));
+        return;
+    }
+    if (deadline == TIMER_NEVER) {
+        apic_write(APIC_TIMER_INIT, 0);
+        return;
+    }
+    uint64_t now = rdtsc();
+    uint64_t left = deadline > now ? mul_shift32(deadline - now, ticks_per_tsc) + 1 : 1;
+    apic_write(APIC_TIMER_INIT, (uint32_t)MIN(left, (uint64_t)UINT32_MAX));
+}

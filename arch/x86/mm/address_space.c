@@ -1,0 +1,194 @@
+#include "arch/x86/mm/address_space.h"
+
+#include "arch/x86/asm.h"
+#include "arch/x86/cpu.h"
+#include "arch/x86/mm/page_alloc.h"
+#include "lib/error.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+#define PML4_CORE      511u /* the only entry of the top level that the core uses */
+#define PDPT_CPU_LOCAL 511u /* of its page: what each CPU has for itself */
+#define TABLE_ENTRIES  512u
+
+static struct pagetable shared; /* never loaded: the source of all CPUs' upper tables */
+static uint64_t device_next = DEVICE_VA;
+
+static uint64_t host_leaf(unsigned int flags, unsigned int level)
+{
+    (void)level;
+    return PTE_P | PTE_A | (flags & PT_WRITE ? PTE_W | PTE_D : 0) |
+           (flags & PT_EXEC ? 0 : PTE_NX) | (flags & PT_USER ? PTE_U : 0) |
+           (flags & PT_GLOBAL ? PTE_G : 0) | (flags & PT_UNCACHED ? PTE_PCD | PTE_PWT : 0);
+}
+
+const struct pt_format host_pt_format = {
+    .levels = 4,
+    .leaf_max = 2,
+    .present = PTE_P,
+    .large = PTE_LARGE,
+    .table = PTE_P | PTE_W | PTE_A,
+    .addr_mask = PTE_ADDR,
+    .leaf = host_leaf,
+};
+
+INIT static int map_image_part(const char *start, const char *end, unsigned int flags)
+{
+    return pt_map(&shared, (uint64_t)start, image_to_pa(start), (uint64_t)(end - start), flags);
+}
+
+/* W^X: nothing is both writable and executable, and constants are neither. */
+INIT static int map_shared(uint64_t pool_pa, uint64_t pool_size)
+{
+    int err = pt_create(&shared, &host_pt_format);
+
+    if (!err) {
+        err = map_image_part(text_start, init_text_end, PT_READ | PT_EXEC);
+    }
+    if (!err) {
+        err = map_image_part(rodata_start, rodata_end, PT_READ);
+    }
+    if (!err) {
+        err = map_image_part(init_data_start, data_end, PT_READ | PT_WRITE);
+    }
+    if (!err) {
+        err = pt_map(&shared, POOL_VA, pool_pa, pool_size, PT_READ | PT_WRITE);
+    }
+    /* The table for device registers exists from the start, so that every CPU's copy of the top
+     * levels has it. */
+    if (!err && !pt_table(&shared, DEVICE_VA, 2)) {
+        err = -BH_ENOMEM;
+    }
+    return err;
+}
+
+/* This CPU's copy of the two top levels, and below them its private tables. */
+INIT static int map_private(struct percpu *cpu, struct pagetable *pt)
+{
+    int err = pt_create(pt, &host_pt_format);
+    if (err) {
+        return err;
+    }
+    uint64_t *pdpt = pt_table(pt, CPU_LOCAL_VA, 3);
+    uint64_t *shared_pdpt = pt_table(&shared, KERNEL_VMA, 3);
+    if (!pdpt || !shared_pdpt) {
+        return -BH_ENOMEM;
+    }
+    memcpy(pdpt, shared_pdpt, TABLE_ENTRIES * sizeof(*pdpt));
+
+    static_assert(sizeof(struct percpu) <= PAGE_SIZE_4K, "struct percpu is one page");
+    err = pt_map(pt, CPU_LOCAL_VA, page_to_pa(cpu), PAGE_SIZE_4K, PT_READ | PT_WRITE);
+    for (unsigned int i = 0; i < IST_COUNT && !err; i++) {
+        void *stack = page_alloc_contiguous(CPU_STACK_SIZE / PAGE_SIZE_4K, 1);
+        err = stack ? pt_map(pt, percpu_stack_bottom(i), page_to_pa(stack), CPU_STACK_SIZE,
+                             PT_READ | PT_WRITE)
+                    : -BH_ENOMEM;
+    }
+    if (err) {
+        return err;
+    }
+    uint64_t *ptes = pt_table(pt, CPU_WINDOW_VA, 1);
+    uint64_t *pdes = pt_table(pt, CPU_WINDOW2M_VA, 2);
+    if (!ptes || !pdes) {
+        return -BH_ENOMEM;
+    }
+    cpu->window_ptes = ptes;
+    cpu->window_2m_pdes = pdes + (CPU_WINDOW2M_VA >> 21) % TABLE_ENTRIES;
+    return 0;
+}
+
+static_assert(CPU_STACKS_VA + IST_COUNT * 2ull * CPU_STACK_SIZE <= CPU_WINDOW_VA,
+              "stacks must end below the windows");
+
+static uint64_t boot_cpu_root;
+
+INIT int address_space_init(uint64_t pool_pa, uint64_t pool_size)
+{
+    struct pagetable pt;
+    struct percpu *cpu = page_alloc();
+    int err = cpu ? map_shared(pool_pa, pool_size) : -BH_ENOMEM;
+
+    if (!err) {
+        err = map_private(cpu, &pt);
+    }
+    if (!err) {
+        cpu->pagetable = pt;
+        cpu->timer_armed = TIMER_NEVER;
+        boot_cpu_root = page_to_pa(pt.root);
+    }
+    return err;
+}
+
+INIT void address_space_enter(void)
+{
+    write_cr3(boot_cpu_root);
+}
+
+volatile void *device_map(uint64_t pa, uint64_t size)
+{
+    uint64_t start = ALIGN_DOWN(pa, PAGE_SIZE_4K);
+    uint64_t len = ALIGN_UP(pa + size, PAGE_SIZE_4K) - start;
+    uint64_t va = device_next;
+
+    if (len > DEVICE_VA + DEVICE_SIZE - va ||
+        pt_map(&shared, va, start, len, PT_READ | PT_WRITE | PT_UNCACHED) != 0) {
+        log_error("no room to map %llu bytes of device registers at 0x%llx",
+                  (unsigned long long)size, (unsigned long long)pa);
+        return NULL;
+    }
+    device_next += len + PAGE_SIZE_4K;
+    return (volatile void *)(va + (pa - start));
+}
+
+static void free_part(const char *start, const char *end)
+{
+    uint64_t size = (uint64_t)(end - start);
+    uint64_t pa = image_to_pa(start);
+
+    if (size == 0) {
+        return;
+    }
+    if (pt_unmap(&shared, (uint64_t)start, size) != 0) {
+        log_warn("boot memory at %p is not given back", (const void *)start);
+        return;
+    }
+    write_cr3(read_cr3());
+    uint64_t new_va = POOL_VA + POOL_MAX - PAGE_SIZE_2M + (uint64_t)(start - image_start);
+    if (pt_map(&shared, new_va, pa, size, PT_READ | PT_WRITE) != 0) {
+        log_warn("boot memory at %p is not given back", (const void *)start);
+        return;
+    }
+    page_pool_add((void *)new_va, pa, size);
+}
+
+void address_space_free_init(void)
+{
+    free_part(init_text_start, init_text_end);
+    free_part(init_data_start, init_data_end);
+}
+
+/* Depth is bounded by the number of levels. */
+static bool table_maps(const uint64_t *table, unsigned int level, uint64_t pa, uint64_t size)
+{
+    for (unsigned int i = 0; i < TABLE_ENTRIES; i++) {
+        uint64_t entry = table[i];
+        uint64_t page = 1ull << (12 + 9 * (level - 1));
+        if (!(entry & PTE_P)) {
+            continue;
+        }
+        if (level == 1 || (entry & PTE_LARGE)) {
+            uint64_t base = entry & PTE_ADDR & ~(page - 1);
+            if (base < pa + size && pa < base + page) {
+                return true;
+            }
+        } else if (table_maps(pa_to_page(entry & PTE_ADDR), level - 1, pa, size)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool address_space_maps_pa(uint64_t pa, uint64_t size)
+{
+    return table_maps(this_cpu->pagetable.root, host_pt_format.levels, pa, size);
+}

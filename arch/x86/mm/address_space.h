@@ -1,0 +1,42 @@
+#ifndef BULKHEAD_ARCH_X86_MM_ADDRESS_SPACE_H
+#define BULKHEAD_ARCH_X86_MM_ADDRESS_SPACE_H
+
+/* The core's own page tables: see arch/x86/layout.h for what is where. */
+
+#include "arch/x86/percpu.h"
+#include "lib/macros.h"
+
+/* Page-table entry bits (SDM vol. 3, table 4-20). */
+#define PTE_P        BIT64(0)
+#define PTE_W        BIT64(1)
+#define PTE_U        BIT64(2)
+#define PTE_PWT      BIT64(3)
+#define PTE_PCD      BIT64(4)
+#define PTE_A        BIT64(5)
+#define PTE_D        BIT64(6)
+#define PTE_LARGE    BIT64(7)
+#define PTE_G        BIT64(8)
+#define PTE_NX       BIT64(63)
+#define PTE_ADDR     0x000ffffffffff000ull
+#define PTE_WINDOW   (PTE_P | PTE_W | PTE_A | PTE_D | PTE_NX)
+
+extern const struct pt_format host_pt_format;
+
+/* Builds the tables that all CPUs share, and the boot CPU's own, from the page pool, which must be
+ * mapped (by the boot tables) at its final address. Returns 0 or -BH_ENOMEM. */
+MUST_CHECK int address_space_init(uint64_t pool_pa, uint64_t pool_size);
+
+/* Switches the boot CPU to them: the boot tables' identity map is gone after that. */
+void address_space_enter(void);
+
+/* Maps `size` bytes of device registers at `pa`, uncached, for the core's lifetime. NULL when the
+ * window for devices or memory is used up. */
+volatile void *device_map(uint64_t pa, uint64_t size);
+
+/* Takes the boot-only parts of the image away and gives their pages to the pool. */
+void address_space_free_init(void);
+
+/* True when [va, va + size) is mapped in the current CPU's tables; for the self-test. */
+bool address_space_maps_pa(uint64_t pa, uint64_t size);
+
+#endif

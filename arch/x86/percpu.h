@@ -1,0 +1,61 @@
+#ifndef BULKHEAD_ARCH_X86_PERCPU_H
+#define BULKHEAD_ARCH_X86_PERCPU_H
+
+/* What belongs to one CPU. Each CPU's page tables map its own copy at the same address, so that
+ * reaching it takes no register and no lock, and no CPU can reach another's by accident. */
+
+#include "arch/x86/gdt.h"
+#include "arch/x86/layout.h"
+#include "arch/x86/mm/pagetable.h"
+#include "vmm/timer.h"
+
+struct vcpu;
+
+#define WINDOW_SLOTS    4 /* 4 KiB windows */
+#define WINDOW_SLOTS_2M 2
+
+struct percpu {
+    unsigned int id;
+    uint32_t apic_id;
+
+    /* Set by interrupt handlers, cleared by the run loop. */
+    volatile bool timer_fired;
+    volatile bool console_input;
+
+    struct vcpu *current; /* whose state the CPU holds, or NULL */
+    struct timer_queue timers;
+    uint64_t timer_armed; /* TSC that the LAPIC timer is set to, UINT64_MAX: off */
+
+    struct vcpu *run_head; /* runnable vCPUs, next first */
+    struct vcpu *run_tail;
+    uint64_t idle_tsc; /* TSC ticks spent with nothing to run */
+
+    uint32_t asid_next; /* SVM: next address-space identifier to give out */
+    uint64_t asid_generation;
+    void *host_vmcb; /* SVM: page for VMSAVE/VMLOAD of the core's own state */
+    uint64_t host_vmcb_pa;
+
+    uint64_t *window_ptes;    /* entries behind CPU_WINDOW_VA */
+    uint64_t *window_2m_pdes; /* entries behind CPU_WINDOW2M_VA */
+    struct pagetable pagetable;
+
+    struct tss tss;
+    struct gdt gdt;
+};
+
+extern struct percpu cpu_local;
+#define this_cpu (&cpu_local)
+
+/* Address of the top of one of this CPU's stacks: 0 the main one, else an enum ist_index. */
+static inline uint64_t percpu_stack_top(unsigned int index)
+{
+    return CPU_STACKS_VA + (uint64_t)index * 2 * CPU_STACK_SIZE + 2 * CPU_STACK_SIZE;
+}
+
+/* Lowest mapped address of that stack; below it lies an unmapped guard of the same size. */
+static inline uint64_t percpu_stack_bottom(unsigned int index)
+{
+    return percpu_stack_top(index) - CPU_STACK_SIZE;
+}
+
+#endif

@@ -1,0 +1,100 @@
+#include "arch/x86/power.h"
+
+#include "arch/x86/acpi/acpi.h"
+#include "arch/x86/asm.h"
+#include "arch/x86/gdt.h"
+#include "drivers/uart.h"
+#include "lib/log.h"
+
+#define SLP_TYP_SHIFT 10
+#define SLP_EN        BIT(13)
+#define SCI_EN        BIT(0)
+
+#define RESET_PORT    0xcf9
+#define RESET_HARD    0x06
+#define KBD_COMMAND   0x64
+#define KBD_RESET     0xfe
+#define WAIT_ROUNDS   1000000u
+
+static struct acpi_register pm1a, pm1b, reset_register;
+static uint8_t reset_value, slp_typ_a, slp_typ_b;
+static bool has_s5;
+static uint32_t smi_cmd;
+static uint8_t acpi_enable;
+
+INIT void power_init(const struct acpi_info *acpi)
+{
+    pm1a = acpi->pm1a_control;
+    pm1b = acpi->pm1b_control;
+    reset_register = acpi->reset;
+    reset_value = acpi->reset_value;
+    has_s5 = acpi->has_s5;
+    slp_typ_a = acpi->s5_slp_typ_a;
+    slp_typ_b = acpi->s5_slp_typ_b;
+    smi_cmd = acpi->smi_cmd;
+    acpi_enable = acpi->acpi_enable;
+}
+
+static bool is_port(const struct acpi_register *reg)
+{
+    return reg->address != 0 && reg->space == ACPI_SPACE_IO;
+}
+
+/* Hands the power registers from firmware to us (ACPI 6.5, 4.8.2.5), if that has not happened. */
+static void enter_acpi_mode(void)
+{
+    if (smi_cmd == 0 || acpi_enable == 0 || (inw((uint16_t)pm1a.address) & SCI_EN)) {
+        return;
+    }
+    outb((uint16_t)smi_cmd, acpi_enable);
+    for (unsigned int i = 0; i < WAIT_ROUNDS && !(inw((uint16_t)pm1a.address) & SCI_EN); i++) {
+        cpu_pause();
+    }
+}
+
+static void wait_a_moment(void)
+{
+    for (unsigned int i = 0; i < WAIT_ROUNDS; i++) {
+        cpu_pause();
+    }
+}
+
+void power_off(void)
+{
+    uart_flush();
+    if (has_s5 && is_port(&pm1a)) {
+        enter_acpi_mode();
+        outw((uint16_t)pm1a.address, (uint16_t)(slp_typ_a << SLP_TYP_SHIFT | SLP_EN));
+        if (is_port(&pm1b)) {
+            outw((uint16_t)pm1b.address, (uint16_t)(slp_typ_b << SLP_TYP_SHIFT | SLP_EN));
+        }
+        wait_a_moment();
+        log_error("the machine did not power off; it is safe to turn it off by hand");
+    } else {
+        log_error("no ACPI S5 state to power off with; it is safe to turn the machine off by hand");
+    }
+    power_halt();
+}
+
+void power_reset(void)
+{
+    const struct table_pointer no_idt = {0, 0};
+
+    uart_flush();
+    if (is_port(&reset_register)) {
+        outb((uint16_t)reset_register.address, reset_value);
+        wait_a_moment();
+    }
+    outb(RESET_PORT, RESET_HARD);
+    wait_a_moment();
+    outb(KBD_COMMAND, KBD_RESET);
+    wait_a_moment();
+    __asm__ volatile("lidt %0; int3" ::"m"(no_idt));
+    power_halt();
+}
+
+void power_halt(void)
+{
+    uart_flush();
+    cpu_stop();
+}

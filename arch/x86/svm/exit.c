@@ -1,0 +1,368 @@
+/* What AMD-V's exit codes are, in terms of vmm/exit.h. One table, indexed by the code. */
+
+#include "arch/x86/asm.h"
+#include "arch/x86/svm/svm.h"
+#include "vmm/emulate/decode.h"
+#include "vmm/exit.h"
+#include "vmm/vm.h"
+
+#define DR6_BS BIT64(14)
+
+struct exit_entry {
+    enum exit_action (*handler)(struct vcpu *v, struct vmcb *vmcb);
+    uint8_t kind; /* enum exit_kind */
+};
+
+/* Length of the instruction that exited: from the CPU, or by decoding it. 0: a fault was raised in
+ * the guest instead, or the instruction has changed meanwhile: just enter again. */
+static unsigned int length_of(struct vcpu *v, struct vmcb *vmcb, enum insn_id id)
+{
+    if (svm_features.nrips && vmcb->next_rip > v->rip) {
+        return (unsigned int)(vmcb->next_rip - v->rip);
+    }
+    return exit_insn_length(v, id);
+}
+
+static enum exit_action on_interrupt(struct vcpu *v, struct vmcb *vmcb)
+{
+    (void)v;
+    (void)vmcb;
+    interrupts_take();
+    return EXIT_RESCHEDULE;
+}
+
+/* NMI and SMI were taken when GIF came back on. */
+static enum exit_action on_taken(struct vcpu *v, struct vmcb *vmcb)
+{
+    (void)v;
+    (void)vmcb;
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_window(struct vcpu *v, struct vmcb *vmcb)
+{
+    vmcb->int_ctl &= ~INT_CTL_V_IRQ;
+    vmcb->intercept3 &= ~INTERCEPT3_VINTR;
+    svm_dirty(v->svm, CLEAN_TPR | CLEAN_INTERCEPTS);
+    v->pending |= PENDING_INTERRUPT;
+    return EXIT_RESUME;
+}
+
+/* An NMI handler is about to return. NMIs stay blocked until IRET is done: one step further. */
+static enum exit_action on_iret(struct vcpu *v, struct vmcb *vmcb)
+{
+    vmcb->intercept3 &= ~INTERCEPT3_IRET;
+    svm_dirty(v->svm, CLEAN_INTERCEPTS);
+    v->svm->stepping_nmi = true;
+    v->svm->stepping_had_tf = (v->rflags & RFLAGS_TF) != 0;
+    v->rflags |= RFLAGS_TF;
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_debug(struct vcpu *v, struct vmcb *vmcb)
+{
+    struct svm_vcpu *svm = v->svm;
+
+    if (svm->stepping_nmi) {
+        svm->stepping_nmi = false;
+        v->nmi_blocked = false;
+        if (!svm->stepping_had_tf) {
+            vmcb->dr6 &= ~DR6_BS;
+            svm_dirty(svm, CLEAN_DR);
+            return EXIT_RESUME;
+        }
+    }
+    vcpu_raise(v, EXC_DB);
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_alignment(struct vcpu *v, struct vmcb *vmcb)
+{
+    (void)vmcb;
+    vcpu_raise_error(v, EXC_AC, 0);
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_machine_check(struct vcpu *v, struct vmcb *vmcb)
+{
+    (void)v;
+    (void)vmcb;
+    __asm__ volatile("int %0" ::"i"(EXC_MC));
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_cpuid(struct vcpu *v, struct vmcb *vmcb)
+{
+    unsigned int length = length_of(v, vmcb, INSN_CPUID);
+
+    return length ? exit_cpuid(v, length) : EXIT_RESUME;
+}
+
+static enum exit_action on_msr(struct vcpu *v, struct vmcb *vmcb)
+{
+    bool write = vmcb->exit_info1 & 1;
+    unsigned int length = length_of(v, vmcb, write ? INSN_WRMSR : INSN_RDMSR);
+
+    return length ? exit_msr(v, write, length) : EXIT_RESUME;
+}
+
+static enum exit_action on_hlt(struct vcpu *v, struct vmcb *vmcb)
+{
+    unsigned int length = length_of(v, vmcb, INSN_HLT);
+
+    return length ? exit_hlt(v, length) : EXIT_RESUME;
+}
+
+static enum exit_action on_vmmcall(struct vcpu *v, struct vmcb *vmcb)
+{
+    unsigned int length = length_of(v, vmcb, INSN_VMMCALL);
+
+    return length ? exit_hypercall(v, length) : EXIT_RESUME;
+}
+
+static enum exit_action on_xsetbv(struct vcpu *v, struct vmcb *vmcb)
+{
+    unsigned int length = length_of(v, vmcb, INSN_XSETBV);
+
+    return length ? exit_xsetbv(v, length) : EXIT_RESUME;
+}
+
+static enum exit_action on_invd(struct vcpu *v, struct vmcb *vmcb)
+{
+    unsigned int length = length_of(v, vmcb, INSN_INVD);
+
+    return length ? exit_cache(v, length) : EXIT_RESUME;
+}
+
+static enum exit_action on_wbinvd(struct vcpu *v, struct vmcb *vmcb)
+{
+    unsigned int length = length_of(v, vmcb, INSN_WBINVD);
+
+    return length ? exit_cache(v, length) : EXIT_RESUME;
+}
+
+static enum exit_action on_io(struct vcpu *v, struct vmcb *vmcb)
+{
+    uint64_t info = vmcb->exit_info1;
+    const struct io_exit io = {
+        .port = IOIO_PORT(info),
+        .size = (uint8_t)IOIO_SIZE(info),
+        .in = (info & IOIO_IN) != 0,
+        .string = (info & IOIO_STRING) != 0,
+        .next_rip = vmcb->exit_info2,
+    };
+
+    return exit_io(v, &io);
+}
+
+static enum exit_action on_rdpmc(struct vcpu *v, struct vmcb *vmcb)
+{
+    (void)vmcb;
+    vcpu_raise_error(v, EXC_GP, 0); /* no counters are shown */
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_undefined(struct vcpu *v, struct vmcb *vmcb)
+{
+    (void)vmcb;
+    return exit_undefined(v);
+}
+
+void svm_load_debug_registers(struct vcpu *v)
+{
+    write_dr0(v->dr[0]);
+    write_dr1(v->dr[1]);
+    write_dr2(v->dr[2]);
+    write_dr3(v->dr[3]);
+    v->dr_live = true;
+    v->svm->vmcb->intercept_dr = 0;
+    svm_dirty(v->svm, CLEAN_INTERCEPTS);
+}
+
+/* The first debug register access since the vCPU came on: the instruction runs again, for real. */
+static enum exit_action on_dr(struct vcpu *v, struct vmcb *vmcb)
+{
+    (void)vmcb;
+    svm_load_debug_registers(v);
+    return EXIT_RESUME;
+}
+
+static enum exit_action write_cr(struct vcpu *v, unsigned int cr, uint64_t value)
+{
+    switch (cr) {
+    case 0: exit_write_cr0(v, value); break;
+    case 4: exit_write_cr4(v, value); break;
+    case 8:
+        /* CR8 is TPR bits 7:4; higher bits are reserved. */
+        if (value > 15) {
+            vcpu_raise_error(v, EXC_GP, 0);
+            break;
+        }
+        virt->set_cr8(v, (uint8_t)value);
+        lapic_set_cr8(&v->lapic, (uint8_t)value);
+        virt->intercept_cr8(v, false);
+        v->pending |= PENDING_INTERRUPT;
+        break;
+    default: break;
+    }
+    return EXIT_RESUME;
+}
+
+/* MOV to or from a control register, LMSW, CLTS and SMSW. Without decode assists the instruction is
+ * fetched; it can be any of these, whatever the exit code says. */
+static enum exit_action on_cr(struct vcpu *v, struct vmcb *vmcb)
+{
+    struct vcpu_sysregs regs;
+    uint8_t bytes[INSN_MAX_LENGTH];
+    struct insn insn;
+
+    int len = exit_fetch(v, bytes);
+    if (len <= 0) {
+        return EXIT_RESUME;
+    }
+    virt->get_sysregs(v, &regs);
+    if (insn_decode(&insn, bytes, (size_t)len, exit_cpu_mode(v)) != 0 || insn.map != MAP_0F) {
+        return EXIT_RESUME;
+    }
+    unsigned int reg = insn.modrm >> 3 & 7;
+    unsigned int rm = (insn.modrm & 7) | (insn.rex & REX_B ? 8 : 0);
+    uint64_t event_before = v->pending & PENDING_EVENT;
+    switch (insn.opcode) {
+    case 0x20: /* MOV r, CRn: only CR0 reads are intercepted */
+        v->gpr[rm] = exit_cpu_mode(v) == MODE_64 ? regs.cr0 : (uint32_t)regs.cr0;
+        break;
+    case 0x22: { /* MOV CRn, r */
+        unsigned int cr = vmcb->exit_code == SVM_EXIT_CR0_SEL
+                              ? 0
+                              : (unsigned int)(vmcb->exit_code - SVM_EXIT_CR0_WRITE);
+        write_cr(v, cr, exit_cpu_mode(v) == MODE_64 ? v->gpr[rm] : (uint32_t)v->gpr[rm]);
+        break;
+    }
+    case 0x06: /* CLTS */
+        exit_write_cr0(v, regs.cr0 & ~CR0_TS);
+        break;
+    case 0x01:
+        if (reg != 6 || (insn.modrm >> 6) != 3) {
+            return exit_undefined(v); /* LMSW and SMSW with a memory operand: not emulated */
+        }
+        /* LMSW changes PE, MP, EM, TS and cannot clear PE (APM vol. 3). */
+        exit_write_cr0(v, (regs.cr0 & ~(CR0_MP | CR0_EM | CR0_TS)) | (v->gpr[rm] & 15));
+        break;
+    default: return EXIT_RESUME;
+    }
+    if (event_before == (v->pending & PENDING_EVENT)) {
+        vcpu_skip(v, insn.length);
+    }
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_nested_fault(struct vcpu *v, struct vmcb *vmcb)
+{
+    uint64_t info = vmcb->exit_info1;
+    unsigned int len = svm_features.decode_assists ? vmcb->insn_length & 15u : 0;
+
+    return exit_nested_fault(v, vmcb->exit_info2, (info & PF_WRITE) != 0, (info & PF_FETCH) != 0,
+                             (info & NPF_TABLE_WALK) != 0, vmcb->insn_bytes, len);
+}
+
+static enum exit_action on_shutdown(struct vcpu *v, struct vmcb *vmcb)
+{
+    (void)vmcb;
+    vm_request(v->vm, VM_REQUEST_CRASH, "triple fault");
+    return EXIT_STOP;
+}
+
+static enum exit_action on_unknown(struct vcpu *v, struct vmcb *vmcb)
+{
+    if ((uint32_t)vmcb->exit_code == SVM_EXIT_INVALID_32) {
+        vm_request(v->vm, VM_REQUEST_CRASH, "invalid VMCB");
+    } else {
+        vm_request(v->vm, VM_REQUEST_CRASH, "unexpected exit code 0x%llx",
+                   (unsigned long long)vmcb->exit_code);
+    }
+    return EXIT_STOP;
+}
+
+static const struct exit_entry exit_table[SVM_EXIT_CODES] = {
+    [SVM_EXIT_CR0_READ] = {on_cr, EXIT_KIND_CR},
+    [SVM_EXIT_CR0_WRITE] = {on_cr, EXIT_KIND_CR},
+    [SVM_EXIT_CR4_WRITE] = {on_cr, EXIT_KIND_CR},
+    [SVM_EXIT_CR8_WRITE] = {on_cr, EXIT_KIND_CR},
+    [SVM_EXIT_CR0_SEL] = {on_cr, EXIT_KIND_CR},
+    [SVM_EXIT_DR0_READ... SVM_EXIT_DR15_WRITE] = {on_dr, EXIT_KIND_DR},
+    [SVM_EXIT_EXCP_BASE + EXC_DB] = {on_debug, EXIT_KIND_EXCEPTION},
+    [SVM_EXIT_EXCP_BASE + EXC_AC] = {on_alignment, EXIT_KIND_EXCEPTION},
+    [SVM_EXIT_EXCP_BASE + EXC_MC] = {on_machine_check, EXIT_KIND_EXCEPTION},
+    [SVM_EXIT_INTR] = {on_interrupt, EXIT_KIND_INTERRUPT},
+    [SVM_EXIT_NMI] = {on_taken, EXIT_KIND_NMI},
+    [SVM_EXIT_SMI] = {on_taken, EXIT_KIND_OTHER},
+    [SVM_EXIT_INIT] = {on_taken, EXIT_KIND_OTHER},
+    [SVM_EXIT_VINTR] = {on_window, EXIT_KIND_WINDOW},
+    [SVM_EXIT_RDPMC] = {on_rdpmc, EXIT_KIND_OTHER},
+    [SVM_EXIT_CPUID] = {on_cpuid, EXIT_KIND_CPUID},
+    [SVM_EXIT_RSM] = {on_undefined, EXIT_KIND_OTHER},
+    [SVM_EXIT_IRET] = {on_iret, EXIT_KIND_WINDOW},
+    [SVM_EXIT_INVD] = {on_invd, EXIT_KIND_OTHER},
+    [SVM_EXIT_HLT] = {on_hlt, EXIT_KIND_HLT},
+    [SVM_EXIT_INVLPGA] = {on_undefined, EXIT_KIND_OTHER},
+    [SVM_EXIT_IOIO] = {on_io, EXIT_KIND_IO},
+    [SVM_EXIT_MSR] = {on_msr, EXIT_KIND_MSR},
+    [SVM_EXIT_SHUTDOWN] = {on_shutdown, EXIT_KIND_OTHER},
+    [SVM_EXIT_VMRUN] = {on_undefined, EXIT_KIND_OTHER},
+    [SVM_EXIT_VMMCALL] = {on_vmmcall, EXIT_KIND_HYPERCALL},
+    [SVM_EXIT_VMLOAD] = {on_undefined, EXIT_KIND_OTHER},
+    [SVM_EXIT_VMSAVE] = {on_undefined, EXIT_KIND_OTHER},
+    [SVM_EXIT_STGI] = {on_undefined, EXIT_KIND_OTHER},
+    [SVM_EXIT_CLGI] = {on_undefined, EXIT_KIND_OTHER},
+    [SVM_EXIT_SKINIT] = {on_undefined, EXIT_KIND_OTHER},
+    [SVM_EXIT_WBINVD] = {on_wbinvd, EXIT_KIND_OTHER},
+    [SVM_EXIT_MONITOR] = {on_undefined, EXIT_KIND_OTHER},
+    [SVM_EXIT_MWAIT] = {on_undefined, EXIT_KIND_OTHER},
+    [SVM_EXIT_MWAIT_ARMED] = {on_undefined, EXIT_KIND_OTHER},
+    [SVM_EXIT_XSETBV] = {on_xsetbv, EXIT_KIND_CR},
+    [SVM_EXIT_RDPRU] = {on_undefined, EXIT_KIND_OTHER},
+};
+
+/* An exit in the middle of an event's delivery: the event must be delivered again. Software
+ * interrupts are not: their instruction simply runs again. */
+static void redeliver(struct vcpu *v, uint64_t info)
+{
+    struct vcpu_event event = {
+        .vector = EVENT_VECTOR(info),
+        .type = EVENT_TYPE(info),
+        .has_error = (info & EVENT_ERROR_VALID) != 0,
+        .error = (uint32_t)(info >> EVENT_ERROR_SHIFT),
+    };
+
+    if (event.type == EVENT_SOFTWARE ||
+        (event.type == EVENT_EXCEPTION && (event.vector == EXC_BP || event.vector == EXC_OF))) {
+        return;
+    }
+    vcpu_redeliver(v, &event);
+}
+
+enum exit_action svm_handle_exit(struct vcpu *v)
+{
+    struct vmcb *vmcb = v->svm->vmcb;
+    uint64_t code = vmcb->exit_code;
+
+    vmcb->event_inject = 0;
+    if (unlikely(vmcb->exit_int_info & EVENT_VALID)) {
+        redeliver(v, vmcb->exit_int_info);
+        if (code == SVM_EXIT_NPF) {
+            vm_request(v->vm, VM_REQUEST_CRASH,
+                       "event delivery touches 0x%llx, which is not memory",
+                       (unsigned long long)vmcb->exit_info2);
+            return EXIT_STOP;
+        }
+    }
+    if (code == SVM_EXIT_NPF) {
+        v->exits[EXIT_KIND_MMIO]++;
+        return on_nested_fault(v, vmcb);
+    }
+    if (unlikely(code >= SVM_EXIT_CODES || !exit_table[code].handler)) {
+        return on_unknown(v, vmcb);
+    }
+    v->exits[exit_table[code].kind]++;
+    return exit_table[code].handler(v, vmcb);
+}

@@ -1,0 +1,447 @@
+/* AMD-V: detection, VMCB set-up and the operations behind struct virt_ops. */
+
+#include "arch/x86/svm/svm.h"
+
+#include "arch/x86/asm.h"
+#include "arch/x86/fpu.h"
+#include "arch/x86/interrupt.h"
+#include "arch/x86/mm/address_space.h"
+#include "arch/x86/mm/page_alloc.h"
+#include "arch/x86/msr.h"
+#include "arch/x86/percpu.h"
+#include "lib/error.h"
+#include "lib/format.h"
+#include "lib/log.h"
+#include "vmm/cpuid.h"
+#include "vmm/vm.h"
+
+#define CPUID_AMD_FEATURES 0x80000001u
+#define ECX_SVM            BIT(2)
+#define CPUID_SVM          0x8000000au
+#define EDX_NP             BIT(0)
+#define EDX_NRIPS          BIT(3)
+#define EDX_CLEAN          BIT(5)
+#define EDX_FLUSH_BY_ASID  BIT(6)
+#define EDX_DECODE_ASSISTS BIT(7)
+
+#define MIN_ASIDS 2u /* one is the core's */
+
+#define DR6_INIT 0xffff0ff0ull
+#define DR7_INIT 0x400ull
+#define PAT_INIT 0x0007040600070406ull
+
+struct svm_features svm_features;
+
+static uint64_t nested_leaf(unsigned int flags, unsigned int level)
+{
+    (void)level;
+    /* APM vol. 2, 15.25.5: guest accesses count as user accesses in the nested tables. */
+    return PTE_P | PTE_U | PTE_A | (flags & PT_WRITE ? PTE_W | PTE_D : 0) |
+           (flags & PT_EXEC ? 0 : PTE_NX) | (flags & PT_UNCACHED ? PTE_PCD | PTE_PWT : 0);
+}
+
+static struct pt_format nested_format = {
+    .levels = 4,
+    .leaf_max = 2,
+    .present = PTE_P,
+    .large = PTE_LARGE,
+    .table = PTE_P | PTE_W | PTE_U | PTE_A,
+    .addr_mask = PTE_ADDR,
+    .leaf = nested_leaf,
+};
+
+INIT static int detect(char *why, size_t size)
+{
+    uint64_t vm_cr;
+
+    if (cpuid(0x80000000, 0).eax < CPUID_SVM || !(cpuid(CPUID_AMD_FEATURES, 0).ecx & ECX_SVM)) {
+        format(why, size, "this processor has no AMD-V (SVM): CPUID 80000001h ECX bit 2 is 0");
+        return -BH_ENOTSUP;
+    }
+    if (!rdmsr_safe(MSR_AMD_VM_CR, &vm_cr) || (vm_cr & VM_CR_SVMDIS)) {
+        format(why, size, "AMD-V (SVM) is turned off in firmware: MSR VM_CR, SVMDIS is set; look "
+                          "for \"SVM\" or \"virtualization\" in the firmware's setup");
+        return -BH_ENOTSUP;
+    }
+    struct cpuid_regs r = cpuid(CPUID_SVM, 0);
+    if (!(r.edx & EDX_NP)) {
+        format(why, size,
+               "AMD-V is there, but not nested paging (NPT): CPUID 8000000Ah EDX bit 0 is 0");
+        return -BH_ENOTSUP;
+    }
+    if (r.ebx < MIN_ASIDS) {
+        format(why, size, "AMD-V has %u address-space identifiers, expected at least %u", r.ebx,
+               MIN_ASIDS);
+        return -BH_ENOTSUP;
+    }
+    svm_features = (struct svm_features){
+        .nrips = (r.edx & EDX_NRIPS) != 0,
+        .decode_assists = (r.edx & EDX_DECODE_ASSISTS) != 0,
+        .flush_by_asid = (r.edx & EDX_FLUSH_BY_ASID) != 0,
+        .clean_bits = (r.edx & EDX_CLEAN) != 0,
+        .asids = r.ebx,
+    };
+    /* CPUID 80000001h EDX bit 26: 1 GiB pages. */
+    nested_format.leaf_max = cpuid(CPUID_AMD_FEATURES, 0).edx & BIT(26) ? 3 : 2;
+    log_info("svm: revision %u, %u ASIDs,%s%s%s%s nested pages up to %s", r.eax & 0xff, r.ebx,
+             svm_features.nrips ? " next RIP," : "",
+             svm_features.decode_assists ? " decode assists," : "",
+             svm_features.flush_by_asid ? " flush by ASID," : "",
+             svm_features.clean_bits ? " clean bits," : "",
+             nested_format.leaf_max == 3 ? "1 GiB" : "2 MiB");
+    return 0;
+}
+
+INIT static int cpu_enable(void)
+{
+    struct percpu *cpu = this_cpu;
+    void *hsave = page_alloc();
+    void *host_vmcb = page_alloc();
+
+    if (!hsave || !host_vmcb || svm_permissions_init() != 0) {
+        return -BH_ENOMEM;
+    }
+    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
+    wrmsr(MSR_AMD_VM_HSAVE_PA, page_to_pa(hsave));
+    cpu->asid_next = 1;
+    cpu->asid_generation = 1;
+    cpu->host_vmcb = host_vmcb;
+    cpu->host_vmcb_pa = page_to_pa(host_vmcb);
+    __asm__ volatile("vmsave" ::"a"(cpu->host_vmcb_pa) : "memory");
+    return 0;
+}
+
+static int vcpu_create(struct vcpu *v)
+{
+    static_assert(sizeof(struct svm_vcpu) <= PAGE_SIZE_4K, "one page");
+    struct svm_vcpu *svm = page_alloc();
+
+    if (!svm) {
+        return -BH_ENOMEM;
+    }
+    svm->vmcb = page_alloc();
+    if (!svm->vmcb) {
+        page_free(svm);
+        return -BH_ENOMEM;
+    }
+    svm->vmcb_pa = page_to_pa(svm->vmcb);
+    v->svm = svm;
+    return 0;
+}
+
+static void vcpu_destroy(struct vcpu *v)
+{
+    page_free(v->svm->vmcb);
+    page_free(v->svm);
+    v->svm = NULL;
+}
+
+/* What always leaves the guest, and why; what is added for a time stands in exit.c. */
+static void set_intercepts(struct vmcb *vmcb)
+{
+    vmcb->intercept_cr = INTERCEPT_CR_WRITE(4); /* only bits of features that it was shown */
+    vmcb->intercept_dr = INTERCEPT_DR_ALL;      /* until the first use: then they are switched */
+    /* A guest can make the CPU deliver #AC or #DB for ever without an instruction completing, which
+     * no interrupt would end (CVE-2015-5307, CVE-2015-8104). Machine checks are the core's. */
+    vmcb->intercept_exceptions = BIT(EXC_DB) | BIT(EXC_AC) | BIT(EXC_MC);
+    vmcb->intercept3 = INTERCEPT3_INTR | INTERCEPT3_NMI | INTERCEPT3_SMI | INTERCEPT3_INIT |
+                       INTERCEPT3_CR0_SEL | INTERCEPT3_RDPMC | INTERCEPT3_CPUID |
+                       INTERCEPT3_RSM | INTERCEPT3_INVD | INTERCEPT3_HLT | INTERCEPT3_INVLPGA |
+                       INTERCEPT3_IOIO | INTERCEPT3_MSR | INTERCEPT3_FERR_FREEZE |
+                       INTERCEPT3_SHUTDOWN;
+    vmcb->intercept4 = INTERCEPT4_VMRUN | INTERCEPT4_VMMCALL | INTERCEPT4_VMLOAD |
+                       INTERCEPT4_VMSAVE | INTERCEPT4_STGI | INTERCEPT4_CLGI | INTERCEPT4_SKINIT |
+                       INTERCEPT4_WBINVD | INTERCEPT4_MONITOR | INTERCEPT4_MWAIT |
+                       INTERCEPT4_MWAIT_ARMED | INTERCEPT4_XSETBV | INTERCEPT4_RDPRU;
+}
+
+/* Only VMRUN looks at these; the guest's own view is in guest_cr0 and guest_efer. */
+static uint64_t hardware_cr0(uint64_t guest)
+{
+    return (guest & ~(CR0_CD | CR0_NW)) | CR0_ET;
+}
+
+static void set_cr0(struct vcpu *v, uint64_t value)
+{
+    struct svm_vcpu *svm = v->svm;
+    struct vmcb *vmcb = svm->vmcb;
+
+    /* Reads must show CD and NW as they were written; as long as neither is set, no exit. */
+    if (value & (CR0_CD | CR0_NW)) {
+        vmcb->intercept_cr |= INTERCEPT_CR_READ(0);
+    } else {
+        vmcb->intercept_cr &= ~INTERCEPT_CR_READ(0);
+    }
+    svm->guest_cr0 = value & (CR0_CD | CR0_NW);
+    vmcb->cr0 = hardware_cr0(value);
+    if (svm->guest_efer & EFER_LME) {
+        svm->guest_efer = value & CR0_PG ? svm->guest_efer | EFER_LMA
+                                         : svm->guest_efer & ~EFER_LMA;
+    }
+    vmcb->efer = svm->guest_efer | EFER_SVME;
+    svm_dirty(svm, CLEAN_CR | CLEAN_INTERCEPTS);
+}
+
+static uint64_t get_efer(struct vcpu *v)
+{
+    /* CR0.PG changes LMA without an exit when nothing else in CR0 changes along. */
+    return v->svm->vmcb->efer & ~EFER_SVME;
+}
+
+static void set_efer(struct vcpu *v, uint64_t value)
+{
+    v->svm->guest_efer = value;
+    v->svm->vmcb->efer = value | EFER_SVME;
+    svm_dirty(v->svm, CLEAN_CR);
+}
+
+static void set_cr2(struct vcpu *v, uint64_t value)
+{
+    v->svm->vmcb->cr2 = value;
+    svm_dirty(v->svm, CLEAN_CR2);
+}
+
+static uint64_t get_cr4(struct vcpu *v)
+{
+    return v->svm->vmcb->cr4;
+}
+
+static void set_cr4(struct vcpu *v, uint64_t value)
+{
+    v->svm->vmcb->cr4 = value;
+    svm_dirty(v->svm, CLEAN_CR);
+}
+
+static void set_dr6(struct vcpu *v, uint64_t value)
+{
+    v->svm->vmcb->dr6 = value;
+    svm_dirty(v->svm, CLEAN_DR);
+}
+
+static void set_pat(struct vcpu *v, uint64_t value)
+{
+    v->svm->vmcb->g_pat = value;
+    svm_dirty(v->svm, CLEAN_NP);
+}
+
+static void set_tsc_offset(struct vcpu *v, uint64_t offset)
+{
+    v->svm->vmcb->tsc_offset = offset;
+    svm_dirty(v->svm, CLEAN_INTERCEPTS);
+}
+
+static void vcpu_reset(struct vcpu *v, const struct vcpu_sysregs *regs)
+{
+    struct svm_vcpu *svm = v->svm;
+    struct vmcb *vmcb = svm->vmcb;
+
+    *vmcb = (struct vmcb){0};
+    set_intercepts(vmcb);
+    vmcb->iopm_base = svm_iopm_pa;
+    vmcb->msrpm_base = svm_msrpm_pa;
+    vmcb->int_ctl = INT_CTL_V_INTR_MASKING;
+    vmcb->np_control = NP_ENABLE;
+    vmcb->nested_cr3 = page_to_pa(v->vm->nested.root);
+    vmcb->g_pat = PAT_INIT;
+    vmcb->dr6 = DR6_INIT;
+    vmcb->dr7 = DR7_INIT;
+    for (unsigned int i = 0; i < SEG_COUNT; i++) {
+        vmcb->seg[i] = regs->seg[i];
+    }
+    vmcb->gdtr = regs->gdtr;
+    vmcb->idtr = regs->idtr;
+    vmcb->ldtr = regs->ldtr;
+    vmcb->tr = regs->tr;
+    vmcb->cpl = regs->cpl;
+    vmcb->cr3 = regs->cr3;
+    vmcb->cr4 = regs->cr4;
+    svm->guest_efer = regs->efer;
+    set_cr0(v, regs->cr0);
+    svm->asid_generation = 0;
+    svm->stepping_nmi = false;
+    vmcb->clean = 0;
+}
+
+static void get_sysregs(struct vcpu *v, struct vcpu_sysregs *regs)
+{
+    const struct svm_vcpu *svm = v->svm;
+    const struct vmcb *vmcb = svm->vmcb;
+
+    regs->cr0 = vmcb->cr0 | svm->guest_cr0;
+    regs->cr2 = vmcb->cr2;
+    regs->cr3 = vmcb->cr3;
+    regs->cr4 = vmcb->cr4;
+    regs->efer = get_efer(v);
+    regs->dr6 = vmcb->dr6;
+    regs->dr7 = vmcb->dr7;
+    for (unsigned int i = 0; i < SEG_COUNT; i++) {
+        regs->seg[i] = vmcb->seg[i];
+    }
+    regs->ldtr = vmcb->ldtr;
+    regs->tr = vmcb->tr;
+    regs->gdtr = vmcb->gdtr;
+    regs->idtr = vmcb->idtr;
+    regs->cpl = vmcb->cpl;
+}
+
+/* DR0..3 and the FPU stay loaded between exits; both are changed only when another vCPU comes. */
+static void vcpu_load(struct vcpu *v)
+{
+    fpu_load(v);
+    v->svm->vmcb->clean = 0;
+}
+
+static void vcpu_unload(struct vcpu *v)
+{
+    struct vmcb *vmcb = v->svm->vmcb;
+
+    fpu_save(v);
+    if (v->dr_live) {
+        v->dr[0] = read_dr0();
+        v->dr[1] = read_dr1();
+        v->dr[2] = read_dr2();
+        v->dr[3] = read_dr3();
+        v->dr_live = false;
+        vmcb->intercept_dr = INTERCEPT_DR_ALL;
+    }
+}
+
+static enum exit_action vcpu_run(struct vcpu *v)
+{
+    struct svm_vcpu *svm = v->svm;
+    struct vmcb *vmcb = svm->vmcb;
+
+    if (unlikely(v->pending)) {
+        vcpu_deliver_pending(v);
+    }
+    /* An armed breakpoint needs DR0..3 to be the guest's, used or not since the last switch. */
+    if (unlikely(!v->dr_live && (vmcb->dr7 & 0xff) != 0)) {
+        svm_load_debug_registers(v);
+    }
+    svm_assign_asid(v);
+    vmcb->rax = v->gpr[GPR_RAX];
+    vmcb->rsp = v->gpr[GPR_RSP];
+    vmcb->rip = v->rip;
+    vmcb->rflags = v->rflags;
+    svm_enter(v->gpr, svm->vmcb_pa, this_cpu->host_vmcb_pa);
+    v->gpr[GPR_RAX] = vmcb->rax;
+    v->gpr[GPR_RSP] = vmcb->rsp;
+    v->rip = vmcb->rip;
+    v->rflags = vmcb->rflags;
+    vmcb->tlb_control = TLB_CONTROL_NONE;
+    vmcb->clean = CLEAN_ALL;
+    return svm_handle_exit(v);
+}
+
+static bool interrupt_shadow(struct vcpu *v)
+{
+    return (v->svm->vmcb->int_state & INT_STATE_SHADOW) != 0;
+}
+
+static void clear_shadow(struct vcpu *v)
+{
+    v->svm->vmcb->int_state &= ~INT_STATE_SHADOW;
+}
+
+static void inject(struct vcpu *v, const struct vcpu_event *event)
+{
+    v->svm->vmcb->event_inject =
+        EVENT_VALID | event->vector | (uint64_t)event->type << EVENT_TYPE_SHIFT |
+        (event->has_error ? EVENT_ERROR_VALID | (uint64_t)event->error << EVENT_ERROR_SHIFT : 0);
+}
+
+/* A dummy virtual interrupt of the highest priority: taking it would need IF and no shadow, and its
+ * intercept ends the guest just then. */
+static void want_interrupt_window(struct vcpu *v)
+{
+    struct vmcb *vmcb = v->svm->vmcb;
+
+    vmcb->int_ctl |= INT_CTL_V_IRQ | INT_CTL_V_IGN_TPR | INT_CTL_V_INTR_PRIO(15);
+    vmcb->intercept3 |= INTERCEPT3_VINTR;
+    svm_dirty(v->svm, CLEAN_TPR | CLEAN_INTERCEPTS);
+}
+
+static void want_nmi_window(struct vcpu *v)
+{
+    v->svm->vmcb->intercept3 |= INTERCEPT3_IRET;
+    svm_dirty(v->svm, CLEAN_INTERCEPTS);
+}
+
+static void intercept_cr8(struct vcpu *v, bool on)
+{
+    struct vmcb *vmcb = v->svm->vmcb;
+    uint32_t wanted = on ? vmcb->intercept_cr | INTERCEPT_CR_WRITE(8)
+                         : vmcb->intercept_cr & ~INTERCEPT_CR_WRITE(8);
+
+    if (wanted != vmcb->intercept_cr) {
+        vmcb->intercept_cr = wanted;
+        svm_dirty(v->svm, CLEAN_INTERCEPTS);
+    }
+}
+
+static uint8_t get_cr8(struct vcpu *v)
+{
+    return v->svm->vmcb->int_ctl & INT_CTL_V_TPR_MASK;
+}
+
+static void set_cr8(struct vcpu *v, uint8_t cr8)
+{
+    struct vmcb *vmcb = v->svm->vmcb;
+
+    vmcb->int_ctl = (vmcb->int_ctl & ~INT_CTL_V_TPR_MASK) | (cr8 & INT_CTL_V_TPR_MASK);
+    svm_dirty(v->svm, CLEAN_TPR);
+}
+
+static void flush_nested(struct vcpu *v)
+{
+    v->svm->asid_generation = 0;
+}
+
+static void dump(struct vcpu *v, void (*emit)(const char *text, size_t len))
+{
+    const struct vmcb *vmcb = v->svm->vmcb;
+    char line[160];
+    int n = format(line, sizeof(line),
+                   "vmcb: exit code 0x%llx info1 0x%llx info2 0x%llx intinfo 0x%llx inject 0x%llx",
+                   (unsigned long long)vmcb->exit_code, (unsigned long long)vmcb->exit_info1,
+                   (unsigned long long)vmcb->exit_info2, (unsigned long long)vmcb->exit_int_info,
+                   (unsigned long long)vmcb->event_inject);
+    emit(line, MIN((size_t)n, sizeof(line) - 1));
+    n = format(line, sizeof(line), "vmcb: asid %u int_ctl 0x%llx int_state 0x%llx np_cr3 0x%llx",
+               vmcb->asid, (unsigned long long)vmcb->int_ctl, (unsigned long long)vmcb->int_state,
+               (unsigned long long)vmcb->nested_cr3);
+    emit(line, MIN((size_t)n, sizeof(line) - 1));
+}
+
+const struct virt_ops svm_ops = {
+    .name = "AMD-V",
+    .detect = detect,
+    .cpu_enable = cpu_enable,
+    .nested_format = &nested_format,
+    .vcpu_create = vcpu_create,
+    .vcpu_reset = vcpu_reset,
+    .vcpu_destroy = vcpu_destroy,
+    .vcpu_load = vcpu_load,
+    .vcpu_unload = vcpu_unload,
+    .vcpu_run = vcpu_run,
+    .get_sysregs = get_sysregs,
+    .set_cr0 = set_cr0,
+    .set_cr2 = set_cr2,
+    .set_cr4 = set_cr4,
+    .set_efer = set_efer,
+    .set_dr6 = set_dr6,
+    .set_pat = set_pat,
+    .get_cr4 = get_cr4,
+    .get_efer = get_efer,
+    .interrupt_shadow = interrupt_shadow,
+    .clear_shadow = clear_shadow,
+    .inject = inject,
+    .want_interrupt_window = want_interrupt_window,
+    .want_nmi_window = want_nmi_window,
+    .intercept_cr8 = intercept_cr8,
+    .get_cr8 = get_cr8,
+    .set_cr8 = set_cr8,
+    .set_tsc_offset = set_tsc_offset,
+    .flush_nested = flush_nested,
+    .dump = dump,
+};

@@ -1,0 +1,53 @@
+#ifndef BULKHEAD_ARCH_X86_SVM_SVM_H
+#define BULKHEAD_ARCH_X86_SVM_SVM_H
+
+/* What the files of the AMD-V backend share. */
+
+#include "arch/x86/svm/vmcb.h"
+#include "arch/x86/virt.h"
+
+struct svm_vcpu {
+    struct vmcb *vmcb;
+    uint64_t vmcb_pa;
+    uint64_t guest_cr0; /* as the guest sees it: CD and NW are not passed to hardware */
+    uint64_t guest_efer;
+    uint64_t asid_generation;
+    bool stepping_nmi; /* single-stepping over an NMI handler's IRET */
+    bool stepping_had_tf;
+};
+
+/* CPUID 8000000Ah EDX (APM vol. 3, E.4.9). */
+struct svm_features {
+    bool nrips;
+    bool decode_assists;
+    bool flush_by_asid;
+    bool clean_bits;
+    uint32_t asids;
+};
+extern struct svm_features svm_features;
+
+extern uint64_t svm_iopm_pa;
+extern uint64_t svm_msrpm_pa;
+
+/* Marks parts of the VMCB as changed since the last run. */
+static inline void svm_dirty(struct svm_vcpu *svm, uint32_t clean_bits)
+{
+    svm->vmcb->clean &= ~clean_bits;
+}
+
+/* arch/x86/svm/entry.asm: runs the guest until its next exit. */
+void svm_enter(uint64_t *gpr, uint64_t vmcb_pa, uint64_t host_vmcb_pa);
+
+/* exit.c: handles the exit that svm_enter() returned from. */
+enum exit_action svm_handle_exit(struct vcpu *v);
+
+/* exit.c: puts the guest's DR0..3 on the CPU and stops intercepting debug register accesses. */
+void svm_load_debug_registers(struct vcpu *v);
+
+/* permissions.c: allocates and fills the I/O and MSR permission maps. 0 or -BH_ENOMEM. */
+MUST_CHECK int svm_permissions_init(void);
+
+/* tlb.c: before entry on this CPU, gives the vCPU an address-space identifier. */
+void svm_assign_asid(struct vcpu *v);
+
+#endif

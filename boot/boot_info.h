@@ -1,0 +1,37 @@
+#ifndef BULKHEAD_BOOT_BOOT_INFO_H
+#define BULKHEAD_BOOT_BOOT_INFO_H
+
+/* What every way in leaves behind. After it is filled in, no code knows how the machine was booted. */
+
+#include "boot/memory_map.h"
+#include "lib/macros.h"
+
+#define BOOT_MODULES_MAX     32
+#define BOOT_CMDLINE_MAX     512
+#define BOOT_MODULE_NAME_MAX 64
+#define BOOT_RSDP_SIZE       36 /* ACPI 6.5, table 5.3 */
+
+struct boot_module {
+    uint64_t base; /* physical */
+    uint64_t size; /* bytes */
+    /* The last path component of the first word of the module's command line. */
+    char name[BOOT_MODULE_NAME_MAX];
+};
+
+struct boot_info {
+    const char *protocol; /* for the log */
+    uint64_t entry_tsc;   /* TSC at the core's first instruction */
+    char cmdline[BOOT_CMDLINE_MAX];
+    struct memory_map map;
+    unsigned int module_count;
+    unsigned int modules_dropped;
+    struct boot_module modules[BOOT_MODULES_MAX];
+    /* A copy of the RSDP when the loader hands one over; otherwise rsdp_size is 0 and the tables
+     * are searched for. */
+    unsigned int rsdp_size;
+    uint8_t rsdp[BOOT_RSDP_SIZE];
+};
+
+extern struct boot_info boot_info;
+
+#endif

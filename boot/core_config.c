@@ -1,0 +1,129 @@
+#include "boot/core_config.h"
+
+#include "drivers/uart.h"
+#include "lib/error.h"
+#include "lib/format.h"
+#include "lib/log_ring.h"
+#include "lib/string.h"
+
+#define COM1 0x3f8
+
+struct config core_config;
+
+static bool console_from_cmdline INIT_DATA;
+static bool log_from_cmdline INIT_DATA;
+
+INIT void core_config_defaults(void)
+{
+    (void)uart_init(COM1, CONFIG_BAUD_MAX);
+}
+
+INIT static void apply_console(const struct config *config)
+{
+    uint16_t port = config->console == CONFIG_CONSOLE_UART ? config->console_port : 0;
+    int err;
+
+    uart_flush();
+    err = uart_init(port, config->console_baud);
+    if (err) {
+        (void)uart_init(COM1, CONFIG_BAUD_MAX);
+        log_error("console: found no 16550 UART at port 0x%x (%u baud): using COM1", port,
+                  config->console_baud);
+    }
+}
+
+INIT static void report_cmdline(void *ctx, unsigned int line, const char *text)
+{
+    (void)ctx;
+    (void)line;
+    log_error("core command line: %s", text);
+}
+
+/* One `key=value` of the command line, read by the file's own parser. */
+INIT static void apply_word(const char *key, const char *value, size_t len)
+{
+    static struct config parsed INIT_DATA;
+    const struct config_sink sink = {.report = report_cmdline};
+    char text[96];
+
+    int n = format(text, sizeof(text), "[core]\n%s = %.*s\n", key, (int)len, value);
+    if ((size_t)n >= sizeof(text) || config_parse(&parsed, text, (size_t)n, &sink) != 0) {
+        return;
+    }
+    if (strcmp(key, "console") == 0) {
+        console_from_cmdline = true;
+        apply_console(&parsed);
+    } else {
+        log_from_cmdline = true;
+        log_set_level(parsed.log);
+    }
+}
+
+INIT void core_config_cmdline(const char *cmdline)
+{
+    static const char *const keys[] = {"console", "log"};
+    const char *word = cmdline;
+
+    while (*word != '\0') {
+        size_t len = 0;
+        while (word[len] != '\0' && word[len] != ' ') {
+            len++;
+        }
+        for (unsigned int i = 0; i < ARRAY_SIZE(keys); i++) {
+            size_t k = strlen(keys[i]);
+            if (len > k && strncmp(word, keys[i], k) == 0 && word[k] == '=') {
+                apply_word(keys[i], word + k + 1, len - k - 1);
+            }
+        }
+        word += len;
+        while (*word == ' ') {
+            word++;
+        }
+    }
+}
+
+INIT static void report_file(void *ctx, unsigned int line, const char *text)
+{
+    (void)ctx;
+    log_error("%s:%u: %s", CONFIG_FILE_NAME, line, text);
+}
+
+INIT int core_config_load(const struct phys_view *memory)
+{
+    const struct config_sink sink = {.report = report_file};
+    const char *names[BOOT_MODULES_MAX];
+    const struct boot_module *file = NULL;
+
+    for (unsigned int i = 0; i < boot_info.module_count; i++) {
+        names[i] = boot_info.modules[i].name;
+        if (strcmp(names[i], CONFIG_FILE_NAME) == 0) {
+            file = &boot_info.modules[i];
+        }
+    }
+    if (!file) {
+        log_error("found no boot module called %s, expected one beside kernel and initrd",
+                  CONFIG_FILE_NAME);
+        return -BH_ENOENT;
+    }
+    if (file->base >= memory->limit || file->size > memory->limit - file->base) {
+        log_error("%s: lies at 0x%llx, expected it below 4 GiB", CONFIG_FILE_NAME,
+                  (unsigned long long)file->base);
+        return -BH_ERANGE;
+    }
+    int err = config_parse(&core_config, (const char *)memory->base + file->base, file->size, &sink);
+    if (!err && config_check_modules(&core_config, names, boot_info.module_count, &sink) > 0) {
+        err = -BH_EINVAL;
+    }
+    if (err) {
+        return err;
+    }
+    if (!console_from_cmdline &&
+        (core_config.console != CONFIG_CONSOLE_UART || core_config.console_port != COM1 ||
+         core_config.console_baud != CONFIG_BAUD_MAX)) {
+        apply_console(&core_config);
+    }
+    if (!log_from_cmdline) {
+        log_set_level(core_config.log);
+    }
+    return 0;
+}

@@ -1,0 +1,257 @@
+/* From the boot loader's hands to the run loop. */
+
+#include "arch/x86/acpi/acpi.h"
+#include "arch/x86/asm.h"
+#include "arch/x86/cpu.h"
+#include "arch/x86/fpu.h"
+#include "arch/x86/gdt.h"
+#include "arch/x86/interrupt.h"
+#include "arch/x86/ioapic.h"
+#include "arch/x86/lapic.h"
+#include "arch/x86/mm/address_space.h"
+#include "arch/x86/mm/frame_alloc.h"
+#include "arch/x86/mm/page_alloc.h"
+#include "arch/x86/mm/window.h"
+#include "arch/x86/percpu.h"
+#include "arch/x86/power.h"
+#include "arch/x86/time.h"
+#include "arch/x86/virt.h"
+#include "boot/core_config.h"
+#include "boot/multiboot.h"
+#include "drivers/cmos.h"
+#include "drivers/uart.h"
+#include "lib/error.h"
+#include "lib/log_ring.h"
+#include "lib/string.h"
+#include "lib/version.h"
+#include "vmm/console.h"
+#include "vmm/cpuid.h"
+#include "vmm/platform.h"
+#include "vmm/sched.h"
+#include "vmm/vm.h"
+
+#define BOOT_MAP_LIMIT   (4 * GIB) /* what the boot page tables map */
+#define FIRST_MIB        (1 * MIB)
+#define LAPIC_DEFAULT_PA 0xfee00000ull
+
+struct boot_info boot_info;
+
+/* From boot/entry.asm, at their physical addresses: only usable on the boot page tables. */
+extern uint64_t boot_tsc;
+extern uint64_t boot_pdpt_high[], boot_pool_pd[];
+
+void boot_main(uint32_t magic, uint64_t info);
+
+/* Boot cannot go on: says so and stops. What is wrong has been logged. */
+NORETURN INIT static void refuse(const char *what)
+{
+    log_error("boot stops: %s; no VM was started", what);
+    uart_flush();
+    cpu_stop();
+}
+
+INIT static void prepare_memory_map(void)
+{
+    struct memory_map *map = &boot_info.map;
+    uint64_t image = (uint64_t)boot_start;
+    int err = memory_map_normalise(map);
+
+    if (!err) {
+        err = memory_map_reserve(map, 0, FIRST_MIB, MEM_RESERVED);
+    }
+    if (!err) {
+        err = memory_map_reserve(map, image, image_to_pa(image_end) - image, MEM_RESERVED);
+    }
+    for (unsigned int i = 0; i < boot_info.module_count && !err; i++) {
+        const struct boot_module *m = &boot_info.modules[i];
+        if (m->size > 0) {
+            err = memory_map_reserve(map, m->base, m->size, MEM_RESERVED);
+        }
+    }
+    if (err) {
+        log_error("boot: the memory map has more than %u ranges", MEMORY_MAP_MAX);
+        refuse("the firmware's memory map cannot be used");
+    }
+}
+
+INIT static void log_boot_info(void)
+{
+    for (unsigned int i = 0; i < boot_info.map.count; i++) {
+        const struct memory_range *r = &boot_info.map.r[i];
+        log_debug("memory: %012llx-%012llx %s", (unsigned long long)r->base,
+                  (unsigned long long)(r->base + r->size - 1), memory_type_name(r->type));
+    }
+    for (unsigned int i = 0; i < boot_info.module_count; i++) {
+        const struct boot_module *m = &boot_info.modules[i];
+        log_debug("module: %s, %llu bytes at 0x%llx", m->name, (unsigned long long)m->size,
+                  (unsigned long long)m->base);
+    }
+    if (boot_info.modules_dropped > 0) {
+        log_error("boot: %u modules more than the %u that there is room for are ignored",
+                  boot_info.modules_dropped, BOOT_MODULES_MAX);
+    }
+}
+
+/* Takes the core's own memory out of the map and maps it in the boot tables where it will stay. */
+INIT static void create_pool(uint64_t size)
+{
+    uint64_t pa;
+
+    if (memory_map_find(&boot_info.map, size, PAGE_SIZE_2M, BOOT_MAP_LIMIT, &pa) != 0 ||
+        memory_map_reserve(&boot_info.map, pa, size, MEM_RESERVED) != 0) {
+        log_error("memory: found no %llu MiB below 4 GiB for the core, expected them in one piece",
+                  (unsigned long long)(size / MIB));
+        refuse("not enough memory");
+    }
+    for (uint64_t at = 0; at < size; at += PAGE_SIZE_2M) {
+        boot_pool_pd[at / PAGE_SIZE_2M] = (pa + at) | PTE_P | PTE_W | PTE_LARGE | PTE_NX;
+    }
+    boot_pdpt_high[0] = (uint64_t)boot_pool_pd | PTE_P | PTE_W;
+    page_pool_init((void *)POOL_VA, pa, size);
+    if (address_space_init(pa, size) != 0) {
+        refuse("the core's memory is too small for its page tables");
+    }
+}
+
+INIT static int read_firmware(void *ctx, uint64_t pa, void *buf, size_t len)
+{
+    (void)ctx;
+    if (pa + len < pa || pa + len > BIT64(52)) {
+        return -BH_EFAULT;
+    }
+    window_read_physical(pa, buf, len);
+    return 0;
+}
+
+INIT static void parse_acpi(struct acpi_info *acpi)
+{
+    const struct acpi_memory memory = {.read = read_firmware};
+    int err;
+
+    if (boot_info.rsdp_size > 0) {
+        err = acpi_parse_rsdp_copy(acpi, &memory, boot_info.rsdp, boot_info.rsdp_size);
+    } else {
+        err = acpi_parse(acpi, &memory, 0);
+    }
+    if (err) {
+        log_warn("acpi: no usable tables: power-off and several clocks will be missing");
+    }
+    log_info("acpi: %u tables, %u CPUs, %u I/O APICs%s%s", acpi->table_count, acpi->cpu_count,
+             acpi->ioapic_count, acpi->has_hpet ? ", HPET" : "", acpi->has_s5 ? ", S5" : "");
+}
+
+INIT static void init_interrupts(const struct acpi_info *acpi)
+{
+    int irq = uart_isa_irq();
+
+    if (lapic_hw_init(acpi->lapic_address ? acpi->lapic_address : LAPIC_DEFAULT_PA) != 0) {
+        refuse("no usable local APIC");
+    }
+    this_cpu->apic_id = lapic_hw_id();
+    if (ioapic_hw_init(acpi) != 0 || irq < 0 ||
+        ioapic_hw_route_isa(acpi, (unsigned int)irq, VECTOR_UART, this_cpu->apic_id) != 0) {
+        log_warn("console: no interrupt from the serial port: it is polled");
+        console_set_polled(true);
+        return;
+    }
+    uart_enable_interrupts();
+}
+
+INIT static void init_guest_memory(void)
+{
+    size_t bytes = frame_bitmap_bytes(&boot_info.map);
+    unsigned int pages = (unsigned int)(ALIGN_UP(bytes, PAGE_SIZE_4K) / PAGE_SIZE_4K);
+    void *storage = page_alloc_contiguous(MAX(pages, 1u), 1);
+
+    if (!storage || frame_init(&boot_info.map, storage, pages * PAGE_SIZE_4K) != 0) {
+        refuse("the core's memory is too small to keep track of the machine's");
+    }
+    log_info("memory: %llu MiB for guests, %llu KiB for the core (%llu KiB free)",
+             (unsigned long long)(frame_total_bytes() / MIB),
+             (unsigned long long)(page_total_count() * PAGE_SIZE_4K / KIB),
+             (unsigned long long)(page_free_count() * PAGE_SIZE_4K / KIB));
+}
+
+INIT static void create_vms(void)
+{
+    unsigned int started = 0;
+
+    for (unsigned int i = 0; i < core_config.vm_count; i++) {
+        if (!vm_create(&core_config.vms[i])) {
+            log_error("vm %s: the core's own memory is used up, expected more: raise [core] memory",
+                      core_config.vms[i].name);
+            refuse("not enough memory for the VMs");
+        }
+    }
+    for (unsigned int i = 0; i < vm_count; i++) {
+        if (vms[i]->config->autostart && vm_start(vms[i]) == 0) {
+            started++;
+        }
+    }
+    if (started == 0) {
+        log_warn("no VM runs: Ctrl-A 0 leads to the monitor");
+    }
+}
+
+/* Not INIT: gives the boot's memory back while it runs. */
+NORETURN static void enter_run_loop(void)
+{
+    uint64_t before = page_free_count();
+
+    address_space_free_init();
+    log_info("boot: %llu us from the first instruction to here; %llu KiB of boot memory given back",
+             (unsigned long long)(time_now_ns() / 1000),
+             (unsigned long long)((page_free_count() - before) * PAGE_SIZE_4K / KIB));
+    console_start();
+    sched_loop();
+}
+
+/* On the CPU's own stack and page tables. */
+NORETURN INIT static void boot_continue(void)
+{
+    static struct acpi_info acpi INIT_DATA;
+
+    gdt_init();
+    interrupts_init();
+    parse_acpi(&acpi);
+    power_init(&acpi);
+    cpu_protect();
+    if (time_init(boot_info.entry_tsc, &acpi) != 0) {
+        refuse("no clock");
+    }
+    platform_boot_epoch = cmos_read_epoch(acpi.century) - time_now_ns() / 1000000000u;
+    if (virt_init() != 0) {
+        refuse("this machine cannot run VMs");
+    }
+    fpu_init();
+    cpuid_policy_init();
+    init_interrupts(&acpi);
+    init_guest_memory();
+    sched_slice_tsc = ns_span_to_tsc(core_config.slice_us * 1000ull);
+    vm_when_done = core_config.when_done;
+    create_vms();
+    stack_switch(percpu_stack_top(0), enter_run_loop);
+}
+
+INIT void boot_main(uint32_t magic, uint64_t info)
+{
+    const struct phys_view memory = {.base = NULL, .limit = BOOT_MAP_LIMIT};
+
+    interrupts_init_early();
+    core_config_defaults();
+    if (multiboot_parse(&boot_info, magic, info, &memory) != 0) {
+        refuse("the boot loader's information cannot be used");
+    }
+    boot_info.entry_tsc = boot_tsc;
+    core_config_cmdline(boot_info.cmdline);
+    log_info("Bulkhead %s, booted by %s, %u modules", bulkhead_version, boot_info.protocol,
+             boot_info.module_count);
+    prepare_memory_map();
+    if (core_config_load(&memory) != 0) {
+        refuse("bulkhead.conf has errors");
+    }
+    log_boot_info();
+    create_pool(core_config.memory);
+    address_space_enter();
+    stack_switch(percpu_stack_top(0), boot_continue);
+}

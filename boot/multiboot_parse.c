@@ -1,0 +1,306 @@
+/* Multiboot 0.6.96 and Multiboot2 2.0 boot information. Everything in it is checked against the
+ * view's limit: a loader's mistake must end in a message, not in a fault. */
+
+#include "boot/multiboot.h"
+
+#include "lib/error.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+/* Multiboot 1, section 3.3. */
+#define MB1_FLAG_CMDLINE BIT(2)
+#define MB1_FLAG_MODULES BIT(3)
+#define MB1_FLAG_MMAP    BIT(6)
+
+struct mb1_info {
+    uint32_t flags;
+    uint32_t mem_lower;
+    uint32_t mem_upper;
+    uint32_t boot_device;
+    uint32_t cmdline;
+    uint32_t mods_count;
+    uint32_t mods_addr;
+    uint32_t syms[4];
+    uint32_t mmap_length;
+    uint32_t mmap_addr;
+} PACKED;
+static_assert(offsetof(struct mb1_info, mmap_addr) == 48, "multiboot 1 layout");
+
+struct mb1_module {
+    uint32_t start;
+    uint32_t end;
+    uint32_t string;
+    uint32_t reserved;
+} PACKED;
+
+struct mb1_mmap_entry {
+    uint32_t size; /* of what follows */
+    uint64_t base;
+    uint64_t length;
+    uint32_t type;
+} PACKED;
+
+/* Multiboot 2, section 3.6. */
+enum mb2_tag_type {
+    MB2_TAG_END = 0,
+    MB2_TAG_CMDLINE = 1,
+    MB2_TAG_MODULE = 3,
+    MB2_TAG_MMAP = 6,
+    MB2_TAG_RSDP_V1 = 14,
+    MB2_TAG_RSDP_V2 = 15,
+};
+
+struct mb2_header {
+    uint32_t total_size;
+    uint32_t reserved;
+} PACKED;
+
+struct mb2_tag {
+    uint32_t type;
+    uint32_t size;
+} PACKED;
+
+struct mb2_module {
+    uint32_t start;
+    uint32_t end;
+} PACKED;
+
+struct mb2_mmap {
+    uint32_t entry_size;
+    uint32_t entry_version;
+} PACKED;
+
+struct mb2_mmap_entry {
+    uint64_t base;
+    uint64_t length;
+    uint32_t type;
+    uint32_t reserved;
+} PACKED;
+
+static bool view_read(const struct phys_view *view, uint64_t addr, void *dst, uint64_t size)
+{
+    if (addr >= view->limit || size > view->limit - addr) {
+        return false;
+    }
+    memcpy(dst, view->base + addr, size);
+    return true;
+}
+
+/* Copies a string of at most `max` bytes at `addr`; cut to fit, always terminated. */
+static void view_string(const struct phys_view *view, uint64_t addr, uint64_t max, char *dst,
+                        size_t size)
+{
+    size_t n = 0;
+
+    while (n + 1 < size && n < max && addr + n < view->limit && view->base[addr + n] != '\0') {
+        dst[n] = (char)view->base[addr + n];
+        n++;
+    }
+    dst[n] = '\0';
+}
+
+static void module_name(char name[static BOOT_MODULE_NAME_MAX], const char *string)
+{
+    const char *start = string;
+    size_t n = 0;
+
+    for (const char *p = string; *p != '\0' && *p != ' '; p++) {
+        if (*p == '/') {
+            start = p + 1;
+        }
+    }
+    while (start[n] != '\0' && start[n] != ' ' && n + 1 < BOOT_MODULE_NAME_MAX) {
+        name[n] = start[n];
+        n++;
+    }
+    name[n] = '\0';
+}
+
+static int add_module(struct boot_info *info, uint64_t start, uint64_t end, const char *string)
+{
+    if (end < start) {
+        log_error("boot: module \"%s\" ends at 0x%llx, before its start 0x%llx", string,
+                  (unsigned long long)end, (unsigned long long)start);
+        return -BH_EINVAL;
+    }
+    if (info->module_count == BOOT_MODULES_MAX) {
+        info->modules_dropped++;
+        return 0;
+    }
+    struct boot_module *module = &info->modules[info->module_count++];
+    module->base = start;
+    module->size = end - start;
+    module_name(module->name, string);
+    return 0;
+}
+
+static int mb1_modules(struct boot_info *info, const struct mb1_info *mb,
+                       const struct phys_view *view)
+{
+    char string[256];
+    struct mb1_module mod;
+
+    for (uint32_t i = 0; i < mb->mods_count; i++) {
+        if (!view_read(view, mb->mods_addr + (uint64_t)i * sizeof(mod), &mod, sizeof(mod))) {
+            log_error("boot: multiboot module %u of %u lies outside memory", i, mb->mods_count);
+            return -BH_EINVAL;
+        }
+        view_string(view, mod.string, sizeof(string), string, sizeof(string));
+        int err = add_module(info, mod.start, mod.end, string);
+        if (err) {
+            return err;
+        }
+    }
+    return 0;
+}
+
+static int mb1_memory(struct boot_info *info, const struct mb1_info *mb,
+                      const struct phys_view *view)
+{
+    struct mb1_mmap_entry entry;
+    uint64_t at = mb->mmap_addr;
+    uint64_t end = at + mb->mmap_length;
+
+    if (!(mb->flags & MB1_FLAG_MMAP)) {
+        log_error("boot: the multiboot loader gave no memory map (flags 0x%x)", mb->flags);
+        return -BH_EINVAL;
+    }
+    while (at < end) {
+        if (!view_read(view, at, &entry, sizeof(entry)) ||
+            entry.size < sizeof(entry) - sizeof(entry.size)) {
+            log_error("boot: malformed memory map entry at 0x%llx", (unsigned long long)at);
+            return -BH_EINVAL;
+        }
+        int err = memory_map_add(&info->map, entry.base, entry.length, entry.type);
+        if (err) {
+            return err;
+        }
+        at += (uint64_t)entry.size + sizeof(entry.size);
+    }
+    return 0;
+}
+
+static int parse_mb1(struct boot_info *info, uint64_t addr, const struct phys_view *view)
+{
+    struct mb1_info mb;
+
+    info->protocol = "multiboot 1";
+    if (!view_read(view, addr, &mb, sizeof(mb))) {
+        log_error("boot: multiboot information at 0x%llx lies outside memory",
+                  (unsigned long long)addr);
+        return -BH_EINVAL;
+    }
+    if (mb.flags & MB1_FLAG_CMDLINE) {
+        view_string(view, mb.cmdline, sizeof(info->cmdline), info->cmdline, sizeof(info->cmdline));
+    }
+    int err = mb1_memory(info, &mb, view);
+    if (!err && (mb.flags & MB1_FLAG_MODULES)) {
+        err = mb1_modules(info, &mb, view);
+    }
+    return err;
+}
+
+static int mb2_memory(struct boot_info *info, uint64_t at, uint64_t end,
+                      const struct phys_view *view)
+{
+    struct mb2_mmap mmap;
+    struct mb2_mmap_entry entry;
+
+    if (at + sizeof(mmap) > end || !view_read(view, at, &mmap, sizeof(mmap)) ||
+        mmap.entry_size < sizeof(entry)) {
+        log_error("boot: malformed multiboot2 memory map tag");
+        return -BH_EINVAL;
+    }
+    for (at += sizeof(mmap); at + sizeof(entry) <= end; at += mmap.entry_size) {
+        if (!view_read(view, at, &entry, sizeof(entry))) {
+            return -BH_EINVAL;
+        }
+        int err = memory_map_add(&info->map, entry.base, entry.length, entry.type);
+        if (err) {
+            return err;
+        }
+    }
+    return 0;
+}
+
+static int mb2_tag(struct boot_info *info, const struct mb2_tag *tag, uint64_t at,
+                   const struct phys_view *view)
+{
+    uint64_t body = at + sizeof(*tag);
+    uint64_t size = tag->size - sizeof(*tag);
+    struct mb2_module mod;
+    char string[256];
+
+    switch (tag->type) {
+    case MB2_TAG_CMDLINE:
+        view_string(view, body, size, info->cmdline, sizeof(info->cmdline));
+        return 0;
+    case MB2_TAG_MODULE:
+        if (size < sizeof(mod) || !view_read(view, body, &mod, sizeof(mod))) {
+            log_error("boot: malformed multiboot2 module tag");
+            return -BH_EINVAL;
+        }
+        view_string(view, body + sizeof(mod), size - sizeof(mod), string, sizeof(string));
+        return add_module(info, mod.start, mod.end, string);
+    case MB2_TAG_MMAP:
+        return mb2_memory(info, body, at + tag->size, view);
+    case MB2_TAG_RSDP_V1:
+    case MB2_TAG_RSDP_V2:
+        /* Version 2 comes with the XSDT and so wins, whatever the order of the tags. */
+        if (tag->type == MB2_TAG_RSDP_V2 || info->rsdp_size < BOOT_RSDP_SIZE) {
+            unsigned int n = (unsigned int)MIN(size, (uint64_t)BOOT_RSDP_SIZE);
+            if (view_read(view, body, info->rsdp, n)) {
+                info->rsdp_size = n;
+            }
+        }
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+static int parse_mb2(struct boot_info *info, uint64_t addr, const struct phys_view *view)
+{
+    struct mb2_header header;
+    struct mb2_tag tag;
+
+    info->protocol = "multiboot 2";
+    if (!view_read(view, addr, &header, sizeof(header)) ||
+        header.total_size > view->limit - addr || header.total_size < sizeof(header)) {
+        log_error("boot: malformed multiboot2 information at 0x%llx", (unsigned long long)addr);
+        return -BH_EINVAL;
+    }
+    uint64_t end = addr + header.total_size;
+    for (uint64_t at = addr + sizeof(header); at + sizeof(tag) <= end;
+         at += ALIGN_UP((uint64_t)tag.size, 8)) {
+        if (!view_read(view, at, &tag, sizeof(tag)) || tag.size < sizeof(tag) ||
+            tag.size > end - at) {
+            log_error("boot: malformed multiboot2 tag at offset %llu",
+                      (unsigned long long)(at - addr));
+            return -BH_EINVAL;
+        }
+        if (tag.type == MB2_TAG_END) {
+            break;
+        }
+        int err = mb2_tag(info, &tag, at, view);
+        if (err) {
+            return err;
+        }
+    }
+    return 0;
+}
+
+int multiboot_parse(struct boot_info *info, uint32_t magic, uint64_t addr,
+                    const struct phys_view *view)
+{
+    memset(info, 0, sizeof(*info));
+    if (magic == MULTIBOOT1_MAGIC) {
+        return parse_mb1(info, addr, view);
+    }
+    if (magic == MULTIBOOT2_MAGIC) {
+        return parse_mb2(info, addr, view);
+    }
+    log_error("boot: unknown loader: magic 0x%08x, expected multiboot 1 (0x%08x) or 2 (0x%08x)",
+              magic, MULTIBOOT1_MAGIC, MULTIBOOT2_MAGIC);
+    return -BH_ENOTSUP;
+}

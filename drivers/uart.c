@@ -1,0 +1,163 @@
+/* 16550 (National PC16550D data sheet). */
+
+#include "drivers/uart.h"
+
+#include "arch/x86/asm.h"
+#include "lib/error.h"
+
+#define UART_CLOCK_BAUD 115200u
+
+#define REG_DATA 0 /* RBR, THR; divisor low with DLAB */
+#define REG_IER  1 /* divisor high with DLAB */
+#define REG_FCR  2 /* write */
+#define REG_IIR  2 /* read */
+#define REG_LCR  3
+#define REG_MCR  4
+#define REG_LSR  5
+#define REG_SCR  7
+
+#define IER_RX       BIT(0)
+#define IER_TX_EMPTY BIT(1)
+#define FCR_ENABLE   BIT(0)
+#define FCR_CLEAR    (BIT(1) | BIT(2))
+#define LCR_8N1      0x03
+#define LCR_DLAB     BIT(7)
+#define MCR_DTR      BIT(0)
+#define MCR_RTS      BIT(1)
+#define MCR_OUT2     BIT(3) /* gates the interrupt line on PCs */
+#define LSR_RX       BIT(0)
+#define LSR_TX_EMPTY BIT(5)
+
+#define FIFO_SIZE  16
+#define QUEUE_SIZE 16384
+/* Longer than a byte takes at 1200 baud, in port reads of about 1 us. */
+#define POLL_LIMIT 20000u
+
+static uint16_t uart_port; /* 0: none */
+static bool interrupts;
+static bool tx_interrupt;
+static char queue[QUEUE_SIZE];
+static unsigned int queue_head; /* next to send */
+static unsigned int queue_tail;
+
+int uart_init(uint16_t port, unsigned int baud)
+{
+    uart_port = 0;
+    if (port == 0) {
+        return 0;
+    }
+    if (baud == 0 || UART_CLOCK_BAUD % baud != 0) {
+        return -BH_EINVAL;
+    }
+    outb(port + REG_SCR, 0x5a);
+    if (inb(port + REG_SCR) != 0x5a) {
+        return -BH_ENOENT;
+    }
+    unsigned int divisor = UART_CLOCK_BAUD / baud;
+    outb(port + REG_IER, 0);
+    outb(port + REG_LCR, LCR_DLAB);
+    outb(port + REG_DATA, divisor & 0xff);
+    outb(port + REG_IER, divisor >> 8 & 0xff);
+    outb(port + REG_LCR, LCR_8N1);
+    outb(port + REG_FCR, FCR_ENABLE | FCR_CLEAR);
+    outb(port + REG_MCR, MCR_DTR | MCR_RTS | MCR_OUT2);
+    uart_port = port;
+    if (interrupts) {
+        uart_enable_interrupts();
+    }
+    return 0;
+}
+
+static void set_tx_interrupt(bool on)
+{
+    if (interrupts && on != tx_interrupt) {
+        tx_interrupt = on;
+        outb(uart_port + REG_IER, IER_RX | (on ? IER_TX_EMPTY : 0));
+    }
+}
+
+bool uart_has_output(void)
+{
+    return queue_head != queue_tail;
+}
+
+void uart_pump(unsigned int limit)
+{
+    if (uart_port == 0) {
+        queue_head = queue_tail;
+        return;
+    }
+    while (queue_head != queue_tail && limit > 0 &&
+           (inb(uart_port + REG_LSR) & LSR_TX_EMPTY) != 0) {
+        for (unsigned int i = 0; i < FIFO_SIZE && queue_head != queue_tail && limit > 0; i++) {
+            outb(uart_port + REG_DATA, (uint8_t)queue[queue_head++ % QUEUE_SIZE]);
+            limit--;
+        }
+    }
+    set_tx_interrupt(queue_head != queue_tail);
+}
+
+/* Waits until the transmitter takes bytes; false when it does not for too long. */
+static bool wait_for_transmitter(void)
+{
+    for (unsigned int i = 0; i < POLL_LIMIT; i++) {
+        if (inb(uart_port + REG_LSR) & LSR_TX_EMPTY) {
+            return true;
+        }
+        cpu_pause();
+    }
+    return false;
+}
+
+void uart_write(const char *text, size_t len)
+{
+    if (uart_port == 0) {
+        return;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (queue_tail - queue_head == QUEUE_SIZE) {
+            if (!wait_for_transmitter()) {
+                queue_head++; /* the line is dead: the oldest byte goes */
+            }
+            uart_pump(FIFO_SIZE);
+        }
+        queue[queue_tail++ % QUEUE_SIZE] = text[i];
+    }
+    uart_pump(4 * FIFO_SIZE);
+}
+
+void uart_flush(void)
+{
+    while (queue_head != queue_tail && wait_for_transmitter()) {
+        uart_pump(FIFO_SIZE);
+    }
+}
+
+int uart_read(void)
+{
+    if (uart_port == 0 || (inb(uart_port + REG_LSR) & LSR_RX) == 0) {
+        return -1;
+    }
+    return inb(uart_port + REG_DATA);
+}
+
+void uart_enable_interrupts(void)
+{
+    interrupts = true;
+    tx_interrupt = false;
+    if (uart_port != 0) {
+        outb(uart_port + REG_IER, IER_RX);
+        (void)inb(uart_port + REG_IIR);
+    }
+}
+
+int uart_isa_irq(void)
+{
+    switch (uart_port) {
+    case 0x3f8:
+    case 0x3e8: return 4;
+    case 0x2f8:
+    case 0x2e8: return 3;
+    default: return -1;
+    }
+}

@@ -1,0 +1,32 @@
+#ifndef BULKHEAD_DRIVERS_UART_H
+#define BULKHEAD_DRIVERS_UART_H
+
+/* The machine's 16550 serial port that is the core's console. All calls on the boot CPU with
+ * interrupts off. */
+
+#include "lib/macros.h"
+
+/* Sets the UART at `port` to `baud`, 8n1, FIFO on. Returns 0, -BH_EINVAL for a baud rate that
+ * does not divide 115200, or -BH_ENOENT when no UART answers there; then output goes nowhere. */
+int uart_init(uint16_t port, unsigned int baud);
+
+/* Queues output. When the queue is full it waits for the UART, so nothing is lost. */
+void uart_write(const char *text, size_t len);
+
+/* Moves what the UART takes at once out of the queue, at most `limit` bytes. */
+void uart_pump(unsigned int limit);
+
+/* Waits until the queue is empty (bounded: a UART that stops taking bytes is given up). */
+void uart_flush(void);
+
+bool uart_has_output(void);
+
+/* Next received byte, or -1. */
+int uart_read(void);
+
+/* Lets the UART interrupt for received bytes and, while output waits, for an empty transmitter.
+ * `irq_line` of ISA, or -1 when the port has no standard one. */
+void uart_enable_interrupts(void);
+int uart_isa_irq(void);
+
+#endif

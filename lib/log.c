@@ -1,0 +1,98 @@
+/* The core's log: formatted lines in a ring in memory, and on the console as far as the level
+ * allows. */
+
+#include "lib/log_ring.h"
+
+#include "arch/x86/time.h"
+#include "lib/format.h"
+#include "lib/string.h"
+#include "vmm/console.h"
+
+#define LOG_LINE_MAX 640
+
+static char ring[LOG_RING_SIZE];
+static uint64_t ring_written; /* bytes ever written */
+static enum log_level console_level = LOG_INFO;
+
+static const char *const level_names[LOG_LEVELS] = {
+    [LOG_ERROR] = "error",
+    [LOG_WARN] = "warn ",
+    [LOG_INFO] = "info ",
+    [LOG_DEBUG] = "debug",
+};
+
+static void ring_put(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        ring[ring_written++ % LOG_RING_SIZE] = text[i];
+    }
+}
+
+void log_set_level(enum log_level level)
+{
+    console_level = level;
+}
+
+void log_write(enum log_level level, const char *fmt, ...)
+{
+    char line[LOG_LINE_MAX];
+    va_list ap;
+    int n;
+
+    if (time_is_calibrated()) {
+        uint64_t us = time_now_ns() / 1000;
+        n = format(line, sizeof(line), "[%5llu.%06llu] %s ", (unsigned long long)(us / 1000000),
+                   (unsigned long long)(us % 1000000), level_names[level]);
+    } else {
+        n = format(line, sizeof(line), "[    -.------] %s ", level_names[level]);
+    }
+    va_start(ap, fmt);
+    n += format_v(line + n, sizeof(line) - (size_t)n, fmt, ap);
+    va_end(ap);
+    size_t len = MIN((size_t)n, sizeof(line) - 1);
+
+    ring_put(line, len);
+    ring_put("\n", 1);
+    if (level <= console_level) {
+        console_core_line(line, len);
+    }
+}
+
+/* Start of the last `lines` complete lines that the ring still holds. */
+static uint64_t ring_start(unsigned int lines)
+{
+    uint64_t oldest = ring_written > LOG_RING_SIZE ? ring_written - LOG_RING_SIZE : 0;
+    uint64_t at = ring_written;
+
+    while (at > oldest) {
+        if (ring[(at - 1) % LOG_RING_SIZE] == '\n' && at != ring_written && --lines == 0) {
+            return at;
+        }
+        at--;
+    }
+    if (oldest != 0) {
+        while (at < ring_written && ring[at++ % LOG_RING_SIZE] != '\n') {
+        }
+    }
+    return at;
+}
+
+void log_replay(unsigned int lines, void (*emit)(const char *text, size_t len))
+{
+    char line[LOG_LINE_MAX];
+    size_t n = 0;
+
+    if (lines == 0) {
+        return;
+    }
+    for (uint64_t at = ring_start(lines); at < ring_written; at++) {
+        char c = ring[at % LOG_RING_SIZE];
+        if (c == '\n' || n == sizeof(line)) {
+            emit(line, n);
+            n = 0;
+        }
+        if (c != '\n') {
+            line[n++] = c;
+        }
+    }
+}

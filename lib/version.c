@@ -1,0 +1,3 @@
+#include "lib/version.h"
+
+const char bulkhead_version[] = BULKHEAD_VERSION;

@@ -1,0 +1,131 @@
+/* Any bytes as bulkhead.conf. What the parser accepts must be within every bound that the core
+ * relies on; what it refuses must have been reported, within the limits of a report. */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/error.h"
+#include "vmm/config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static unsigned int reports;
+
+#define REQUIRE(condition)  \
+    do {                    \
+        if (!(condition)) { \
+            abort();        \
+        }                   \
+    } while (0)
+
+static void count_report(void *ctx, unsigned int line, const char *text)
+{
+    size_t len = strlen(text);
+
+    (void)ctx;
+    REQUIRE(line > 0);
+    REQUIRE(len > 0 && len < CONFIG_TEXT_MAX);
+    for (size_t i = 0; i < len; i++) {
+        REQUIRE((text[i] >= ' ' && text[i] <= '~') || text[i] == '\t');
+    }
+    reports++;
+}
+
+static void check_string(const char *s, size_t size, size_t least)
+{
+    size_t len = strnlen(s, size);
+
+    REQUIRE(len < size && len >= least);
+    for (size_t i = 0; i < len; i++) {
+        REQUIRE((s[i] >= ' ' && s[i] <= '~') || s[i] == '\t');
+    }
+}
+
+static void check_core(const struct config *c)
+{
+    REQUIRE(c->console == CONFIG_CONSOLE_NONE || c->console == CONFIG_CONSOLE_UART);
+    if (c->console == CONFIG_CONSOLE_UART) {
+        REQUIRE(c->console_port >= CONFIG_UART_PORT_MIN && c->console_port <= CONFIG_UART_PORT_MAX);
+        REQUIRE(c->console_baud > 0 && CONFIG_BAUD_MAX % c->console_baud == 0);
+    }
+    REQUIRE(c->log < LOG_LEVELS);
+    REQUIRE(c->slice_us >= CONFIG_SLICE_MIN_US && c->slice_us <= CONFIG_SLICE_MAX_US);
+    REQUIRE(c->memory >= CONFIG_POOL_MIN && c->memory <= CONFIG_POOL_MAX);
+    REQUIRE(c->memory % CONFIG_MEM_UNIT == 0);
+    REQUIRE(c->when_done <= CONFIG_DONE_HALT);
+}
+
+static void check_vms(const struct config *c)
+{
+    unsigned int managers = 0;
+
+    REQUIRE(c->vm_count >= 1 && c->vm_count <= CONFIG_MAX_VMS);
+    for (unsigned int i = 0; i < c->vm_count; i++) {
+        const struct vm_config *vm = &c->vms[i];
+
+        check_string(vm->name, sizeof(vm->name), 1);
+        check_string(vm->kernel, sizeof(vm->kernel), 1);
+        check_string(vm->initrd, sizeof(vm->initrd), 0);
+        check_string(vm->cmdline, sizeof(vm->cmdline), 0);
+        REQUIRE(vm->memory >= CONFIG_VM_MEM_MIN && vm->memory <= CONFIG_VM_MEM_MAX);
+        REQUIRE(vm->memory % CONFIG_MEM_UNIT == 0);
+        REQUIRE(vm->vcpus >= 1 && vm->vcpus <= VM_MAX_VCPUS);
+        REQUIRE(vm->cpus != 0);
+        REQUIRE(vm->role == CONFIG_ROLE_GUEST || vm->role == CONFIG_ROLE_MANAGEMENT);
+        REQUIRE(vm->line > 0 && vm->kernel_line > vm->line);
+        managers += vm->role == CONFIG_ROLE_MANAGEMENT;
+        for (unsigned int j = 0; j < i; j++) {
+            REQUIRE(strcmp(vm->name, c->vms[j].name) != 0);
+        }
+    }
+    REQUIRE(managers <= 1);
+}
+
+static void check_modules(const struct config *c, const struct config_sink *sink)
+{
+    static char long_name[64];
+    const char *names[CONFIG_MAX_VMS + 8];
+
+    memset(long_name, 'm', sizeof(long_name) - 1);
+    for (unsigned int i = 0; i < 8; i++) {
+        names[i] = long_name;
+    }
+    for (unsigned int i = 0; i < c->vm_count; i++) {
+        names[8 + i] = c->vms[i].kernel;
+    }
+    reports = 0;
+    REQUIRE(config_check_modules(c, names, 8, sink) == reports);
+    reports = 0;
+    REQUIRE(config_check_modules(c, names, 8 + c->vm_count, sink) == reports);
+    REQUIRE(reports <= c->vm_count); /* all kernels are there */
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct config config;
+    const struct config_sink sink = {count_report, NULL};
+    char *text = malloc(size); /* to the byte, for ASan */
+
+    if (text == NULL) {
+        return 0;
+    }
+    if (size > 0) {
+        memcpy(text, data, size);
+    }
+    reports = 0;
+    memset(&config, 0xa5, sizeof(config));
+    int err = config_parse(&config, text, size, &sink);
+
+    free(text);
+    check_core(&config);
+    if (err == 0) {
+        REQUIRE(reports == 0);
+        check_vms(&config);
+        check_modules(&config, &sink);
+    } else {
+        REQUIRE(err == -BH_EINVAL && config.vm_count == 0);
+        REQUIRE(reports > 0 && reports <= CONFIG_MAX_ERRORS + 1);
+    }
+    return 0;
+}

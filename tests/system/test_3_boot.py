@@ -1,0 +1,96 @@
+"""Ways in, machines, and clear refusals."""
+
+import re
+
+import pytest
+
+from bulkhead import CPU, config, have_iso_tools, make_iso, vm
+
+SMALL = config(vm("p", "power.img", cmdline="off after=100", memory="16M"))
+ALL_ENDED = "the last VM has ended: powering off"
+
+needs_grub = pytest.mark.skipif(not have_iso_tools(), reason="grub-mkrescue is not installed")
+
+
+def ready_and_off(machine, timeout=60):
+    machine.expect("^READY", timeout=timeout, source="p")
+    machine.expect(ALL_ENDED, source="core")
+    assert machine.wait_exit() == 0
+
+
+@pytest.mark.parametrize("machine", ["pc", "q35"])
+@pytest.mark.parametrize("memory", [1024, 6144])
+def test_machines(boot, machine, memory):
+    m = boot(SMALL, machine=machine, memory=memory)
+    ready_and_off(m)
+
+
+def test_guest_memory_above_4_gib(boot):
+    # 5 GiB of guests in a machine of 6 GiB: some of it must lie above 4 GiB.
+    m = boot(config(*[vm("v%d" % i, "counter.img", cmdline="checksum period=500", memory="1280M")
+                      for i in range(4)]), memory=6144)
+    for i in range(4):
+        m.expect("^checksum ok", timeout=120, source="v%d" % i, forbid="FAIL")
+
+
+def test_linux_with_3_gib(boot):
+    m = boot(config(vm("big", memory="3G")), memory=6144)
+    m.shell("big", timeout=170)
+    lines, _ = m.run("big", "head -n 1 /proc/meminfo")
+    total = int(re.search(r"(\d+) kB", lines[0]).group(1))
+    assert 2.8 * 1024 * 1024 < total <= 3 * 1024 * 1024
+
+
+def test_multiboot1_by_qemu(boot):
+    m = boot(SMALL)
+    m.expect(r"(?i)multiboot ?1", source="core")
+    ready_and_off(m)
+
+
+@needs_grub
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_multiboot_by_grub(boot, tmp_path, protocol):
+    m = boot(SMALL, iso=make_iso(tmp_path, SMALL, protocol))
+    m.expect(r"(?i)multiboot ?%d" % protocol, timeout=90, source="core")
+    ready_and_off(m)
+
+
+@needs_grub
+def test_linux_by_grub_iso(boot, tmp_path):
+    conf = config(vm("linux1"), vm("linux2"))
+    m = boot(conf, iso=make_iso(tmp_path, conf), memory=2048)
+    m.shell("linux1", timeout=170)
+    m.shell("linux2", timeout=60)
+    assert m.run("linux1", "hostname")[0] == ["linux1"]
+
+
+@pytest.mark.parametrize("cpu, missing", [
+    (CPU.replace("+svm,+npt,+vgif", "-svm"), r"no AMD-V \(SVM\)"),
+    (CPU.replace("+npt", "-npt"), r"not nested paging \(NPT\)"),
+    (CPU + ",-nx", r"no NX"),
+], ids=["no-svm", "no-npt", "no-nx"])
+def test_refuses_a_processor_by_name(boot, cpu, missing):
+    m = boot(SMALL, cpu=cpu)
+    m.expect(r"refused: .*(%s)" % missing, timeout=20)
+    assert "READY" not in m.text()
+
+
+def test_unemulated_features_of_the_newest_model(boot):
+    m = boot(SMALL, cpu="max")
+    ready_and_off(m)
+
+
+def test_log_lines_have_time_and_level(boot):
+    m = boot(SMALL)
+    ready_and_off(m)
+    stamps = [float(s) for s in re.findall(r"(?m)^\[ *(\d+\.\d{6})\] (?:info|warn|error|debug)\b",
+                                           m.text())]
+    assert len(stamps) >= 5
+    assert stamps == sorted(stamps)
+
+
+def test_same_run_twice_is_the_same(boot):
+    first, second = boot(SMALL, icount=True), boot(SMALL, icount=True)
+    ready_and_off(first, 120)
+    ready_and_off(second, 120)
+    assert first.text() == second.text()

@@ -1,0 +1,93 @@
+"""The core's own command line."""
+
+import pytest
+
+from bulkhead import config, vm
+
+
+@pytest.fixture
+def machine(boot):
+    m = boot(config(vm("a", "counter.img", cmdline="checksum period=500"),
+                    vm("b", "counter.img", cmdline="checksum period=500"),
+                    core="console = com1\nwhen-done = halt\n"), memory=256)
+    for name in ("a", "b"):
+        m.expect("^checksum ok", source=name)
+    m.focus(0)
+    m.expect("bulkhead> ?$", source="core", partial=True)
+    return m
+
+
+def test_help_and_unknown(machine):
+    machine.send("help\r")
+    machine.expect(r"^  list\b", source="core")
+    machine.expect(r"^  help\b", source="core")
+    machine.send("nonsense\r")
+    machine.expect(r"nonsense", source="core")
+    machine.send("dump nobody\r")
+    machine.expect(r'found "nobody", expected', source="core")
+
+
+def test_list_and_memory(machine):
+    machine.send("list\r")
+    machine.expect(r"^1 a +running +32 MiB +\d+", source="core")
+    machine.expect(r"^2 b +running +32 MiB +\d+", source="core")
+    machine.send("memory\r")
+    machine.expect(r"^core: \d+ KiB of pages, \d+ KiB free", source="core")
+    machine.expect(r"^guests: \d+ MiB, \d+ MiB free", source="core")
+    machine.send("exits\r")
+    machine.expect(r"^b:", source="core")
+
+
+def free_guest_memory(machine):
+    machine.send("memory\r")
+    return int(machine.expect(r"^guests: \d+ MiB, (\d+) MiB free", source="core").group(1))
+
+
+def test_stop_start_and_reset(machine):
+    before = free_guest_memory(machine)
+    for _ in range(3):
+        machine.send("stop a\r")
+        machine.expect("a: ended: stopped by the monitor", source="core")
+        assert free_guest_memory(machine) == before + 32
+        machine.send("start a\r")
+        machine.expect("^READY", source="a")
+        machine.expect("^checksum ok", source="a", forbid="FAIL")
+        assert free_guest_memory(machine) == before
+    machine.send("start a\r")
+    machine.expect("a is running already", source="core")
+    machine.send("reset b\r")
+    machine.expect("^READY", source="b")
+    machine.expect("^checksum ok", source="b", forbid="FAIL")
+
+
+def test_dump_shows_registers(machine):
+    machine.send("dump a\r")
+    machine.expect(r"(?i)rip\W+[0-9a-f]{4,}", source="core")
+
+
+def test_guest_memory_is_not_mapped_in_the_core(machine):
+    machine.send("isolation\r")
+    machine.expect("^isolation: guest memory mapped in the core: no; found while in the window: yes",
+                   source="core")
+
+
+def test_crash_report(machine):
+    machine.send("crash core\r")
+    machine.expect(r"(?i)page fault|exception|#PF", source="core")
+    # The trace names functions.
+    machine.expect(r"command_crash", source="core")
+    machine.expect(r"monitor_input|execute", source="core")
+
+
+def test_all_stopped_and_the_monitor_stays(machine):
+    machine.send("stop a\r")
+    machine.expect("a: ended", source="core")
+    machine.send("stop b\r")
+    machine.expect("the last VM has ended", source="core")
+    machine.send("start b\r")
+    machine.expect("^checksum ok", source="b")
+
+
+def test_power_off_by_key(machine):
+    machine.send("\x01q")
+    assert machine.wait_exit(20) == 0

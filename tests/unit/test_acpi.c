@@ -1,0 +1,703 @@
+/* The parser of the machine's ACPI tables: sound tables, and each way in which they can be broken.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "arch/x86/acpi/acpi.h"
+#include "lib/error.h"
+#include "tests/unit/host_log.h"
+
+/* Physical memory: the first 4 MiB, as far as `readable` says. */
+static uint8_t ram[4 * MIB];
+static uint64_t hole, hole_size;
+static struct acpi_info info;
+
+static int ram_read(void *ctx, uint64_t pa, void *buf, size_t len)
+{
+    (void)ctx;
+    if (pa > sizeof(ram) || len > sizeof(ram) - pa)
+        return -BH_EFAULT;
+    if (hole_size && pa < hole + hole_size && hole < pa + len)
+        return -BH_EFAULT;
+    memcpy(buf, ram + pa, len);
+    return 0;
+}
+
+static const struct acpi_memory memory = {.read = ram_read};
+
+enum {
+    RSDP = 0xe1230,
+    XSDT = 0x100000,
+    RSDT = 0x100200,
+    FADT = 0x100400,
+    MADT = 0x101000,
+    HPET = 0x102000,
+    DSDT = 0x110000,
+    EXTRA = 0x300000
+};
+
+static void put(uint64_t pa, uint64_t value, unsigned int size)
+{
+    for (unsigned int i = 0; i < size; i++)
+        ram[pa + i] = (uint8_t)(value >> 8 * i);
+}
+
+static void seal(uint64_t pa, uint64_t length, unsigned int checksum)
+{
+    uint8_t sum = 0;
+
+    ram[pa + checksum] = 0;
+    for (uint64_t i = 0; i < length; i++)
+        sum = (uint8_t)(sum + ram[pa + i]);
+    ram[pa + checksum] = (uint8_t)-sum;
+}
+
+/* Puts length and checksum into a table whose body is already there. */
+static void table(uint64_t pa, const char *signature, uint32_t length, uint8_t revision)
+{
+    memcpy(ram + pa, signature, 4);
+    put(pa + 4, length, 4);
+    ram[pa + 8] = revision;
+    seal(pa, length, 9);
+}
+
+static void rsdp_at(uint64_t pa, uint8_t revision, uint64_t rsdt, uint64_t xsdt)
+{
+    memset(ram + pa, 0, 36);
+    memcpy(ram + pa, "RSD PTR ", 8);
+    ram[pa + 15] = revision;
+    put(pa + 16, rsdt, 4);
+    seal(pa, 20, 8);
+    if (revision >= 2) {
+        put(pa + 20, 36, 4);
+        put(pa + 24, xsdt, 8);
+        seal(pa, 36, 32);
+    }
+}
+
+static uint32_t madt_end;
+
+static void madt_add(const uint8_t *entry, size_t len)
+{
+    memcpy(ram + MADT + madt_end, entry, len);
+    madt_end += (uint32_t)len;
+}
+#define MADT_ADD(...)                                \
+    do {                                             \
+        const uint8_t entry_bytes[] = {__VA_ARGS__}; \
+        madt_add(entry_bytes, sizeof(entry_bytes));  \
+    } while (0)
+
+static void madt_start(void)
+{
+    memset(ram + MADT, 0, 0x1000);
+    put(MADT + 36, 0xfee00000, 4);
+    put(MADT + 40, 1, 4);
+    madt_end = 44;
+}
+
+static void gas(uint64_t pa, uint8_t space, uint8_t width, uint64_t address)
+{
+    ram[pa] = space;
+    ram[pa + 1] = width;
+    put(pa + 4, address, 8);
+}
+
+static void fadt(void)
+{
+    memset(ram + FADT, 0, 276);
+    put(FADT + 40, DSDT, 4);
+    put(FADT + 46, 9, 2);
+    put(FADT + 48, 0xb2, 4);
+    ram[FADT + 52] = 0xf1;
+    put(FADT + 56, 0x600, 4);
+    put(FADT + 64, 0x604, 4);
+    put(FADT + 76, 0x608, 4);
+    ram[FADT + 88] = 4;
+    ram[FADT + 89] = 2;
+    ram[FADT + 91] = 4;
+    ram[FADT + 108] = 0x32;
+    put(FADT + 109, 0x03, 2);
+    put(FADT + 112, BIT(8) | BIT(10), 4);
+    gas(FADT + 116, 1, 8, 0xcf9);
+    ram[FADT + 128] = 6;
+    put(FADT + 140, DSDT, 8);
+    gas(FADT + 148, 1, 32, 0x600);
+    gas(FADT + 172, 1, 16, 0x604);
+    gas(FADT + 208, 1, 32, 0x608);
+}
+
+static const uint8_t s5_aml[] = {0x08, '_',  'S',  '5',  '_',  0x12, 0x08,
+                                 0x04, 0x0a, 0x05, 0x0a, 0x06, 0x00, 0x00};
+
+static void dsdt(uint32_t length, uint32_t s5_offset)
+{
+    memset(ram + DSDT, 0xa5, length);
+    memcpy(ram + DSDT + s5_offset, s5_aml, MIN(sizeof(s5_aml), (size_t)(length - s5_offset)));
+    table(DSDT, "DSDT", length, 2);
+}
+
+/* A sound machine with two CPUs. */
+static int machine(void **state)
+{
+    (void)state;
+    memset(ram, 0, sizeof(ram));
+    hole_size = 0;
+    host_log_clear();
+    rsdp_at(RSDP, 2, RSDT, XSDT);
+    fadt();
+    table(FADT, "FACP", 276, 6);
+    madt_start();
+    MADT_ADD(0, 8, 0, 0, 1, 0, 0, 0);
+    MADT_ADD(0, 8, 1, 2, 1, 0, 0, 0);
+    MADT_ADD(0, 8, 2, 4, 0, 0, 0, 0);    /* disabled */
+    MADT_ADD(0, 8, 3, 0xff, 1, 0, 0, 0); /* absent */
+    MADT_ADD(1, 12, 7, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0);
+    MADT_ADD(1, 12, 8, 0, 0, 0x10, 0xc0, 0xfe, 24, 0, 0, 0);
+    MADT_ADD(2, 10, 0, 0, 2, 0, 0, 0, 0, 0);
+    MADT_ADD(2, 10, 0, 9, 9, 0, 0, 0, 0x0d, 0);
+    MADT_ADD(4, 6, 0xff, 5, 0, 1);
+    table(MADT, "APIC", madt_end, 4);
+    put(HPET + 36, 0x8086a201, 4);
+    gas(HPET + 40, 0, 64, 0xfed00000);
+    put(HPET + 53, 0x80, 2);
+    table(HPET, "HPET", 56, 1);
+    dsdt(100, 50);
+    put(XSDT + 36, FADT, 8);
+    put(XSDT + 44, 0, 8);
+    put(XSDT + 52, MADT, 8);
+    put(XSDT + 60, HPET, 8);
+    table(XSDT, "XSDT", 68, 1);
+    put(RSDT + 36, FADT, 4);
+    put(RSDT + 40, MADT, 4);
+    table(RSDT, "RSDT", 44, 1);
+    return 0;
+}
+
+static int parse(void)
+{
+    host_log_clear();
+    return acpi_parse(&info, &memory, 0);
+}
+
+static void assert_logged(const char *text)
+{
+    if (!strstr(host_log_text, text))
+        fail_msg("log lacks \"%s\":\n%s", text, host_log_text);
+}
+
+static void test_good(void **state)
+{
+    (void)state;
+    assert_int_equal(parse(), 0);
+    assert_string_equal(host_log_text, "");
+    assert_int_equal(info.rsdp_address, RSDP);
+    assert_int_equal(info.rsdp_length, 36);
+    assert_int_equal(info.table_count, 4);
+    assert_non_null(acpi_find_table(&info, "DSDT", 0));
+    assert_null(acpi_find_table(&info, "APIC", 1));
+    assert_int_equal(acpi_find_table(&info, "APIC", 0)->address, MADT);
+
+    assert_int_equal(info.cpu_count, 2);
+    assert_int_equal(info.cpus[1].apic_id, 2);
+    assert_int_equal(info.cpus[1].uid, 1);
+    assert_true(info.cpus[1].enabled);
+    assert_int_equal(info.lapic_address, 0xfee00000);
+    assert_true(info.has_8259);
+    assert_int_equal(info.ioapic_count, 2);
+    assert_int_equal(info.ioapics[1].address, 0xfec01000);
+    assert_int_equal(info.ioapics[1].gsi_base, 24);
+    assert_int_equal(info.override_count, 2);
+    assert_int_equal(info.nmi_count, 1);
+    assert_int_equal(info.nmis[0].uid, ACPI_UID_ALL);
+    assert_int_equal(info.nmis[0].flags, 5);
+    assert_int_equal(info.nmis[0].lint, 1);
+
+    assert_true(info.has_hpet);
+    assert_int_equal(info.hpet_address, 0xfed00000);
+    assert_int_equal(info.hpet_min_tick, 0x80);
+}
+
+static void test_fadt(void **state)
+{
+    (void)state;
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.sci_int, 9);
+    assert_int_equal(info.smi_cmd, 0xb2);
+    assert_int_equal(info.acpi_enable, 0xf1);
+    assert_int_equal(info.pm1a_event.address, 0x600);
+    assert_int_equal(info.pm1a_event.length, 4);
+    assert_int_equal(info.pm1a_control.address, 0x604);
+    assert_int_equal(info.pm1a_control.length, 2);
+    assert_int_equal(info.pm1b_control.address, 0);
+    assert_int_equal(info.pm_timer.address, 0x608);
+    assert_true(info.pm_timer_32bit);
+    assert_int_equal(info.reset.space, ACPI_SPACE_IO);
+    assert_int_equal(info.reset.address, 0xcf9);
+    assert_int_equal(info.reset_value, 6);
+    assert_int_equal(info.century, 0x32);
+    assert_int_equal(info.iapc_boot_arch, 3);
+    assert_true(info.has_s5);
+    assert_int_equal(info.s5_slp_typ_a, 5);
+    assert_int_equal(info.s5_slp_typ_b, 6);
+
+    /* The X_ fields count; memory space is possible there. */
+    gas(FADT + 208, 0, 32, 0xfed80808);
+    gas(FADT + 172, 1, 16, 0x10000); /* no such port: the old field is left */
+    gas(FADT + 148, 3, 32, 0x600);   /* nor can the core use an embedded controller */
+    put(FADT + 112, 0, 4);
+    table(FADT, "FACP", 276, 6);
+    assert_int_equal(parse(), 0);
+    assert_logged("PM1a control block in address space 1 at 0x10000");
+    assert_int_equal(info.pm_timer.space, ACPI_SPACE_MEMORY);
+    assert_int_equal(info.pm_timer.address, 0xfed80808);
+    assert_false(info.pm_timer_32bit);
+    assert_int_equal(info.pm1a_control.address, 0x604);
+    assert_int_equal(info.pm1a_event.address, 0x600);
+    assert_int_equal(info.reset.address, 0); /* not announced by a flag */
+
+    /* No PM timer: its length is 0. */
+    ram[FADT + 91] = 0;
+    table(FADT, "FACP", 276, 6);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.pm_timer.address, 0);
+}
+
+static void test_fadt_revisions(void **state)
+{
+    (void)state;
+    /* A revision 1 table ends before the reset register. */
+    table(FADT, "FACP", 116, 1);
+    assert_int_equal(parse(), 0);
+    assert_true(info.has_fadt);
+    assert_int_equal(info.reset.address, 0);
+    assert_int_equal(info.pm1a_event.address, 0x600);
+    assert_int_equal(info.iapc_boot_arch, ACPI_BOOT_LEGACY_DEVICES | ACPI_BOOT_8042);
+    assert_true(info.has_s5);
+
+    table(FADT, "FACP", 115, 1);
+    assert_int_equal(parse(), 0);
+    assert_false(info.has_fadt);
+    assert_false(info.has_s5);
+    assert_logged("FADT has length 115, expected at least 116");
+
+    put(FADT + 112, BIT(20), 4);
+    gas(FADT + 244, 0, 8, 0xfed81000);
+    table(FADT, "FACP", 276, 6);
+    assert_int_equal(parse(), 0);
+    assert_true(info.hw_reduced);
+    assert_int_equal(info.pm1a_event.address, 0);
+    assert_int_equal(info.pm_timer.address, 0);
+    assert_int_equal(info.sleep_control.address, 0xfed81000);
+}
+
+static void test_irq_to_gsi(void **state)
+{
+    uint32_t gsi;
+    bool level, low;
+
+    (void)state;
+    MADT_ADD(2, 10, 0, 5, 21, 0, 0, 0, 0x0f, 0);
+    table(MADT, "APIC", madt_end, 4);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(acpi_irq_to_gsi(&info, 0, &gsi, &level, &low), 0);
+    assert_true(gsi == 2 && !level && !low);
+    assert_int_equal(acpi_irq_to_gsi(&info, 4, &gsi, &level, &low), 0);
+    assert_true(gsi == 4 && !level && !low);
+    assert_int_equal(acpi_irq_to_gsi(&info, 5, &gsi, &level, &low), 0);
+    assert_true(gsi == 21 && level && low);
+    assert_int_equal(acpi_irq_to_gsi(&info, 9, &gsi, &level, &low), 0);
+    assert_true(gsi == 9 && level && !low);
+    assert_int_equal(acpi_irq_to_gsi(&info, 16, &gsi, &level, &low), -BH_EINVAL);
+
+    /* An SCI that nothing overrides, and one above the ISA interrupts. */
+    put(FADT + 46, 20, 2);
+    table(FADT, "FACP", 276, 6);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(acpi_irq_to_gsi(&info, 20, &gsi, &level, &low), 0);
+    assert_true(gsi == 20 && level && low);
+}
+
+static void test_rsdp_search(void **state)
+{
+    (void)state;
+    /* The EBDA comes first; only its first KiB counts. */
+    memset(ram + RSDP, 0, 36);
+    put(0x40e, 0x9fc0, 2);
+    rsdp_at(0x9fc00 + 1008 - 32, 2, 0, XSDT);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.rsdp_address, 0x9fc00 + 1008 - 32);
+    memset(ram + 0x9fc00, 0, 0x400);
+    assert_int_equal(parse(), -BH_ENOENT);
+    assert_logged("no RSDP found");
+
+    /* Not on a 16-byte boundary. */
+    rsdp_at(0xe0008, 2, 0, XSDT);
+    assert_int_equal(parse(), -BH_ENOENT);
+    /* The very last one; revision 0 there has just room for its 20 bytes and no more. */
+    rsdp_at(0xfffe0, 0, RSDT, 0);
+    hole = 0xfffe0 + 20;
+    hole_size = 12;
+    assert_int_equal(acpi_parse(&info, &memory, 0xfffe0), 0);
+    assert_int_equal(info.rsdp_length, 20);
+    hole_size = 0;
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.rsdp_address, 0xfffe0);
+
+    /* One with a wrong checksum is passed over. */
+    rsdp_at(0xe0010, 2, RSDT, XSDT);
+    ram[0xe0010 + 8] ^= 1;
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.rsdp_address, 0xfffe0);
+    /* A part of the area that cannot be read does not end the search. */
+    hole = 0xe0000;
+    hole_size = 0x1000;
+    assert_int_equal(parse(), 0);
+}
+
+static void test_rsdp_hint_and_copy(void **state)
+{
+    uint8_t copy[36];
+
+    (void)state;
+    memcpy(copy, ram + RSDP, 36);
+    memset(ram + RSDP, 0, 36);
+    assert_int_equal(acpi_parse_rsdp_copy(&info, &memory, copy, 36), 0);
+    assert_int_equal(info.rsdp_address, 0);
+    assert_int_equal(info.cpu_count, 2);
+    assert_memory_equal(info.rsdp, copy, 36);
+    /* Too short for its revision: only the RSDT, which names no HPET. */
+    assert_int_equal(acpi_parse_rsdp_copy(&info, &memory, copy, 20), 0);
+    assert_true(info.has_madt);
+    assert_false(info.has_hpet);
+    assert_int_equal(acpi_parse_rsdp_copy(&info, &memory, copy, 19), -BH_EINVAL);
+    copy[0] = 'X';
+    assert_int_equal(acpi_parse_rsdp_copy(&info, &memory, copy, 36), -BH_EINVAL);
+    assert_logged("signature");
+
+    rsdp_at(0x200001, 2, 0, XSDT);
+    assert_int_equal(acpi_parse(&info, &memory, 0x200001), 0);
+    assert_int_equal(info.rsdp_address, 0x200001);
+    rsdp_at(RSDP, 2, 0, XSDT);
+    assert_int_equal(acpi_parse(&info, &memory, UINT64_MAX - 3), 0);
+    assert_int_equal(info.rsdp_address, RSDP);
+    assert_logged("searching");
+}
+
+static void test_rsdp_broken(void **state)
+{
+    (void)state;
+    ram[RSDP + 32] ^= 1; /* the extended checksum */
+    assert_int_equal(parse(), 0);
+    assert_logged("XSDT is ignored");
+    assert_false(info.has_hpet);
+    assert_int_equal(info.rsdp_length, 20);
+
+    rsdp_at(RSDP, 2, RSDT, XSDT);
+    put(RSDP + 20, 35, 4);
+    seal(RSDP, 35, 32);
+    assert_int_equal(parse(), 0);
+    assert_logged("length 35");
+    put(RSDP + 20, 0xffffffff, 4);
+    assert_int_equal(parse(), 0);
+    assert_false(info.has_hpet);
+
+    rsdp_at(RSDP, 2, 0, 0);
+    assert_int_equal(parse(), -BH_EINVAL);
+    assert_logged("neither XSDT");
+}
+
+static void test_root_broken(void **state)
+{
+    (void)state;
+    ram[XSDT + 9] ^= 1;
+    assert_int_equal(parse(), 0);
+    assert_logged("table XSDT at 0x100000: bytes sum up to 0x");
+    assert_false(info.has_hpet);
+    assert_true(info.has_madt);
+    memcpy(ram + RSDT, "RSDX", 4);
+    assert_int_equal(parse(), -BH_EINVAL);
+    assert_logged("signature RSDX, expected RSDT");
+}
+
+static void test_table_broken(void **state)
+{
+    static const uint32_t lengths[] = {0, 35, MIB + 1, 0xffffffff};
+
+    (void)state;
+    ram[MADT + 50] ^= 0x10;
+    assert_int_equal(parse(), 0);
+    assert_false(info.has_madt);
+    assert_int_equal(info.cpu_count, 0);
+    assert_true(info.has_fadt && info.has_hpet);
+    assert_logged("table APIC at 0x101000: bytes sum up to 0x");
+
+    for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+        put(MADT + 4, lengths[i], 4);
+        assert_int_equal(parse(), 0);
+        assert_false(info.has_madt);
+        assert_logged("expected 36 to 1048576");
+    }
+    memcpy(ram + MADT, "\x01\x80 %", 4);
+    assert_int_equal(parse(), 0);
+    assert_logged("table ???%");
+
+    /* Ends behind readable memory; begins there; wraps. */
+    put(XSDT + 44, sizeof(ram) - 40, 8);
+    memcpy(ram + sizeof(ram) - 40, "SSDT\x29\0\0", 8);
+    put(XSDT + 52, 0x7000000000, 8);
+    put(XSDT + 60, UINT64_MAX - 8, 8);
+    table(XSDT, "XSDT", 68, 1);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.table_count, 2);
+    assert_logged("table SSDT at 0x3fffd8: its 41 bytes cannot be read");
+    assert_logged("at 0x7000000000: its header cannot be read");
+    assert_logged("at 0xfffffffffffffff7: its header cannot be read");
+}
+
+static void test_table_limits(void **state)
+{
+    (void)state;
+    /* The same table again and again counts once; 65 different ones are one too many. */
+    for (unsigned int i = 0; i < 80; i++)
+        put(XSDT + 36 + i * 8, FADT, 8);
+    memset(ram + RSDT, 0, 0x100);
+    fadt();
+    table(FADT + 0x200, "FACP", 276, 6);
+    for (unsigned int i = 0; i < 65; i++) {
+        put(EXTRA + i * 64, 0, 8);
+        table(EXTRA + i * 64, "SSDT", 36, 1);
+        put(0x200000 + 36 + i * 8, EXTRA + i * 64, 8);
+    }
+    table(0x200000, "XSDT", 36 + 65 * 8, 1);
+    rsdp_at(RSDP, 2, 0, 0x200000);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.table_count, 64);
+    assert_logged("XSDT has 65 entries, the limit is 64");
+
+    for (unsigned int i = 0; i < 64; i++)
+        put(0x200000 + 36 + i * 8, EXTRA, 8);
+    table(0x200000, "XSDT", 36 + 64 * 8 + 3, 1);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.table_count, 1);
+    assert_logged("515 bytes of entries, not a multiple of 8");
+    assert_non_null(acpi_find_table(&info, "SSDT", 0));
+}
+
+static void test_madt_entries(void **state)
+{
+    (void)state;
+    madt_start();
+    put(MADT + 40, 0, 4);
+    MADT_ADD(5, 12, 0, 0, 0, 0, 0xe1, 0xfe, 0, 0, 0, 0);
+    MADT_ADD(9, 16, 0, 0, 0x00, 0x01, 0, 0, 1, 0, 0, 0, 0x34, 0x12, 0, 0);
+    MADT_ADD(9, 16, 0, 0, 0x00, 0x01, 0, 0, 1, 0, 0, 0, 0x34, 0x12, 0, 0); /* the same again */
+    MADT_ADD(0, 8, 9, 3, 2, 0, 0, 0);                                      /* online capable */
+    MADT_ADD(10, 12, 0, 0, 0x34, 0x12, 0, 0, 0, 0, 0, 0);
+    MADT_ADD(0x7f, 4, 1, 2);                  /* unknown */
+    MADT_ADD(2, 10, 1, 3, 3, 0, 0, 0, 0, 0);  /* not ISA */
+    MADT_ADD(2, 10, 0, 16, 3, 0, 0, 0, 0, 0); /* no such interrupt */
+    MADT_ADD(2, 10, 0, 7, 30, 0, 0, 0, 0, 0);
+    MADT_ADD(2, 10, 0, 7, 31, 0, 0, 0, 0, 0);      /* twice */
+    MADT_ADD(4, 6, 0xff, 0, 0, 2);                 /* LINT2 */
+    MADT_ADD(1, 12, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0); /* address 0 */
+    MADT_ADD(0, 6, 5, 5, 1, 0);                    /* short */
+    table(MADT, "APIC", madt_end, 4);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.lapic_address, 0xfee10000);
+    assert_false(info.has_8259);
+    assert_int_equal(info.cpu_count, 2);
+    assert_int_equal(info.cpus[0].apic_id, 0x100);
+    assert_int_equal(info.cpus[0].uid, 0x1234);
+    assert_false(info.cpus[1].enabled);
+    assert_true(info.cpus[1].online_capable);
+    assert_int_equal(info.nmi_count, 1);
+    assert_int_equal(info.nmis[0].uid, 0x1234);
+    assert_int_equal(info.override_count, 1);
+    assert_int_equal(info.overrides[0].gsi, 30);
+    assert_int_equal(info.ioapic_count, 0);
+    assert_logged("override of bus 1 interrupt 3");
+    assert_logged("second override of interrupt 7");
+    assert_logged("input 2, expected 0 or 1");
+    assert_logged("I/O APIC 1 has address 0");
+    assert_logged("local APIC entry has length 6, expected 8");
+}
+
+static void test_madt_broken(void **state)
+{
+    static const uint8_t last_lengths[] = {0, 1, 9};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(last_lengths); i++) {
+        madt_start();
+        MADT_ADD(0, 8, 0, 0, 1, 0, 0, 0);
+        MADT_ADD(0, last_lengths[i], 1, 1, 1, 0, 0, 0);
+        table(MADT, "APIC", madt_end, 4);
+        assert_int_equal(parse(), 0);
+        assert_int_equal(info.cpu_count, 1);
+        assert_logged("type 0 at offset 52 has length");
+    }
+    /* A single byte at the end is no entry. */
+    table(MADT, "APIC", 53, 4);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.cpu_count, 1);
+
+    table(MADT, "APIC", 43, 4);
+    assert_int_equal(parse(), 0);
+    assert_false(info.has_madt);
+    assert_logged("MADT has length 43");
+
+    madt_start();
+    put(MADT + 36, 0xfee00001, 4);
+    table(MADT, "APIC", 44, 4);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.lapic_address, 0xfee00000);
+}
+
+static void test_madt_limits(void **state)
+{
+    (void)state;
+    madt_start();
+    for (uint8_t i = 0; i < 70; i++)
+        MADT_ADD(0, 8, i, i, 1, 0, 0, 0);
+    for (uint8_t i = 0; i < 17; i++)
+        MADT_ADD(1, 12, i, 0, 0, i, 0xc0, 0xfe, i, 0, 0, 0);
+    for (uint8_t i = 0; i < 18; i++)
+        MADT_ADD(4, 6, i, 0, 0, 1);
+    for (uint8_t i = 0; i < 20; i++)
+        MADT_ADD(0, 2);
+    table(MADT, "APIC", madt_end, 4);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.cpu_count, 64);
+    assert_int_equal(info.ioapic_count, 16);
+    assert_int_equal(info.nmi_count, 16);
+    assert_logged("6 CPUs more than the limit of 64");
+    assert_logged("1 I/O APICs more than the limit of 16");
+    assert_logged("2 NMIs more than the limit of 16");
+    assert_logged("12 more broken entries");
+}
+
+static void test_hpet_broken(void **state)
+{
+    (void)state;
+    gas(HPET + 40, 1, 64, 0x400);
+    table(HPET, "HPET", 56, 1);
+    assert_int_equal(parse(), 0);
+    assert_false(info.has_hpet);
+    assert_logged("HPET in address space 1");
+    gas(HPET + 40, 0, 64, 0xfed00008);
+    table(HPET, "HPET", 56, 1);
+    assert_int_equal(parse(), 0);
+    assert_false(info.has_hpet);
+    table(HPET, "HPET", 55, 1);
+    assert_int_equal(parse(), 0);
+    assert_logged("length 55");
+}
+
+/* Found wherever it stands with respect to the chunks that are read, up to the last byte. */
+static void test_s5_positions(void **state)
+{
+    (void)state;
+    for (uint32_t at = 500; at < 600; at++) {
+        dsdt(1600, at);
+        assert_int_equal(parse(), 0);
+        assert_true(info.has_s5);
+        assert_int_equal(info.s5_slp_typ_b, 6);
+    }
+    dsdt(MIB, MIB - sizeof(s5_aml));
+    assert_int_equal(parse(), 0);
+    assert_true(info.has_s5);
+    /* Cut off inside the second value. */
+    dsdt(1000, 1000 - 3);
+    assert_int_equal(parse(), 0);
+    assert_false(info.has_s5);
+    for (uint32_t cut = 1; cut < 12; cut++) {
+        dsdt(1000, 1000 - cut);
+        assert_int_equal(parse(), 0);
+        assert_false(info.has_s5);
+        assert_logged("no usable \\_S5");
+    }
+}
+
+static void s5_bytes(const uint8_t *aml, size_t len)
+{
+    memset(ram + DSDT + 40, 0xa5, 100);
+    memcpy(ram + DSDT + 40, aml, len);
+    table(DSDT, "DSDT", 140, 2);
+    assert_int_equal(parse(), 0);
+}
+#define S5(...)                              \
+    do {                                     \
+        const uint8_t aml[] = {__VA_ARGS__}; \
+        s5_bytes(aml, sizeof(aml));          \
+    } while (0)
+
+static void test_s5_encodings(void **state)
+{
+    (void)state;
+    /* With the root prefix, two-byte package length, ZeroOp and OneOp. */
+    S5(0x08, 0x5c, '_', 'S', '5', '_', 0x12, 0x47, 0x00, 0x04, 0x01, 0x00, 0x00, 0x00);
+    assert_true(info.has_s5);
+    assert_int_equal(info.s5_slp_typ_a, 1);
+    assert_int_equal(info.s5_slp_typ_b, 0);
+    /* One value serves both; a word constant. */
+    S5(0x08, '_', 'S', '5', '_', 0x12, 0x05, 0x01, 0x0b, 0x07, 0x00);
+    assert_true(info.has_s5);
+    assert_int_equal(info.s5_slp_typ_b, 7);
+    /* A reference by name is not one; nor a package, a value over 7, or an empty package. */
+    S5(0x10, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0a, 0x05, 0x0a, 0x05);
+    assert_false(info.has_s5);
+    S5(0x08, '_', 'S', '5', '_', 0x11, 0x06, 0x04, 0x0a, 0x05, 0x0a, 0x05);
+    assert_false(info.has_s5);
+    S5(0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0a, 0x08, 0x0a, 0x05);
+    assert_false(info.has_s5);
+    assert_logged("values 8 and 5");
+    S5(0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x02, 0xff, 0xff);
+    assert_false(info.has_s5);
+    S5(0x08, '_', 'S', '5', '_', 0x12, 0x02, 0x00, 0x00, 0x00);
+    assert_false(info.has_s5);
+    S5(0x08, '_', 'S', '5', '_', 0x12, 0x02, 0x04, '_', 'X', 'Y', 'Z');
+    assert_false(info.has_s5);
+
+    /* Only an SSDT has it. */
+    memcpy(ram + EXTRA + 36, s5_aml, sizeof(s5_aml));
+    table(EXTRA, "SSDT", 36 + sizeof(s5_aml), 2);
+    put(XSDT + 44, EXTRA, 8);
+    table(XSDT, "XSDT", 68, 1);
+    assert_int_equal(parse(), 0);
+    assert_true(info.has_s5);
+}
+
+static void test_dsdt_broken(void **state)
+{
+    (void)state;
+    memcpy(ram + DSDT, "DSDX", 4);
+    assert_int_equal(parse(), 0);
+    assert_false(info.has_s5);
+    assert_logged("signature DSDX, expected DSDT");
+    dsdt(100, 50);
+    ram[DSDT + 99] ^= 1;
+    assert_int_equal(parse(), 0);
+    assert_false(info.has_s5);
+    assert_logged("table DSDT at 0x110000: bytes sum up to");
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup(f, machine)
+    const struct CMUnitTest tests[] = {
+        TEST(test_good),         TEST(test_fadt),         TEST(test_fadt_revisions),
+        TEST(test_irq_to_gsi),   TEST(test_rsdp_search),  TEST(test_rsdp_hint_and_copy),
+        TEST(test_rsdp_broken),  TEST(test_root_broken),  TEST(test_table_broken),
+        TEST(test_table_limits), TEST(test_madt_entries), TEST(test_madt_broken),
+        TEST(test_madt_limits),  TEST(test_hpet_broken),  TEST(test_s5_positions),
+        TEST(test_s5_encodings), TEST(test_dsdt_broken),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,599 @@
+/* bulkhead.conf: every key with its bounds, every kind of error with its exact text. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/error.h"
+#include "vmm/config.h"
+
+static struct config config;
+static char reported[32768];
+
+static void collect(void *ctx, unsigned int line, const char *text)
+{
+    size_t used = strlen(reported);
+
+    assert_ptr_equal(ctx, &config);
+    assert_true(strlen(text) < CONFIG_TEXT_MAX);
+    snprintf(reported + used, sizeof(reported) - used, "%u: %s\n", line, text);
+}
+
+static const struct config_sink sink = {collect, &config};
+
+static int parse_bytes(const void *bytes, size_t len)
+{
+    char *text = malloc(len); /* to the byte, not terminated */
+
+    memcpy(text, bytes, len);
+    reported[0] = '\0';
+    memset(&config, 0xa5, sizeof(config));
+    int err = config_parse(&config, text, len, &sink);
+    free(text);
+    return err;
+}
+
+static void good(const char *text)
+{
+    int err = parse_bytes(text, strlen(text));
+
+    assert_string_equal(reported, "");
+    assert_int_equal(err, 0);
+}
+
+static void bad_bytes(const void *bytes, size_t len, const char *want)
+{
+    assert_int_equal(parse_bytes(bytes, len), -BH_EINVAL);
+    assert_string_equal(reported, want);
+    assert_int_equal(config.vm_count, 0);
+    assert_int_equal(config.memory, CONFIG_POOL_DEFAULT);
+}
+
+static void bad(const char *text, const char *want)
+{
+    bad_bytes(text, strlen(text), want);
+}
+
+#define VM        "[vm a]\nkernel = k\nmemory = 2M\n" /* three lines */
+#define MODULE    "the name of a boot module: up to 63 characters, no blanks, quotes or slashes"
+#define VM_MEMORY "2M to 1T in steps of 2M, such as 256M"
+#define CONSOLE                                                                           \
+    "com1 to com4 or 0xPORT (0x100 to 0xfff8), each optionally with a baud rate such as " \
+    "com1,115200; or none"
+
+/* A value of a key in [core] (line 2) or in a VM (line 4). */
+static void good_core(const char *line)
+{
+    char text[256];
+
+    snprintf(text, sizeof(text), "[core]\n%s\n" VM, line);
+    good(text);
+}
+
+static void good_vm(const char *line)
+{
+    char text[256];
+
+    snprintf(text, sizeof(text), VM "%s\n", line);
+    good(text);
+}
+
+static void bad_core(const char *line, const char *want)
+{
+    char text[256], error[512];
+
+    snprintf(text, sizeof(text), "[core]\n%s\n" VM, line);
+    snprintf(error, sizeof(error), "2: %s\n", want);
+    bad(text, error);
+}
+
+static void bad_vm(const char *line, const char *want)
+{
+    char text[4096], error[512];
+
+    snprintf(text, sizeof(text), VM "%s\n", line);
+    snprintf(error, sizeof(error), "4: %s\n", want);
+    bad(text, error);
+}
+
+/* The same refusal for several values. */
+static void bad_values(void (*check)(const char *, const char *), const char *key,
+                       const char *expected, const char *const *values)
+{
+    for (; *values != NULL; values++) {
+        char line[128], want[512];
+
+        snprintf(line, sizeof(line), "%s = %s", key, *values);
+        snprintf(want, sizeof(want), "%s: found \"%s\", expected %s", key, *values, expected);
+        check(line, want);
+    }
+}
+
+#define BAD_VALUES(check, key, expected, ...) \
+    bad_values(check, key, expected, (const char *const[]){__VA_ARGS__, NULL})
+
+static void test_design(void **state)
+{
+    (void)state;
+    good("[core]\n"
+         "console = com1            ; com1..com4, pci:BB:DD.F, fb, none\n"
+         "log     = info\n"
+         "\n"
+         "[vm management]\n"
+         "role    = management      ; exactly one VM may have it; none = a purely static system\n"
+         "kernel  = vmlinuz         ; module names\n"
+         "initrd  = management.cpio.gz\n"
+         "cmdline = console=ttyS0\n"
+         "memory  = 512M\n"
+         "cpus    = 0               ; pCPUs it may run on\n"
+         "vcpus   = 1\n"
+         "\n"
+         "[vm linux1]\n"
+         "kernel  = vmlinuz\n"
+         "initrd  = guest.cpio.gz\n"
+         "memory  = 256M\n"
+         "vcpus   = 1\n");
+    const struct vm_config *vm = config.vms;
+    assert_int_equal(config.vm_count, 2);
+    assert_string_equal(vm[0].name, "management");
+    assert_string_equal(vm[0].kernel, "vmlinuz");
+    assert_string_equal(vm[0].initrd, "management.cpio.gz");
+    assert_string_equal(vm[0].cmdline, "console=ttyS0");
+    assert_int_equal(vm[0].memory, 512 * MIB);
+    assert_int_equal(vm[0].role, CONFIG_ROLE_MANAGEMENT);
+    assert_int_equal(vm[0].line, 5);
+    assert_int_equal(vm[0].kernel_line, 7);
+    assert_int_equal(vm[0].initrd_line, 8);
+    assert_string_equal(vm[1].name, "linux1");
+    assert_string_equal(vm[1].cmdline, "");
+    assert_int_equal(vm[1].role, CONFIG_ROLE_GUEST);
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    good(VM);
+    assert_int_equal(config.console, CONFIG_CONSOLE_UART);
+    assert_int_equal(config.console_port, 0x3f8);
+    assert_int_equal(config.console_baud, 115200);
+    assert_int_equal(config.log, LOG_INFO);
+    assert_int_equal(config.slice_us, 5000);
+    assert_int_equal(config.memory, 8 * MIB);
+    assert_int_equal(config.when_done, CONFIG_DONE_POWEROFF);
+    assert_int_equal(config.vms[0].vcpus, 1);
+    assert_int_equal(config.vms[0].cpus, 1);
+    assert_true(config.vms[0].autostart);
+    assert_string_equal(config.vms[0].initrd, "");
+    assert_int_equal(config.vms[0].initrd_line, 0);
+}
+
+/* Layouts of a file that all mean the same. */
+static void test_layout(void **state)
+{
+    static const char *const same[] = {
+        "\xef\xbb\xbf[vm a]\r\nkernel=k\r\nmemory=2M\r\n",
+        "[vm a]\nkernel=k\nmemory=2M",
+        "  [ vm\t a ]  ; x\n\n\t kernel\t=  k\t# c\n ;[core\n#\nmemory=\"2M\"",
+        "; \xc3\xa4\xff in a comment\n[vm a];c\nkernel=k ;\nmemory = 2 m\n",
+        "[vm a]\nkernel=\"k\" ; \"x\nmemory=2M\n[core]\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(same); i++) {
+        good(same[i]);
+        assert_int_equal(config.vm_count, 1);
+        assert_string_equal(config.vms[0].name, "a");
+        assert_string_equal(config.vms[0].kernel, "k");
+        assert_int_equal(config.vms[0].memory, 2 * MIB);
+    }
+}
+
+static void test_cmdline(void **state)
+{
+    static const struct {
+        const char *line, *want;
+    } cases[] = {
+        {"cmdline = a=b  c=d", "a=b  c=d"},
+        {"cmdline = a;b c#d ; rest", "a;b c#d"},
+        {"cmdline = a\t#rest", "a"},
+        {"cmdline = \"a ; b # c\" ; d", "a ; b # c"},
+        {"cmdline = x=\"a ; b\" y", "x=\"a ; b\" y"},
+        {"cmdline = \"a\" \"b\"", "\"a\" \"b\""},
+        {"cmdline = \"\"", ""},
+        {"cmdline = \" a \"", " a "},
+        {"cmdline = = [x]", "= [x]"},
+    };
+    char line[2300], text[2400];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        good_vm(cases[i].line);
+        assert_string_equal(config.vms[0].cmdline, cases[i].want);
+    }
+    memset(line, 'x', sizeof(line));
+    snprintf(text, sizeof(text), VM "cmdline=%.2047s\n", line);
+    good(text);
+    assert_int_equal(strlen(config.vms[0].cmdline), 2047);
+    snprintf(text, sizeof(text), VM "cmdline=%.2048s\n", line);
+    bad(text,
+        "4: cmdline: found 2048 characters, expected up to 2047 characters (\"\" for none)\n");
+}
+
+static void test_console(void **state)
+{
+    static const struct {
+        const char *line;
+        unsigned int port, baud;
+    } cases[] = {
+        {"console=com1", 0x3f8, 115200},           {"console=com2", 0x2f8, 115200},
+        {"console=com3", 0x3e8, 115200},           {"console=com4,9600", 0x2e8, 9600},
+        {"console=0x100", 0x100, 115200},          {"console=0xFFF8", 0xfff8, 115200},
+        {"console=0xc050 , 57600", 0xc050, 57600}, {"console=com1,50", 0x3f8, 50},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        good_core(cases[i].line);
+        assert_int_equal(config.console, CONFIG_CONSOLE_UART);
+        assert_int_equal(config.console_port, cases[i].port);
+        assert_int_equal(config.console_baud, cases[i].baud);
+    }
+    good_core("console = none");
+    assert_int_equal(config.console, CONFIG_CONSOLE_NONE);
+    assert_int_equal(config.console_port, 0);
+    BAD_VALUES(bad_core, "console", CONSOLE, "com0", "com5", "COM1", "none,9600", "0xff", "0xfff9",
+               "0x", "0x3g8", "1016", "com1 9600", ",9600", "0x10000000000000000");
+    BAD_VALUES(bad_core, "console", "a baud rate that divides 115200, 50 at least", "com1,",
+               "com1,0", "com1,49", "com1,45", "com1,9601", "com1,230400", "com1,9600,8",
+               "com1,96oo", "com2,-1");
+    bad_core("console = fb", "console: found \"fb\", which is not supported yet by this version, "
+                             "expected " CONSOLE);
+    bad_core("console = pci:00:1f.0,9600",
+             "console: found \"pci:00:1f.0,9600\", which is not supported yet by this version, "
+             "expected " CONSOLE);
+}
+
+static void test_core_keys(void **state)
+{
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    static const char *const actions[] = {"poweroff", "reboot", "halt"};
+    char line[64];
+
+    (void)state;
+    for (unsigned int i = 0; i < ARRAY_SIZE(levels); i++) {
+        snprintf(line, sizeof(line), "log = %s", levels[i]);
+        good_core(line);
+        assert_int_equal(config.log, i);
+    }
+    BAD_VALUES(bad_core, "log", "error, warn, info or debug", "Info", "3", "inf");
+    for (unsigned int i = 0; i < ARRAY_SIZE(actions); i++) {
+        snprintf(line, sizeof(line), "when-done = %s", actions[i]);
+        good_core(line);
+        assert_int_equal(config.when_done, i);
+    }
+    BAD_VALUES(bad_core, "when-done", "poweroff, reboot or halt", "off", "halt now");
+    good_core("slice = 100us");
+    assert_int_equal(config.slice_us, 100);
+    good_core("slice = 1000 ms");
+    assert_int_equal(config.slice_us, 1000000);
+    BAD_VALUES(bad_core, "slice", "100us to 1000ms, such as 5ms", "99us", "0ms", "1001ms",
+               "1000001us", "5", "ms", "5s", "5 m s", "-5ms", "18446744073709551ms",
+               "18446744073709551616us", "5msx");
+    good_core("memory = 2M");
+    assert_int_equal(config.memory, 2 * MIB);
+    good_core("memory = 256m");
+    assert_int_equal(config.memory, 256 * MIB);
+    good_core("memory = 4096K");
+    assert_int_equal(config.memory, 4 * MIB);
+    BAD_VALUES(bad_core, "memory", "2M to 256M in steps of 2M, such as 8M", "0M", "1M", "3M",
+               "258M", "1G", "2048", "2MB", "2097152", "M", "0x2M", "2.5M");
+}
+
+static void test_vm_keys(void **state)
+{
+    (void)state;
+    good("[vm a]\nkernel = k\nmemory = 1T\n");
+    assert_int_equal(config.vms[0].memory, 1024 * GIB);
+    good("[vm a]\nkernel = k\nmemory = 1026M\n");
+    assert_int_equal(config.vms[0].memory, 1026 * MIB);
+    static const char *const sizes[] = {"0G",
+                                        "1M",
+                                        "5M",
+                                        "1025G",
+                                        "2T",
+                                        "512",
+                                        "512MiB",
+                                        "-2M",
+                                        "2 2M",
+                                        "",
+                                        "18014398509481984K",
+                                        "99999999999999999999M"};
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        char text[128], want[256];
+
+        snprintf(text, sizeof(text), "[vm a]\nkernel=k\nmemory=\"%s\"\n", sizes[i]);
+        snprintf(want, sizeof(want), "3: memory: found \"%s\", expected " VM_MEMORY "\n", sizes[i]);
+        bad(text, want);
+    }
+    good_vm("vcpus = 1");
+    BAD_VALUES(bad_vm, "vcpus", "a number from 1 to 1, which is this version's limit", "0", "2",
+               "1x", "one", "-1", "18446744073709551617");
+    good_vm("role = management");
+    assert_int_equal(config.vms[0].role, CONFIG_ROLE_MANAGEMENT);
+    BAD_VALUES(bad_vm, "role", "guest or management", "manager", "Guest");
+    good_vm("autostart = no");
+    assert_false(config.vms[0].autostart);
+    good_vm("autostart = yes");
+    assert_true(config.vms[0].autostart);
+    BAD_VALUES(bad_vm, "autostart", "yes or no", "1", "true", "YES");
+}
+
+static void test_cpus(void **state)
+{
+    static const struct {
+        const char *line;
+        uint64_t cpus;
+    } cases[] = {
+        {"cpus=0", 1},           {"cpus=0-3", 0xf},         {"cpus=0,2", 5},
+        {"cpus=63", 1ull << 63}, {"cpus=0-63", UINT64_MAX}, {"cpus=1 - 2 , 5,5-5", 0x26},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        good_vm(cases[i].line);
+        assert_true(config.vms[0].cpus == cases[i].cpus);
+    }
+    BAD_VALUES(bad_vm, "cpus", "numbers of CPUs from 0 to 63, such as 0 or 0-3 or 0,2", "64", "3-1",
+               "0-64", "0,", ",0", "0,,1", "0-", "-1", "a", "0 1", "0-1-2", "0x1",
+               "18446744073709551616");
+}
+
+static void test_module_names(void **state)
+{
+    char name[65], text[512], want[512];
+
+    (void)state;
+    memset(name, 'n', sizeof(name));
+    snprintf(text, sizeof(text), "[vm a]\nkernel=%.63s\ninitrd=%.63s\nmemory=2M\n", name, name);
+    good(text);
+    assert_int_equal(strlen(config.vms[0].kernel), 63);
+    assert_int_equal(strlen(config.vms[0].initrd), 63);
+    snprintf(text, sizeof(text), VM "initrd=%.64s\n", name);
+    snprintf(want, sizeof(want), "4: initrd: found \"%.48s...\", expected " MODULE "\n", name);
+    bad(text, want);
+    BAD_VALUES(bad_vm, "initrd", MODULE, "a b", "/boot/x", "a\\b", "a\tb", "\"x\" y", "x\"y\"");
+    bad_vm("initrd = \"\"", "initrd: found \"\", expected " MODULE);
+}
+
+static void test_sections(void **state)
+{
+    (void)state;
+    bad("[core\n" VM, "1: section: found \"[core\", expected a closing ]\n");
+    bad("[core] x\n" VM, "1: section: found \"x\" behind the ], expected nothing but a comment\n");
+    bad("[cor]\nfoo=1\n" VM,
+        "1: section: found \"[cor]\", expected [core] or [vm NAME]; did you mean [core]?\n");
+    bad("[VM b]\n" VM,
+        "1: section: found \"[VM b]\", expected [core] or [vm NAME]; did you mean [vm NAME]?\n");
+    bad("[]\n" VM, "1: section: found \"[]\", expected [core] or [vm NAME]\n");
+    bad("[core x]\n" VM,
+        "1: section: found \"[core x]\", expected [core] or [vm NAME]; did you mean [core]?\n");
+    bad("[core]\n[core]\n" VM,
+        "2: section: found a second [core], expected one: the first is in line 1\n");
+    bad(VM VM, "4: section: found a second [vm a], expected a name of its own: the first is in "
+               "line 1\n");
+    bad("log = info\n" VM,
+        "1: log: found before the first section, expected [core] or [vm NAME] above it\n");
+    bad("", "1: file: found no VM, expected at least one [vm NAME]\n");
+    bad("[core]\n; nothing\n", "2: file: found no VM, expected at least one [vm NAME]\n");
+}
+
+static void test_vm_names(void **state)
+{
+    static const char *const wrong[] = {"", "a b", "0123456789abcdef", "a/b", "\"a\"", "a=b", "a,"};
+    static const char *const reserved[] = {"core", "all", "none", "vm"};
+    char text[128], want[256];
+
+    (void)state;
+    good("[vm 0123456789abcde]\nkernel=k\nmemory=2M\n[vm A_z.0-9]\nkernel=k\nmemory=2M\n");
+    assert_string_equal(config.vms[0].name, "0123456789abcde");
+    assert_string_equal(config.vms[1].name, "A_z.0-9");
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        snprintf(text, sizeof(text), "[vm %s]\nkernel=k\nmemory=2M\n", wrong[i]);
+        snprintf(want, sizeof(want),
+                 "1: section: found VM name \"%s\", expected 1 to 15 characters out of A-Z a-z 0-9 "
+                 "_ . -\n",
+                 wrong[i]);
+        bad(text, want);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(reserved); i++) {
+        snprintf(text, sizeof(text), "[vm %s]\nkernel=k\nmemory=2M\n", reserved[i]);
+        snprintf(want, sizeof(want),
+                 "1: section: found VM name \"%s\", expected a name that is not a reserved word "
+                 "(all, core, none, vm)\n",
+                 reserved[i]);
+        bad(text, want);
+    }
+}
+
+static void test_vm_count(void **state)
+{
+    char text[2048] = "";
+
+    (void)state;
+    for (unsigned int i = 0; i < CONFIG_MAX_VMS; i++) {
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof(text) - used, "[vm v%u]\nkernel=k\nmemory=2M\n", i);
+    }
+    good(text);
+    assert_int_equal(config.vm_count, CONFIG_MAX_VMS);
+    strcat(text, "[vm one.more]\nkernel=k\nfoo=1\n");
+    bad(text, "49: section: found [vm one.more], expected at most 16 VMs\n");
+}
+
+static void test_lines(void **state)
+{
+    char text[5000];
+
+    (void)state;
+    bad_vm("foo", "line: found \"foo\", expected KEY = VALUE or [SECTION]");
+    bad_vm("= x", "line: found \"= x\", expected KEY = VALUE or [SECTION]");
+    bad_vm("initrd =", "initrd: found nothing, expected " MODULE);
+    bad_vm("initrd = ; x", "initrd: found nothing, expected " MODULE);
+    bad_vm("initrd = \"x",
+           "initrd: found an opening quote without a closing one, expected both or none");
+    bad_vm("kernel = k", "kernel: found a second time, expected once: the first is in line 2");
+    bad_vm("initrd = a\x01", "line: found byte 0x01, expected printable text");
+    bad_vm("; \x7f", "line: found byte 0x7f, expected printable text");
+    bad_vm("initrd = a\rb", "line: found byte 0x0d, expected printable text");
+    bad_vm("cmdline = \xc3\xa4", "line: found byte 0xc3, expected plain ASCII outside comments");
+    bad_bytes("[vm a]\nkernel=k\nmemory=2M\n\0", 27,
+              "4: line: found byte 0x00, expected printable text\n");
+
+    memset(text, ';', sizeof(text));
+    memcpy(text, VM, strlen(VM));
+    assert_int_equal(parse_bytes(text, strlen(VM) + CONFIG_LINE_MAX), 0);
+    bad_bytes(text, strlen(VM) + CONFIG_LINE_MAX + 1,
+              "4: line: found 4096 characters, expected at most 4095\n");
+}
+
+static void test_unknown_keys(void **state)
+{
+#define VM_KEYS   "kernel, initrd, cmdline, memory, vcpus, cpus, role, autostart"
+#define CORE_KEYS "console, log, slice, memory, when-done"
+    (void)state;
+    bad_vm("initd = x",
+           "initd: found an unknown key, expected one of " VM_KEYS "; did you mean initrd?");
+    bad_vm("Cmdline = x",
+           "Cmdline: found an unknown key, expected one of " VM_KEYS "; did you mean cmdline?");
+    bad_vm("cmd line = x",
+           "cmd line: found an unknown key, expected one of " VM_KEYS "; did you mean cmdline?");
+    bad_vm("foo = x", "foo: found an unknown key, expected one of " VM_KEYS);
+    bad_vm("console = x", "console: found an unknown key, expected one of " VM_KEYS);
+    bad_core("kernel = x", "kernel: found an unknown key, expected one of " CORE_KEYS);
+    bad_core("logs = x",
+             "logs: found an unknown key, expected one of " CORE_KEYS "; did you mean log?");
+    bad_core("when_done = x", "when_done: found an unknown key, expected one of " CORE_KEYS
+                              "; did you mean when-done?");
+}
+
+static void test_missing_keys(void **state)
+{
+    (void)state;
+    bad("[vm a]\n[vm b]\nmemory=2M\n[vm c]\nkernel=k\n[core]\n",
+        "1: kernel: found nothing in [vm a], expected " MODULE "\n"
+        "1: memory: found nothing in [vm a], expected " VM_MEMORY "\n"
+        "2: kernel: found nothing in [vm b], expected " MODULE "\n"
+        "4: memory: found nothing in [vm c], expected " VM_MEMORY "\n");
+}
+
+static void test_one_manager(void **state)
+{
+    (void)state;
+    bad(VM "role=management\n[vm b]\nkernel=k\nmemory=2M\nrole=management\n",
+        "8: role: found \"management\", expected guest: [vm a] in line 1 has that role, and only "
+        "one VM may\n");
+    good(VM "role=management\n[vm b]\nkernel=k\nmemory=2M\nrole=guest\n");
+}
+
+static void test_whole_file(void **state)
+{
+    static char large[CONFIG_FILE_MAX + 1];
+    char want[128];
+
+    (void)state;
+    bad_bytes("\xff\xfe[\0v\0", 6, "1: file: found UTF-16 text, expected ASCII or UTF-8\n");
+    bad_bytes("\xfe\xff\0[\0v", 6, "1: file: found UTF-16 text, expected ASCII or UTF-8\n");
+    memset(large, '\n', sizeof(large));
+    memcpy(large, VM, strlen(VM));
+    assert_int_equal(parse_bytes(large, CONFIG_FILE_MAX), 0);
+    snprintf(want, sizeof(want), "1: file: found %d bytes, expected at most %d\n",
+             CONFIG_FILE_MAX + 1, CONFIG_FILE_MAX);
+    bad_bytes(large, sizeof(large), want);
+}
+
+static void test_many_errors(void **state)
+{
+    static char text[4096], want[8192];
+
+    (void)state;
+    for (unsigned int errors = CONFIG_MAX_ERRORS; errors < CONFIG_MAX_ERRORS + 4; errors++) {
+        size_t used = 0;
+
+        strcpy(text, VM);
+        for (unsigned int i = 0; i < errors; i++) {
+            strcat(text, "x\n");
+            if (i < CONFIG_MAX_ERRORS) {
+                used += (size_t)snprintf(
+                    want + used, sizeof(want) - used,
+                    "%u: line: found \"x\", expected KEY = VALUE or [SECTION]\n", 4 + i);
+            }
+        }
+        if (errors > CONFIG_MAX_ERRORS) {
+            snprintf(want + used, sizeof(want) - used, "%u: and %u more errors from here on\n",
+                     4 + CONFIG_MAX_ERRORS, errors - CONFIG_MAX_ERRORS);
+        }
+        bad(text, want);
+    }
+}
+
+static void test_modules(void **state)
+{
+    static const char *const names[] = {"vmlinuz", "guest.cpio.gz", "bzImage"};
+    char long_name[64], text[512], list[512] = "";
+    const char *many[20];
+
+    (void)state;
+    good("[vm a]\nkernel=vmlinuz\ninitrd=guest.cpio\nmemory=2M\n[vm b]\nmemory=2M\n"
+         "kernel=vmlinux\n");
+    reported[0] = '\0';
+    assert_int_equal(config_check_modules(&config, names, 3, &sink), 2);
+    assert_string_equal(reported, "3: initrd: found \"guest.cpio\", expected one of the boot "
+                                  "modules: vmlinuz, guest.cpio.gz, bzImage\n"
+                                  "7: kernel: found \"vmlinux\", expected one of the boot "
+                                  "modules: vmlinuz, guest.cpio.gz, bzImage\n");
+    reported[0] = '\0';
+    assert_int_equal(config_check_modules(&config, NULL, 0, &sink), 3);
+    assert_non_null(strstr(reported, "2: kernel: found \"vmlinuz\", expected a boot module, and "
+                                     "there is none\n"));
+    good("[vm a]\nkernel=vmlinuz\ninitrd=guest.cpio.gz\nmemory=2M\n");
+    assert_int_equal(config_check_modules(&config, names, 3, &sink), 0);
+    assert_string_equal(reported, "");
+
+    /* A long list is cut between two names. */
+    memset(long_name, 'm', 63);
+    long_name[63] = '\0';
+    for (size_t i = 0; i < ARRAY_SIZE(many); i++) {
+        many[i] = long_name;
+    }
+    snprintf(text, sizeof(text), "[vm a]\nkernel=%.62sx\nmemory=2M\n", long_name);
+    good(text);
+    assert_int_equal(config_check_modules(&config, many, ARRAY_SIZE(many), &sink), 1);
+    for (int i = 0; i < 5; i++) {
+        strcat(strcat(list, long_name), ", ");
+    }
+    strcat(list, "...\n");
+    assert_string_equal(strstr(reported, "modules: ") + strlen("modules: "), list);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_design),       cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_layout),       cmocka_unit_test(test_cmdline),
+        cmocka_unit_test(test_console),      cmocka_unit_test(test_core_keys),
+        cmocka_unit_test(test_vm_keys),      cmocka_unit_test(test_cpus),
+        cmocka_unit_test(test_module_names), cmocka_unit_test(test_sections),
+        cmocka_unit_test(test_vm_names),     cmocka_unit_test(test_vm_count),
+        cmocka_unit_test(test_lines),        cmocka_unit_test(test_unknown_keys),
+        cmocka_unit_test(test_missing_keys), cmocka_unit_test(test_one_manager),
+        cmocka_unit_test(test_whole_file),   cmocka_unit_test(test_many_errors),
+        cmocka_unit_test(test_modules),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

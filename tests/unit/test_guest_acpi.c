@@ -1,0 +1,195 @@
+/* The ACPI tables that the virtual PC's guests get, read back with the parser that reads the
+ * machine's. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "arch/x86/acpi/acpi.h"
+#include "tests/unit/host_log.h"
+#include "tests/unit/loader_fake.h"
+#include "vmm/devices/acpi_pm.h"
+#include "vmm/loader/guest_acpi.h"
+
+static struct vm vm;
+static struct acpi_info info;
+
+static int vm_read(void *ctx, uint64_t pa, void *buf, size_t len)
+{
+    return guest_read(ctx, pa, buf, len);
+}
+
+static const struct acpi_memory memory = {.read = vm_read, .ctx = &vm};
+
+static void build(unsigned int vcpus)
+{
+    uint64_t rsdp = 0;
+
+    fake_vm_open(&vm, 2 * MIB, 0);
+    /* What was there before must not shine through. */
+    memset(vm.low_mem, 0xee, 2 * MIB);
+    host_log_clear();
+    assert_int_equal(guest_acpi_build(&vm, vcpus, &rsdp), 0);
+    assert_int_equal(rsdp, 0xf0000);
+    /* By address, and as a guest without a hint finds it. */
+    assert_int_equal(acpi_parse(&info, &memory, rsdp), 0);
+    assert_int_equal(acpi_parse(&info, &memory, 0), 0);
+    assert_int_equal(info.rsdp_address, rsdp);
+    assert_string_equal(host_log_text, "");
+}
+
+static void test_tables(void **state)
+{
+    (void)state;
+    build(1);
+    assert_int_equal(info.rsdp_length, 36);
+    assert_int_equal(info.table_count, 3);
+    for (unsigned int i = 0; i < info.table_count; i++) {
+        assert_true(info.tables[i].address >= GUEST_BIOS_BASE);
+        assert_true(info.tables[i].address + info.tables[i].length <= GUEST_BIOS_END);
+    }
+    assert_int_equal(info.facs_address % 64, 0);
+    assert_memory_equal(vm.low_mem + info.facs_address, "FACS\x40\0\0\0", 8);
+    fake_vm_close(&vm);
+}
+
+static void test_fadt(void **state)
+{
+    (void)state;
+    build(1);
+    assert_true(info.has_fadt);
+    assert_int_equal(info.fadt_revision, 6);
+    assert_int_equal(info.sci_int, 9);
+    assert_int_equal(info.smi_cmd, 0);
+    assert_int_equal(info.pm1a_event.space, ACPI_SPACE_IO);
+    assert_int_equal(info.pm1a_event.address, 0x600);
+    assert_int_equal(info.pm1a_event.length, 4);
+    assert_int_equal(info.pm1a_control.address, 0x604);
+    assert_int_equal(info.pm1a_control.length, 2);
+    assert_int_equal(info.pm_timer.address, 0x608);
+    assert_true(info.pm_timer_32bit);
+    assert_int_equal(info.reset.address, 0xcf9);
+    assert_int_equal(info.reset_value, 6);
+    assert_int_equal(info.century, 0x32);
+    assert_int_equal(info.iapc_boot_arch, ACPI_BOOT_LEGACY_DEVICES | ACPI_BOOT_NO_VGA);
+    assert_false(info.hw_reduced);
+    assert_true(info.has_s5);
+    assert_int_equal(info.s5_slp_typ_a, GUEST_PM_S5_SLP_TYP);
+
+    /* Old and extended fields say the same. */
+    const uint8_t *fadt = vm.low_mem + acpi_find_table(&info, "FACP", 0)->address;
+    static const struct {
+        unsigned int old, extended, length;
+    } blocks[] = {{56, 148, 88}, {64, 172, 89}, {76, 208, 91}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(blocks); i++) {
+        assert_memory_equal(fadt + blocks[i].old, fadt + blocks[i].extended + 4, 4);
+        assert_int_equal(fadt[blocks[i].extended + 1], fadt[blocks[i].length] * 8);
+    }
+    assert_memory_equal(fadt + 40, fadt + 140, 4);
+    fake_vm_close(&vm);
+}
+
+static void test_madt(void **state)
+{
+    static const unsigned int counts[] = {1, 2, 64, GUEST_ACPI_MAX_VCPUS};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
+        uint32_t gsi;
+        bool level, low;
+        uint64_t rsdp;
+
+        fake_vm_open(&vm, 2 * MIB, 0);
+        assert_int_equal(guest_acpi_build(&vm, counts[i], &rsdp), 0);
+        assert_int_equal(acpi_parse(&info, &memory, rsdp), 0);
+        assert_true(info.has_madt && info.has_8259);
+        assert_int_equal(info.cpu_count, MIN(counts[i], (unsigned int)ACPI_MAX_CPUS));
+        for (unsigned int k = 0; k < info.cpu_count; k++) {
+            assert_int_equal(info.cpus[k].apic_id, k);
+            assert_true(info.cpus[k].enabled);
+        }
+        assert_int_equal(info.lapic_address, 0xfee00000);
+        assert_int_equal(info.ioapic_count, 1);
+        assert_int_equal(info.ioapics[0].id, counts[i]);
+        assert_int_equal(info.ioapics[0].address, 0xfec00000);
+        assert_int_equal(info.ioapics[0].gsi_base, 0);
+        assert_int_equal(acpi_irq_to_gsi(&info, 0, &gsi, &level, &low), 0);
+        assert_true(gsi == 2 && !level && !low);
+        assert_int_equal(acpi_irq_to_gsi(&info, 9, &gsi, &level, &low), 0);
+        assert_true(gsi == 9 && level && !low);
+        assert_int_equal(info.nmi_count, 1);
+        assert_int_equal(info.nmis[0].lint, 1);
+        assert_int_equal(info.nmis[0].uid, ACPI_UID_ALL);
+        fake_vm_close(&vm);
+    }
+}
+
+static void test_errors(void **state)
+{
+    uint64_t rsdp;
+
+    (void)state;
+    fake_vm_open(&vm, 2 * MIB, 0);
+    assert_int_equal(guest_acpi_build(&vm, 0, &rsdp), -BH_EINVAL);
+    assert_int_equal(guest_acpi_build(&vm, GUEST_ACPI_MAX_VCPUS + 1, &rsdp), -BH_EINVAL);
+    assert_int_equal(vm.writes, 0);
+    fake_vm_close(&vm);
+    /* Less than the BIOS area. */
+    fake_vm_open(&vm, 0xf1000, 0);
+    assert_int_equal(guest_acpi_build(&vm, 1, &rsdp), -BH_EFAULT);
+    fake_vm_close(&vm);
+}
+
+static void save(const char *dir, const char *name, uint64_t gpa, uint32_t length)
+{
+    char path[200];
+
+    snprintf(path, sizeof(path), "%s/%s.aml", dir, name);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(vm.low_mem + gpa, 1, length, f), length);
+    fclose(f);
+}
+
+/* ACPICA's own disassembler takes every table without a complaint. */
+static void test_disassembler(void **state)
+{
+    char dir[] = "/tmp/guest-acpi-XXXXXX";
+    char command[400];
+
+    (void)state;
+    if (system("command -v iasl >/dev/null 2>&1") != 0)
+        skip();
+    assert_non_null(mkdtemp(dir));
+    build(3);
+    for (unsigned int i = 0; i < info.table_count; i++)
+        save(dir, info.tables[i].signature, info.tables[i].address, info.tables[i].length);
+    save(dir, "XSDT", 0xf0080, 36 + 16);
+    save(dir, "FACS", info.facs_address, 64);
+    snprintf(command, sizeof(command),
+             "cd %s && for t in *.aml; do iasl -vs -d $t >$t.log 2>&1 || exit 1; done && "
+             "! grep -iE 'warning|error|invalid|unknown' *.log && "
+             "! grep -iE '\\*\\*\\*|incorrect|invalid|unknown' *.dsl",
+             dir);
+    /* The directory is left for a look when something is wrong. */
+    assert_int_equal(system(command), 0);
+    snprintf(command, sizeof(command), "rm -r %s", dir);
+    assert_int_equal(system(command), 0);
+    fake_vm_close(&vm);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tables),       cmocka_unit_test(test_fadt),
+        cmocka_unit_test(test_madt),         cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_disassembler),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,63 @@
+# The core: freestanding, upper half, W^X. Linked twice, the second time with its own symbol table.
+
+CORE_DIRS := boot lib drivers arch/x86 arch/x86/mm arch/x86/acpi arch/x86/svm \
+    vmm vmm/irqchip vmm/devices vmm/emulate vmm/loader
+CORE_C    := $(wildcard $(CORE_DIRS:%=%/*.c))
+CORE_ASM  := $(wildcard $(CORE_DIRS:%=%/*.asm))
+CORE_OBJS := $(CORE_C:%.c=$(BUILD)/core/%.o) $(CORE_ASM:%.asm=$(BUILD)/core/%.asm.o)
+CORE_ELF   := $(BUILD)/bulkhead.elf
+CORE_IMAGE := $(BUILD)/bulkhead.elf32
+GENERATED_HEADERS :=
+include tools/build/acpi.mk
+
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+CORE_WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+    -Wframe-larger-than=2048 -Wundef -Wpointer-arith -Wwrite-strings -Wdate-time
+CORE_CFLAGS := -std=gnu11 -O2 -g -ffreestanding -nostdinc \
+    -isystem $(shell $(CC) -print-file-name=include) \
+    -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
+    -fstack-protector-strong -mstack-protector-guard=global -fno-omit-frame-pointer \
+    -fno-asynchronous-unwind-tables -fno-common -ffunction-sections -fdata-sections \
+    -fcf-protection=none -fno-strict-aliasing -fno-delete-null-pointer-checks \
+    -fno-tree-loop-distribute-patterns -I. -I$(BUILD)/generated $(CORE_WARN) -MMD -MP
+CORE_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --gc-sections \
+    --no-warn-rwx-segments -T linker.ld
+
+$(BUILD)/core/%.o: %.c | $(GENERATED_HEADERS)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CORE_CFLAGS) $(CFLAGS_$(*F)) -c $< -o $@
+
+# The version is in one file only, so that a commit does not rebuild the rest.
+CFLAGS_version := -DBULKHEAD_VERSION='"$(VERSION)"'
+$(BUILD)/core/lib/version.o: $(BUILD)/version.stamp
+$(BUILD)/version.stamp: FORCE
+	@mkdir -p $(@D)
+	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
+.PHONY: FORCE
+
+$(BUILD)/core/%.asm.o: %.asm
+	$(call say,NASM,$<)
+	@mkdir -p $(@D)
+	$(Q)$(NASM) -f elf64 -g -F dwarf -MD $(@:.o=.d) -MP -i . $< -o $@
+
+$(BUILD)/bulkhead.pass1: $(CORE_OBJS) linker.ld
+	$(call say,LINK,$@)
+	$(Q)ld $(CORE_LDFLAGS) $(CORE_OBJS) -o $@
+
+$(BUILD)/symbols.asm: $(BUILD)/bulkhead.pass1 tools/build/symbols.awk
+	$(Q)nm -n $< | awk -f tools/build/symbols.awk > $@
+
+$(BUILD)/symbols.o: $(BUILD)/symbols.asm
+	$(Q)$(NASM) -f elf64 $< -o $@
+
+# The table stands behind all code, so that it moves no function.
+$(CORE_ELF): $(CORE_OBJS) $(BUILD)/symbols.o linker.ld
+	$(call say,LINK,$@)
+	$(Q)ld $(CORE_LDFLAGS) $(CORE_OBJS) $(BUILD)/symbols.o -o $@
+
+# Multiboot 1 loaders (QEMU's -kernel, for one) take 32-bit ELF files only.
+$(CORE_IMAGE): $(CORE_ELF)
+	$(call say,ELF32,$@)
+	$(Q)objcopy -S -I elf64-x86-64 -O elf32-i386 $< $@

@@ -1,0 +1,148 @@
+/* bulkhead-config: checks a configuration file with the core's own parser, before a machine is
+ * booted with it. Runs on the host. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/config.h"
+
+enum exit_code { EXIT_GOOD = 0, EXIT_BAD_FILE = 1, EXIT_USAGE = 2 };
+
+static const char usage[] =
+    "Usage: bulkhead-config check FILE\n"
+    "       bulkhead-config --help\n"
+    "\n"
+    "Reads a bulkhead.conf as the core would. Errors go to standard error as FILE:LINE: KEY: ...;\n"
+    "of a file without errors it prints what it understood. FILE may be - for standard input.\n"
+    "\n"
+    "Exit status: 0 the file is good, 1 it has errors or cannot be read, 2 wrong usage.\n";
+
+static void print_error(void *ctx, unsigned int line, const char *text)
+{
+    fprintf(stderr, "%s:%u: %s\n", (const char *)ctx, line, text);
+}
+
+/* Reads at most one byte more than the parser takes, so that it can say what is wrong. */
+static char *read_file(const char *path, size_t *len)
+{
+    const size_t max = CONFIG_FILE_MAX + 1;
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    char *text = malloc(max);
+
+    if (f == NULL || text == NULL) {
+        fprintf(stderr, "bulkhead-config: cannot open %s: %s\n", path, strerror(errno));
+        if (f != NULL && f != stdin) {
+            fclose(f);
+        }
+        free(text);
+        return NULL;
+    }
+    *len = fread(text, 1, max, f);
+    if (ferror(f)) {
+        fprintf(stderr, "bulkhead-config: cannot read %s: %s\n", path, strerror(errno));
+        free(text);
+        text = NULL;
+    }
+    if (f != stdin) {
+        fclose(f);
+    }
+    return text;
+}
+
+static void print_size(const char *label, uint64_t bytes)
+{
+    if (bytes % GIB == 0) {
+        printf("%s%lluG", label, (unsigned long long)(bytes / GIB));
+    } else {
+        printf("%s%lluM", label, (unsigned long long)(bytes / MIB));
+    }
+}
+
+/* Prints the bitmap as the list that the file has: 0-3,6. */
+static void print_cpus(uint64_t cpus)
+{
+    const char *separator = "";
+
+    for (unsigned int from = 0; from < MAX_PCPUS; from++) {
+        unsigned int to = from;
+
+        if (!(cpus & BIT64(from))) {
+            continue;
+        }
+        while (to + 1 < MAX_PCPUS && (cpus & BIT64(to + 1))) {
+            to++;
+        }
+        printf(to == from ? "%s%u" : "%s%u-%u", separator, from, to);
+        separator = ",";
+        from = to;
+    }
+}
+
+static void print_core(const struct config *c)
+{
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    static const char *const actions[] = {"poweroff", "reboot", "halt"};
+
+    printf("[core]\n  console    ");
+    if (c->console == CONFIG_CONSOLE_NONE) {
+        printf("none\n");
+    } else {
+        printf("UART at port 0x%x, %u baud\n", (unsigned int)c->console_port,
+               (unsigned int)c->console_baud);
+    }
+    printf("  log        %s\n", levels[c->log]);
+    printf("  slice      %u us\n", (unsigned int)c->slice_us);
+    print_size("  memory     ", c->memory);
+    printf("\n  when-done  %s\n", actions[c->when_done]);
+}
+
+static void print_vm(const struct vm_config *vm)
+{
+    printf("[vm %s]\n  kernel     %s\n", vm->name, vm->kernel);
+    printf("  initrd     %s\n", vm->initrd[0] != '\0' ? vm->initrd : "(none)");
+    printf("  cmdline    %s\n", vm->cmdline[0] != '\0' ? vm->cmdline : "(none)");
+    print_size("  memory     ", vm->memory);
+    printf("\n  vcpus      %u\n  cpus       ", vm->vcpus);
+    print_cpus(vm->cpus);
+    printf("\n  role       %s\n", vm->role == CONFIG_ROLE_MANAGEMENT ? "management" : "guest");
+    printf("  autostart  %s\n", vm->autostart ? "yes" : "no");
+}
+
+static int check(const char *path)
+{
+    static struct config config;
+    static char name[4096];
+    const struct config_sink sink = {print_error, name};
+    size_t len;
+    char *text = read_file(path, &len);
+
+    if (text == NULL) {
+        return EXIT_BAD_FILE;
+    }
+    snprintf(name, sizeof(name), "%s", path);
+    int err = config_parse(&config, text, len, &sink);
+    free(text);
+    if (err) {
+        return EXIT_BAD_FILE;
+    }
+    print_core(&config);
+    for (unsigned int i = 0; i < config.vm_count; i++) {
+        print_vm(&config.vms[i]);
+    }
+    return EXIT_GOOD;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        fputs(usage, stdout);
+        return EXIT_GOOD;
+    }
+    if (argc == 3 && strcmp(argv[1], "check") == 0) {
+        return check(argv[2]);
+    }
+    fputs(usage, stderr);
+    return EXIT_USAGE;
+}

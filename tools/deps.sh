@@ -1,0 +1,68 @@
+#!/bin/sh
+# Installs what Bulkhead's build, run and tests need from Debian, after saying what and why.
+# Usage: tools/deps.sh [build] [run] [test]
+# Does nothing, quickly, when all is there. As root it uses apt-get directly, otherwise sudo, once.
+set -eu
+
+BUILD='gcc make nasm acpica-tools binutils python3'
+BUILD_WHY='compiler, assembler and ACPI compiler for the core and the small test guests'
+RUN='qemu-system-x86 busybox-static cpio'
+RUN_WHY='the emulator, and the shell that runs inside the Linux guests'
+TEST='libcmocka-dev clang libclang-rt-14-dev llvm lcov python3-pytest libcapstone-dev
+    grub-pc-bin grub-common xorriso mtools'
+TEST_WHY='unit tests, fuzzers, coverage, system tests and the GRUB boot test'
+ISO='grub-pc-bin grub-common xorriso mtools'
+ISO_WHY='GRUB and what writes a bootable ISO image'
+
+installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null |
+    sed -n 's/^installed //p')
+is_installed() {
+    case "
+$installed
+" in *"
+$1
+"*) return 0 ;; *) return 1 ;; esac
+}
+
+missing=
+report=
+for set in "$@"; do
+    case $set in
+    build) packages=$BUILD why=$BUILD_WHY ;;
+    run) packages=$RUN why=$RUN_WHY ;;
+    test) packages=$TEST why=$TEST_WHY ;;
+    iso) packages=$ISO why=$ISO_WHY ;;
+    *) echo "deps.sh: unknown set '$set' (build, run, test, iso)" >&2; exit 2 ;;
+    esac
+    list=
+    for package in $packages; do
+        is_installed "$package" || list="$list $package"
+    done
+    [ -z "$list" ] && continue
+    missing="$missing$list"
+    report="$report
+   $list
+        ($why)"
+done
+[ -z "$missing" ] && exit 0
+
+echo "Bulkhead needs these Debian packages:$report"
+if ! command -v apt-get >/dev/null; then
+    echo "deps.sh: there is no apt-get here; please install them by hand" >&2
+    exit 1
+fi
+if [ "$(id -u)" = 0 ]; then
+    as_root=
+elif command -v sudo >/dev/null; then
+    as_root=sudo
+    echo "They are installed with apt-get, for which sudo may ask for your password."
+else
+    echo "deps.sh: neither root nor sudo here; as root: apt-get install$missing" >&2
+    exit 1
+fi
+# One sudo for both steps: the lists may be too old to find the packages.
+$as_root sh -c '
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install -y --no-install-recommends "$@" && exit 0
+    echo "Refreshing the package lists and trying again"
+    apt-get update && apt-get install -y --no-install-recommends "$@"' sh $missing

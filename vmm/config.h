@@ -1,0 +1,102 @@
+#ifndef BULKHEAD_VMM_CONFIG_H
+#define BULKHEAD_VMM_CONFIG_H
+
+/* The configuration that a person writes: bulkhead.conf, a boot module.
+ *
+ *   [section]          one [core] at most, and a [vm NAME] for each VM
+ *   key = value        spaces around both are free; each key once in a section
+ *   ; comment          '#' as well. Behind a value it needs white space before it; inside double
+ *                      quotes neither character means anything
+ *
+ * Double quotes around a whole value are taken off; others belong to the value. LF or CRLF, with or
+ * without a UTF-8 byte order mark. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/log.h"
+#include "lib/macros.h"
+
+#define CONFIG_FILE_NAME "bulkhead.conf"
+
+#define CONFIG_MAX_VMS    16
+#define CONFIG_MAX_ERRORS 32 /* so many are reported, the rest is counted */
+#define CONFIG_FILE_MAX   (256 * 1024)
+#define CONFIG_LINE_MAX   4095 /* characters in a line */
+#define CONFIG_TEXT_MAX   512  /* bytes of a report's text */
+
+#define CONFIG_NAME_MAX    16 /* bytes, each with its terminator */
+#define CONFIG_MODULE_MAX  64
+#define CONFIG_CMDLINE_MAX 2048
+
+#define MAX_PCPUS    64
+#define VM_MAX_VCPUS 1
+
+#define CONFIG_SLICE_MIN_US     100
+#define CONFIG_SLICE_MAX_US     1000000
+#define CONFIG_SLICE_DEFAULT_US 5000
+
+#define CONFIG_POOL_MIN     (2 * MIB)
+#define CONFIG_POOL_MAX     (256 * MIB)
+#define CONFIG_POOL_DEFAULT (8 * MIB)
+#define CONFIG_VM_MEM_MIN   (2 * MIB)
+#define CONFIG_VM_MEM_MAX   (1024 * GIB)
+#define CONFIG_MEM_UNIT     (2 * MIB)
+
+#define CONFIG_BAUD_MIN             50
+#define CONFIG_BAUD_MAX             115200
+#define CONFIG_CONSOLE_DEFAULT_PORT 0x3f8 /* com1 */
+#define CONFIG_CPUS_DEFAULT         1     /* pCPU 0 */
+#define CONFIG_UART_PORT_MIN        0x100 /* below are the chipset's own ports */
+#define CONFIG_UART_PORT_MAX        0xfff8
+
+enum config_console { CONFIG_CONSOLE_NONE, CONFIG_CONSOLE_UART };
+enum config_role { CONFIG_ROLE_GUEST, CONFIG_ROLE_MANAGEMENT };
+enum config_done { CONFIG_DONE_POWEROFF, CONFIG_DONE_REBOOT, CONFIG_DONE_HALT };
+
+struct vm_config {
+    char name[CONFIG_NAME_MAX];
+    char kernel[CONFIG_MODULE_MAX];
+    char initrd[CONFIG_MODULE_MAX]; /* "" = none */
+    char cmdline[CONFIG_CMDLINE_MAX];
+    uint64_t memory; /* bytes, a multiple of CONFIG_MEM_UNIT */
+    uint64_t cpus;   /* bit n: it may run on pCPU n; whether there is one, the core checks */
+    unsigned int vcpus;
+    enum config_role role;
+    bool autostart;
+    /* Where in the file the section, `kernel` and `initrd` stand. */
+    unsigned int line;
+    unsigned int kernel_line;
+    unsigned int initrd_line;
+};
+
+struct config {
+    enum config_console console;
+    uint16_t console_port; /* first I/O port of the UART; 0 without one */
+    uint32_t console_baud;
+    enum log_level log;
+    uint32_t slice_us;          /* how long a vCPU runs before the next one's turn */
+    uint64_t memory;            /* the core's own pool, bytes */
+    enum config_done when_done; /* after the last VM has stopped */
+    unsigned int vm_count;
+    struct vm_config vms[CONFIG_MAX_VMS];
+};
+
+/* Receives one error: its line in the file, from 1, and a text such as
+ * `memory: found "3M", expected ...`, which is gone after the call. */
+struct config_sink {
+    void (*report)(void *ctx, unsigned int line, const char *text);
+    void *ctx;
+};
+
+/* Reads a whole file. Returns 0 with `out` filled in, defaults included, or -BH_EINVAL after every
+ * error has been reported; `out` then holds the defaults and no VM. Boot only. */
+MUST_CHECK int config_parse(struct config *out, const char *text, size_t len,
+                            const struct config_sink *sink);
+
+/* Reports every `kernel` and `initrd` that names none of the `count` boot modules. Returns how
+ * many. Boot only. */
+unsigned int config_check_modules(const struct config *config, const char *const *names,
+                                  unsigned int count, const struct config_sink *sink);
+
+#endif

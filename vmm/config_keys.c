@@ -1,0 +1,306 @@
+/* What each key of bulkhead.conf means, and which values it takes. */
+
+#include "lib/string.h"
+#include "vmm/config_internal.h"
+
+#define STRING_OF(x) #x
+#define STRING(x)    STRING_OF(x)
+
+struct word {
+    const char *text;
+    unsigned int value;
+};
+
+/* Stores the value of the word that `s` is; reports when it is none of them. */
+INIT static bool take_word(struct config_parser *p, struct text_span s, const struct word *words,
+                           size_t count, unsigned int *value)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (text_equals(s, words[i].text)) {
+            *value = words[i].value;
+            return true;
+        }
+    }
+    config_bad_value(p, s);
+    return false;
+}
+
+/* The PC's four serial ports, where the BIOS has always had them. */
+static const struct word com_ports[] = {
+    {"com1", 0x3f8}, {"com2", 0x2f8}, {"com3", 0x3e8}, {"com4", 0x2e8}};
+
+/* The divisor of a 16550 divides 115200 Hz. */
+INIT static bool is_baud_rate(uint64_t baud)
+{
+    return baud >= CONFIG_BAUD_MIN && baud <= CONFIG_BAUD_MAX && CONFIG_BAUD_MAX % baud == 0;
+}
+
+INIT static bool take_port(struct text_span where, uint64_t *port)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(com_ports); i++) {
+        if (text_equals(where, com_ports[i].text)) {
+            *port = com_ports[i].value;
+            return true;
+        }
+    }
+    if (!text_starts_with(where, "0x")) {
+        return false;
+    }
+    where.at += 2;
+    where.len -= 2;
+    return text_number(where, 16, port) && *port >= CONFIG_UART_PORT_MIN &&
+           *port <= CONFIG_UART_PORT_MAX;
+}
+
+INIT static void set_console(struct config_parser *p, struct text_span value)
+{
+    struct text_span where, rate;
+    uint64_t port, baud = CONFIG_BAUD_MAX;
+    bool has_rate = text_split(value, ',', &where, &rate);
+
+    if (text_equals(where, "fb") || text_starts_with(where, "pci:")) {
+        config_error(p, p->line,
+                     "console: found \"%.*s%s\", which is not supported yet by this version, "
+                     "expected %s",
+                     SHOW(value), p->key->expected);
+        return;
+    }
+    if (text_equals(value, "none")) {
+        p->out->console = CONFIG_CONSOLE_NONE;
+        p->out->console_port = 0;
+        p->out->console_baud = 0;
+        return;
+    }
+    if (!take_port(where, &port)) {
+        config_bad_value(p, value);
+        return;
+    }
+    if (has_rate && (!text_number(rate, 10, &baud) || !is_baud_rate(baud))) {
+        config_bad_value_expected(p, value,
+                                  "a baud rate that divides " STRING(CONFIG_BAUD_MAX) ", " STRING(
+                                      CONFIG_BAUD_MIN) " at least");
+        return;
+    }
+    p->out->console = CONFIG_CONSOLE_UART;
+    p->out->console_port = (uint16_t)port;
+    p->out->console_baud = (uint32_t)baud;
+}
+
+INIT static void set_log(struct config_parser *p, struct text_span value)
+{
+    static const struct word levels[] = {
+        {"error", LOG_ERROR}, {"warn", LOG_WARN}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}};
+    unsigned int level;
+
+    if (take_word(p, value, levels, ARRAY_SIZE(levels), &level)) {
+        p->out->log = (enum log_level)level;
+    }
+}
+
+INIT static void set_slice(struct config_parser *p, struct text_span value)
+{
+    uint64_t us;
+
+    if (!text_duration(value, &us) || us < CONFIG_SLICE_MIN_US || us > CONFIG_SLICE_MAX_US) {
+        config_bad_value(p, value);
+        return;
+    }
+    p->out->slice_us = (uint32_t)us;
+}
+
+/* A size within bounds, in whole CONFIG_MEM_UNITs. */
+INIT static void take_memory(struct config_parser *p, struct text_span value, uint64_t min,
+                             uint64_t max, uint64_t *out)
+{
+    uint64_t bytes;
+
+    if (!text_size(value, &bytes) || bytes < min || bytes > max ||
+        !IS_ALIGNED(bytes, CONFIG_MEM_UNIT)) {
+        config_bad_value(p, value);
+        return;
+    }
+    *out = bytes;
+}
+
+INIT static void set_core_memory(struct config_parser *p, struct text_span value)
+{
+    take_memory(p, value, CONFIG_POOL_MIN, CONFIG_POOL_MAX, &p->out->memory);
+}
+
+INIT static void set_when_done(struct config_parser *p, struct text_span value)
+{
+    static const struct word actions[] = {{"poweroff", CONFIG_DONE_POWEROFF},
+                                          {"reboot", CONFIG_DONE_REBOOT},
+                                          {"halt", CONFIG_DONE_HALT}};
+    unsigned int action;
+
+    if (take_word(p, value, actions, ARRAY_SIZE(actions), &action)) {
+        p->out->when_done = (enum config_done)action;
+    }
+}
+
+static_assert(CONFIG_POOL_MIN == 2 * MIB && CONFIG_POOL_MAX == 256 * MIB &&
+                  CONFIG_VM_MEM_MIN == 2 * MIB && CONFIG_VM_MEM_MAX == 1024 * GIB &&
+                  CONFIG_MEM_UNIT == 2 * MIB && CONFIG_SLICE_MIN_US == 100 &&
+                  CONFIG_SLICE_MAX_US == 1000 * 1000 && CONFIG_MODULE_MAX == 64 &&
+                  CONFIG_CMDLINE_MAX == 2048 && MAX_PCPUS == 64,
+              "the texts below name these limits");
+
+const struct config_key config_core_keys[] = {
+    {"console", set_console, false,
+     "com1 to com4 or 0xPORT (0x100 to 0xfff8), each optionally with a baud rate such as "
+     "com1,115200; or none"},
+    {"log", set_log, false, "error, warn, info or debug"},
+    {"slice", set_slice, false, "100us to 1000ms, such as 5ms"},
+    {"memory", set_core_memory, false, "2M to 256M in steps of 2M, such as 8M"},
+    {"when-done", set_when_done, false, "poweroff, reboot or halt"},
+};
+const unsigned int config_core_key_count = ARRAY_SIZE(config_core_keys);
+
+/* Stores the name of a boot module; returns whether it can be one. */
+INIT static bool take_module(struct config_parser *p, struct text_span value, char *name)
+{
+    bool is_name = value.len >= 1 && value.len < CONFIG_MODULE_MAX;
+
+    for (size_t i = 0; i < value.len; i++) {
+        is_name = is_name && strchr(" \t/\\\"", value.at[i]) == NULL;
+    }
+    if (!is_name) {
+        config_bad_value(p, value);
+        return false;
+    }
+    memcpy(name, value.at, value.len);
+    name[value.len] = '\0';
+    return true;
+}
+
+INIT static void set_kernel(struct config_parser *p, struct text_span value)
+{
+    p->vm->kernel_line = p->line;
+    (void)take_module(p, value, p->vm->kernel);
+}
+
+INIT static void set_initrd(struct config_parser *p, struct text_span value)
+{
+    p->vm->initrd_line = p->line;
+    (void)take_module(p, value, p->vm->initrd);
+}
+
+INIT static void set_cmdline(struct config_parser *p, struct text_span value)
+{
+    if (value.len >= CONFIG_CMDLINE_MAX) {
+        config_error(p, p->line, "cmdline: found %zu characters, expected %s", value.len,
+                     p->key->expected);
+        return;
+    }
+    memcpy(p->vm->cmdline, value.at, value.len);
+    p->vm->cmdline[value.len] = '\0';
+}
+
+INIT static void set_vm_memory(struct config_parser *p, struct text_span value)
+{
+    take_memory(p, value, CONFIG_VM_MEM_MIN, CONFIG_VM_MEM_MAX, &p->vm->memory);
+}
+
+INIT static void set_vcpus(struct config_parser *p, struct text_span value)
+{
+    uint64_t n;
+
+    if (!text_number(value, 10, &n) || n < 1 || n > VM_MAX_VCPUS) {
+        config_bad_value(p, value);
+        return;
+    }
+    p->vm->vcpus = (unsigned int)n;
+}
+
+/* One item of a list of CPUs: `3` or `0-3`. */
+INIT static bool take_cpus(struct text_span item, uint64_t *cpus)
+{
+    struct text_span from_text, to_text;
+    uint64_t from, to;
+    bool is_range = text_split(item, '-', &from_text, &to_text);
+
+    if (!text_number(from_text, 10, &from)) {
+        return false;
+    }
+    to = from;
+    if (is_range && !text_number(to_text, 10, &to)) {
+        return false;
+    }
+    if (from > to || to >= MAX_PCPUS) {
+        return false;
+    }
+    for (uint64_t i = from; i <= to; i++) {
+        *cpus |= BIT64(i);
+    }
+    return true;
+}
+
+INIT static void set_cpus(struct config_parser *p, struct text_span value)
+{
+    struct text_span rest = value, item;
+    uint64_t cpus = 0;
+    bool more = true;
+
+    while (more) {
+        more = text_split(rest, ',', &item, &rest);
+        if (!take_cpus(item, &cpus)) {
+            config_bad_value(p, value);
+            return;
+        }
+    }
+    p->vm->cpus = cpus;
+}
+
+INIT static void set_role(struct config_parser *p, struct text_span value)
+{
+    static const struct word roles[] = {{"guest", CONFIG_ROLE_GUEST},
+                                        {"management", CONFIG_ROLE_MANAGEMENT}};
+    unsigned int role;
+
+    if (!take_word(p, value, roles, ARRAY_SIZE(roles), &role)) {
+        return;
+    }
+    for (unsigned int i = 0; i < p->out->vm_count; i++) {
+        const struct vm_config *vm = &p->out->vms[i];
+
+        if (role == CONFIG_ROLE_MANAGEMENT && vm != p->vm && vm->role == CONFIG_ROLE_MANAGEMENT) {
+            config_error(p, p->line,
+                         "role: found \"management\", expected guest: [vm %s] in line %u has that "
+                         "role, and only one VM may",
+                         vm->name, vm->line);
+            return;
+        }
+    }
+    p->vm->role = (enum config_role)role;
+}
+
+INIT static void set_autostart(struct config_parser *p, struct text_span value)
+{
+    static const struct word answers[] = {{"no", false}, {"yes", true}};
+    unsigned int answer;
+
+    if (take_word(p, value, answers, ARRAY_SIZE(answers), &answer)) {
+        p->vm->autostart = answer;
+    }
+}
+
+#define MODULE_EXPECTED \
+    "the name of a boot module: up to 63 characters, no blanks, quotes or slashes"
+
+const struct config_key config_vm_keys[] = {
+    {"kernel", set_kernel, true, MODULE_EXPECTED},
+    {"initrd", set_initrd, false, MODULE_EXPECTED},
+    {"cmdline", set_cmdline, false, "up to 2047 characters (\"\" for none)"},
+    {"memory", set_vm_memory, true, "2M to 1T in steps of 2M, such as 256M"},
+    {"vcpus", set_vcpus, false,
+     "a number from 1 to " STRING(VM_MAX_VCPUS) ", which is this version's limit"},
+    {"cpus", set_cpus, false, "numbers of CPUs from 0 to 63, such as 0 or 0-3 or 0,2"},
+    {"role", set_role, false, "guest or management"},
+    {"autostart", set_autostart, false, "yes or no"},
+};
+const unsigned int config_vm_key_count = ARRAY_SIZE(config_vm_keys);
+
+static_assert(ARRAY_SIZE(config_core_keys) <= CONFIG_KEYS_MAX &&
+                  ARRAY_SIZE(config_vm_keys) <= CONFIG_KEYS_MAX,
+              "struct config_parser remembers each key's line");

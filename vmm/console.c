@@ -1,0 +1,329 @@
+#include "vmm/console.h"
+
+#include "drivers/uart.h"
+#include "lib/format.h"
+#include "lib/string.h"
+#include "vmm/monitor.h"
+#include "vmm/platform.h"
+#include "vmm/vm.h"
+
+#define KEY_ESCAPE 0x01 /* Ctrl-A */
+#define ESC        0x1b
+
+/* A VM's escape sequences: shown only while it has the keyboard, and never shown again. */
+enum escape_state { ESCAPE_NONE, ESCAPE_START, ESCAPE_SEQUENCE };
+
+static struct vm *focus;      /* NULL: the monitor has the keyboard */
+static bool line_open;        /* the cursor stands behind the unfinished line of the focus */
+static bool key_escape;       /* Ctrl-A was typed */
+static bool polled;           /* no interrupt tells when the UART has something */
+static bool in_monitor_write; /* what is printed answers a command */
+
+static void put(const char *text, size_t len)
+{
+    uart_write(text, len);
+}
+
+static void put_prefix(const struct vm *vm)
+{
+    put(vm_name(vm), strlen(vm_name(vm)));
+    put("| ", 2);
+}
+
+/* Ends the unfinished line on the screen, so that another one can be printed. */
+static void break_line(void)
+{
+    if (line_open) {
+        put("\r\n", 2);
+        line_open = false;
+    }
+}
+
+/* Shows the unfinished line of whoever has the keyboard again. */
+static void restore_line(void)
+{
+    if (line_open || in_monitor_write) {
+        return;
+    }
+    if (!focus) {
+        if (monitor_line_open()) {
+            monitor_redraw();
+            line_open = true;
+        }
+    } else if (focus->line_len > 0) {
+        put_prefix(focus);
+        put(focus->line, focus->line_len);
+        line_open = true;
+    }
+}
+
+void console_core_line(const char *text, size_t len)
+{
+    break_line();
+    put(text, len);
+    put("\r\n", 2);
+    restore_line();
+}
+
+void console_crash_line(const char *text, size_t len)
+{
+    if (line_open) {
+        put("\r\n", 2);
+        line_open = false;
+    }
+    put(text, len);
+    put("\r\n", 2);
+    uart_flush();
+}
+
+void console_crash_flush(void)
+{
+    uart_flush();
+}
+
+void console_monitor_write(const char *text, size_t len)
+{
+    put(text, len);
+}
+
+/* A finished line of a VM that has not the keyboard, or what fits of it. */
+static void emit_line(struct vm *vm)
+{
+    break_line();
+    put_prefix(vm);
+    put(vm->line, vm->line_len);
+    put("\r\n", 2);
+    vm->line_len = 0;
+    restore_line();
+}
+
+/* True when `c` belongs to an escape sequence (ECMA-48: ESC [ parameters final byte, or ESC and one
+ * byte). */
+static bool is_escape(struct vm *vm, uint8_t c)
+{
+    switch (vm->escape) {
+    case ESCAPE_START: vm->escape = c == '[' ? ESCAPE_SEQUENCE : ESCAPE_NONE; return true;
+    case ESCAPE_SEQUENCE:
+        if (c >= 0x40 && c <= 0x7e) {
+            vm->escape = ESCAPE_NONE;
+        }
+        return true;
+    default:
+        if (c == ESC) {
+            vm->escape = ESCAPE_START;
+            return true;
+        }
+        return false;
+    }
+}
+
+static void output_newline(struct vm *vm)
+{
+    if (vm != focus) {
+        emit_line(vm);
+        return;
+    }
+    if (!line_open) {
+        put_prefix(vm);
+    }
+    put("\r\n", 2);
+    line_open = false;
+    vm->line_len = 0;
+}
+
+static void output_char(struct vm *vm, uint8_t c)
+{
+    char byte = (char)c;
+
+    if (vm == focus) {
+        if (!line_open) {
+            put_prefix(vm);
+            line_open = true;
+        }
+        put(&byte, 1);
+    }
+    if (c == '\b') {
+        vm->line_len -= vm->line_len > 0;
+        return;
+    }
+    if (c < ' ' && c != '\t') {
+        return;
+    }
+    if (vm->line_len == VM_LINE_MAX) {
+        if (vm != focus) {
+            emit_line(vm);
+        } else {
+            vm->line_len = 0; /* only what is shown again after a break is lost */
+        }
+    }
+    vm->line[vm->line_len++] = byte;
+}
+
+void console_vm_output(struct vm *vm, uint8_t c)
+{
+    char byte = (char)c;
+
+    if (is_escape(vm, c)) {
+        if (vm == focus) {
+            put(&byte, 1);
+        }
+        return;
+    }
+    if (vm->cr_seen && c != '\n' && c != '\r') {
+        /* A lone carriage return: the line is written anew from its start. */
+        vm->line_len = 0;
+        if (vm == focus && line_open) {
+            put("\r", 1);
+            put_prefix(vm);
+        }
+    }
+    vm->cr_seen = c == '\r';
+    if (c == '\n') {
+        output_newline(vm);
+    } else if (c != '\r') {
+        output_char(vm, c);
+    }
+}
+
+void console_vm_end(struct vm *vm)
+{
+    if (vm->line_len > 0) {
+        if (vm == focus) {
+            break_line();
+            vm->line_len = 0;
+        } else {
+            emit_line(vm);
+        }
+    }
+    vm->cr_seen = false;
+    vm->escape = ESCAPE_NONE;
+}
+
+static void say(const char *fmt, ...) PRINTF(1, 2);
+static void say(const char *fmt, ...)
+{
+    char line[100];
+    va_list ap;
+
+    va_start(ap, fmt);
+    int n = format_v(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    put(line, MIN((size_t)n, sizeof(line) - 1));
+    put("\r\n", 2);
+}
+
+static void set_focus(struct vm *vm)
+{
+    break_line();
+    focus = vm;
+    if (vm) {
+        say("--- keyboard: %s%s (Ctrl-A ? for keys)", vm_name(vm),
+            vm->state == VM_RUNNING ? "" : ", which is off");
+    } else {
+        say("--- keyboard: the core's monitor");
+        monitor_enter();
+    }
+    restore_line();
+}
+
+static void focus_next(void)
+{
+    unsigned int next = focus ? focus->index + 1 : 0;
+
+    set_focus(next < vm_count ? vms[next] : NULL);
+}
+
+static void list_keys(void)
+{
+    break_line();
+    say("Ctrl-A 0    the core's monitor");
+    for (unsigned int i = 0; i < vm_count && i < 9; i++) {
+        say("Ctrl-A %u    %s%s", i + 1, vm_name(vms[i]), vms[i] == focus ? " (now)" : "");
+    }
+    say("Ctrl-A n    the next of these");
+    say("Ctrl-A a    sends Ctrl-A itself");
+    say("Ctrl-A q    powers the machine off");
+    say("Ctrl-A ?    this list");
+    restore_line();
+}
+
+static void feed(uint8_t c)
+{
+    if (!focus) {
+        in_monitor_write = true;
+        monitor_input(c);
+        in_monitor_write = false;
+        line_open = !focus && monitor_line_open();
+        return;
+    }
+    if (focus->state != VM_RUNNING || focus->input_count == VM_INPUT_SIZE) {
+        put("\a", 1);
+        return;
+    }
+    focus->input[(focus->input_head + focus->input_count) % VM_INPUT_SIZE] = c;
+    focus->input_count++;
+    platform_feed_input(focus);
+}
+
+static void command_key(uint8_t c)
+{
+    if (c >= '0' && c <= '9') {
+        unsigned int n = c - '0';
+        if (n > vm_count) {
+            break_line();
+            say("--- there is no VM %u", n);
+            restore_line();
+        } else {
+            set_focus(n ? vms[n - 1] : NULL);
+        }
+        return;
+    }
+    switch (c) {
+    case 'n': focus_next(); break;
+    case 'q':
+        break_line();
+        monitor_power_off();
+        break;
+    case 'a':
+    case KEY_ESCAPE: feed(KEY_ESCAPE); break;
+    default: list_keys(); break;
+    }
+}
+
+void console_poll(void)
+{
+    int c;
+
+    while ((c = uart_read()) >= 0) {
+        if (key_escape) {
+            key_escape = false;
+            command_key((uint8_t)c);
+        } else if (c == KEY_ESCAPE) {
+            key_escape = true;
+        } else {
+            feed((uint8_t)c);
+        }
+    }
+    uart_pump(64);
+}
+
+void console_start(void)
+{
+    for (unsigned int i = 0; i < vm_count; i++) {
+        if (vms[i]->state == VM_RUNNING) {
+            focus = vms[i];
+            return;
+        }
+    }
+    set_focus(NULL);
+}
+
+bool console_needs_polling(void)
+{
+    return polled;
+}
+
+void console_set_polled(bool on)
+{
+    polled = on;
+}

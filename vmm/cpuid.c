@@ -1,0 +1,323 @@
+/* What CPUID tells a guest. One row a leaf: the machine's value, masked, with bits added. A leaf
+ * that is in no row reads as zeros. */
+
+#include "vmm/cpuid.h"
+
+#include "arch/x86/fpu.h"
+#include "arch/x86/virt.h"
+#include "lib/string.h"
+#include "vmm/vm.h"
+
+#define ANY_SUBLEAF UINT32_MAX
+#define ALL         UINT32_MAX
+
+#define MAX_BASIC    0x0du
+#define MAX_EXTENDED 0x80000008u
+#define HV_BASE      0x40000000u
+#define HV_KVM_BASE  0x40000100u
+
+/* Leaf 1 ECX. */
+#define F1C_SSE3         BIT(0)
+#define F1C_PCLMUL       BIT(1)
+#define F1C_SSSE3        BIT(9)
+#define F1C_FMA          BIT(12)
+#define F1C_CX16         BIT(13)
+#define F1C_PCID         BIT(17)
+#define F1C_SSE41        BIT(19)
+#define F1C_SSE42        BIT(20)
+#define F1C_X2APIC       BIT(21)
+#define F1C_MOVBE        BIT(22)
+#define F1C_POPCNT       BIT(23)
+#define F1C_TSC_DEADLINE BIT(24)
+#define F1C_AES          BIT(25)
+#define F1C_XSAVE        BIT(26)
+#define F1C_OSXSAVE      BIT(27)
+#define F1C_AVX          BIT(28)
+#define F1C_F16C         BIT(29)
+#define F1C_RDRAND       BIT(30)
+#define F1C_HYPERVISOR   BIT(31)
+#define F1C_SHOWN                                                                                  \
+    (F1C_SSE3 | F1C_PCLMUL | F1C_SSSE3 | F1C_FMA | F1C_CX16 | F1C_PCID | F1C_SSE41 | F1C_SSE42 |   \
+     F1C_MOVBE | F1C_POPCNT | F1C_AES | F1C_XSAVE | F1C_AVX | F1C_F16C | F1C_RDRAND)
+
+/* Leaf 1 EDX: FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFSH MMX
+ * FXSR SSE SSE2. */
+#define F1D_SHOWN 0x078bfbffu
+
+/* Leaf 7 EBX: FSGSBASE BMI1 AVX2 SMEP BMI2 ERMS INVPCID AVX512F AVX512DQ RDSEED ADX SMAP
+ * AVX512_IFMA CLFLUSHOPT CLWB AVX512CD SHA AVX512BW AVX512VL. */
+#define F7B_TSC_ADJUST BIT(1)
+#define F7B_FSGSBASE   BIT(0)
+#define F7B_SMEP       BIT(7)
+#define F7B_SMAP       BIT(20)
+#define F7B_SHOWN      0xf1bf07a9u
+/* Leaf 7 ECX: AVX512_VBMI UMIP VBMI2 GFNI VAES VPCLMULQDQ VNNI BITALG VPOPCNTDQ RDPID. */
+#define F7C_UMIP  BIT(2)
+#define F7C_SHOWN 0x00405f46u
+#define F7D_SHOWN BIT(4) /* FSRM */
+
+/* 80000001h ECX: LAHF ABM SSE4A MISALIGNSSE 3DNOWPREFETCH XOP FMA4 TBM. */
+#define FE1C_SHOWN 0x002109e1u
+#define FE1D_NX      BIT(20)
+#define FE1D_FFXSR   BIT(25)
+/* 80000001h EDX: the bits that repeat leaf 1, SYSCALL NX MMXEXT FFXSR PAGE1GB RDTSCP LM 3DNOW. */
+#define FE1D_SHOWN 0xefd3fbffu
+
+#define FE7D_INVARIANT_TSC BIT(8)
+#define FE8B_SHOWN         0x00000005u /* CLZERO, XSAVEERPTR */
+
+/* KVM's feature bits (Linux Documentation/virt/kvm/x86/cpuid.rst). */
+#define KVM_FEATURE_CLOCKSOURCE        BIT(0)
+#define KVM_FEATURE_NOP_IO_DELAY       BIT(1)
+#define KVM_FEATURE_CLOCKSOURCE2       BIT(3)
+#define KVM_FEATURE_CLOCKSOURCE_STABLE BIT(24)
+
+#define XSAVE_SHOWN 0x00000007u /* leaf 0Dh.1 EAX: XSAVEOPT XSAVEC XGETBV1; not XSAVES */
+/* State components for guests: x87 SSE AVX and AVX-512. Not PKRU, MPX, AMX. */
+#define XCR0_SHOWN 0xe7ull
+
+typedef void adjust_fn(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r);
+
+struct cpuid_row {
+    uint32_t leaf, subleaf;
+    struct cpuid_regs mask;
+    adjust_fn *adjust; /* may be NULL */
+    const char *reason;
+};
+
+static void adjust_max(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+{
+    (void)v;
+    (void)subleaf;
+    r->eax = MIN(r->eax, MAX_BASIC);
+}
+
+static void adjust_features(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+{
+    (void)subleaf;
+    r->ebx |= 1u << 16 | v->lapic.apic_id << 24;
+    r->ecx |= F1C_X2APIC | F1C_TSC_DEADLINE | F1C_HYPERVISOR;
+    if (v->vm->state == VM_RUNNING && (virt->get_cr4(v) & CR4_OSXSAVE)) {
+        r->ecx |= F1C_OSXSAVE;
+    }
+}
+
+static void adjust_power(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+{
+    (void)v;
+    (void)subleaf;
+    r->eax = BIT(2); /* ARAT: the LAPIC timer never stops */
+}
+
+static void adjust_leaf7(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+{
+    (void)v;
+    if (subleaf == 0) {
+        r->ebx |= F7B_TSC_ADJUST;
+    }
+    r->eax = 0; /* no further subleaves */
+}
+
+/* One package, one core, one thread; the APIC ID in EDX is what x2APIC guests look for. */
+static void adjust_topology(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+{
+    static const uint32_t level_type[] = {1, 2}; /* SMT, core (SDM vol. 2, CPUID leaf 0Bh) */
+
+    *r = (struct cpuid_regs){.ecx = subleaf & 0xff, .edx = v->lapic.apic_id};
+    if (subleaf < ARRAY_SIZE(level_type)) {
+        r->ebx = 1;
+        r->ecx |= level_type[subleaf] << 8;
+    }
+}
+
+/* Bytes of an XSAVE area in standard format for all components that guests are shown. */
+static uint32_t xsave_max_size(void)
+{
+    uint64_t mask = cpuid_guest_xcr0_mask();
+    uint32_t size = 576; /* legacy region and header */
+
+    for (unsigned int i = 2; i < 63; i++) {
+        if (mask & BIT64(i)) {
+            struct cpuid_regs r = cpuid(0xd, i);
+            size = MAX(size, r.ebx + r.eax);
+        }
+    }
+    return size;
+}
+
+static void adjust_xsave(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+{
+    uint64_t mask = cpuid_guest_xcr0_mask();
+
+    (void)v;
+    if (mask == 0) {
+        *r = (struct cpuid_regs){0};
+    } else if (subleaf == 0) {
+        /* EBX follows the guest's XCR0, which is loaded. */
+        r->eax = (uint32_t)mask;
+        r->edx = (uint32_t)(mask >> 32);
+        r->ecx = xsave_max_size();
+    } else if (subleaf == 1) {
+        *r = (struct cpuid_regs){.eax = r->eax & XSAVE_SHOWN, .ebx = r->ebx};
+    } else if (subleaf >= 63 || !(mask & BIT64(subleaf))) {
+        *r = (struct cpuid_regs){0};
+    }
+}
+
+static void adjust_max_extended(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+{
+    (void)v;
+    (void)subleaf;
+    r->eax = MIN(r->eax, MAX_EXTENDED);
+}
+
+static void adjust_hypervisor(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+{
+    (void)v;
+    (void)subleaf;
+    *r = (struct cpuid_regs){.eax = HV_BASE + 1};
+    memcpy(&r->ebx, "Bulk", 4);
+    memcpy(&r->ecx, "head", 4);
+    memcpy(&r->edx, "Core", 4);
+}
+
+static void adjust_hypervisor_version(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+{
+    (void)v;
+    (void)subleaf;
+    *r = (struct cpuid_regs){.eax = 1}; /* version of this interface */
+}
+
+static void adjust_kvm(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+{
+    (void)v;
+    (void)subleaf;
+    *r = (struct cpuid_regs){.eax = HV_KVM_BASE + 1};
+    memcpy(&r->ebx, "KVMK", 4);
+    memcpy(&r->ecx, "VMKV", 4);
+    memcpy(&r->edx, "M\0\0\0", 4);
+}
+
+static void adjust_kvm_features(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+{
+    (void)v;
+    (void)subleaf;
+    *r = (struct cpuid_regs){.eax = KVM_FEATURE_CLOCKSOURCE | KVM_FEATURE_NOP_IO_DELAY |
+                                    KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_CLOCKSOURCE_STABLE};
+}
+
+static const struct cpuid_row rows[] = {
+    {0x0, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, adjust_max, "vendor; the highest leaf listed here"},
+    {0x1, ANY_SUBLEAF, {0x0fff3fff, 0x0000ff00, F1C_SHOWN, F1D_SHOWN}, adjust_features,
+     "what needs no emulation or is emulated; not: MONITOR, virtualization, thermal, debug store"},
+    {0x2, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, NULL, "cache descriptors"},
+    {0x4, ANY_SUBLEAF, {0x00003fff, ALL, ALL, ALL}, NULL, "caches, without who shares them"},
+    {0x6, ANY_SUBLEAF, {0, 0, 0, 0}, adjust_power, "ARAT only: no thermal or power interface"},
+    {0x7, ANY_SUBLEAF, {0, F7B_SHOWN, F7C_SHOWN, F7D_SHOWN}, adjust_leaf7,
+     "not: SGX, MPX, RTM, PQM, PKU, LA57, Intel PT; speculation control MSRs are not offered"},
+    {0xb, ANY_SUBLEAF, {0, 0, 0, 0}, adjust_topology, "one CPU; its x2APIC ID"},
+    {0xd, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, adjust_xsave, "components that are switched"},
+    {0x80000000, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, adjust_max_extended, "highest leaf"},
+    {0x80000001, ANY_SUBLEAF, {0x0fff3fff, 0, FE1C_SHOWN, FE1D_SHOWN}, NULL,
+     "not: SVM, extended APIC space, OSVW, IBS, watchdog, topology, counters, MONITORX"},
+    {0x80000002, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, NULL, "name"},
+    {0x80000003, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, NULL, "name"},
+    {0x80000004, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, NULL, "name"},
+    {0x80000005, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, NULL, "L1 caches and TLBs"},
+    {0x80000006, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, NULL, "L2 and L3 caches"},
+    {0x80000007, ANY_SUBLEAF, {0, 0, 0, FE7D_INVARIANT_TSC}, NULL, "invariant TSC, if it is"},
+    {0x80000008, ANY_SUBLEAF, {0x0000ffff, FE8B_SHOWN, 0, 0}, NULL, "address sizes; one CPU"},
+    {HV_BASE, ANY_SUBLEAF, {0, 0, 0, 0}, adjust_hypervisor, "Bulkhead's signature"},
+    {HV_BASE + 1, ANY_SUBLEAF, {0, 0, 0, 0}, adjust_hypervisor_version, "interface version"},
+    {HV_KVM_BASE, ANY_SUBLEAF, {0, 0, 0, 0}, adjust_kvm, "KVM-compatible paravirtual interface"},
+    {HV_KVM_BASE + 1, ANY_SUBLEAF, {0, 0, 0, 0}, adjust_kvm_features, "kvmclock, stable"},
+};
+
+/* The machine's values of the rows that have no subleaves: CPUID serializes and may itself be an
+ * exit when the core is nested, so it is not executed on the exit path. */
+static struct cpuid_regs cached[ARRAY_SIZE(rows)];
+static uint64_t guest_cr4_mask, guest_efer_mask;
+
+static bool has_subleaves(uint32_t leaf)
+{
+    return leaf == 0x4 || leaf == 0x7 || leaf == 0xb || leaf == 0xd;
+}
+
+static struct cpuid_regs apply(const struct cpuid_row *row, struct cpuid_regs r)
+{
+    r.eax &= row->mask.eax;
+    r.ebx &= row->mask.ebx;
+    r.ecx &= row->mask.ecx;
+    r.edx &= row->mask.edx;
+    return r;
+}
+
+static const struct cpuid_row *find(uint32_t leaf)
+{
+    for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
+        if (rows[i].leaf == leaf) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+INIT void cpuid_policy_init(void)
+{
+    uint32_t max_basic = cpuid(0, 0).eax;
+    uint32_t max_extended = cpuid(0x80000000, 0).eax;
+
+    for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
+        bool present = rows[i].leaf >= 0x80000000 ? rows[i].leaf <= max_extended
+                                                  : rows[i].leaf <= max_basic;
+        if (present) {
+            cached[i] = apply(&rows[i], cpuid(rows[i].leaf, 0));
+        }
+    }
+    struct cpuid_regs f1 = cached[find(1) - rows];
+    struct cpuid_regs f7 = cached[find(7) - rows];
+    struct cpuid_regs e1 = cached[find(0x80000001) - rows];
+    guest_cr4_mask = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE |
+                     CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT |
+                     (f1.ecx & F1C_XSAVE ? CR4_OSXSAVE : 0) | (f1.ecx & F1C_PCID ? CR4_PCIDE : 0) |
+                     (f7.ebx & F7B_FSGSBASE ? CR4_FSGSBASE : 0) |
+                     (f7.ebx & F7B_SMEP ? CR4_SMEP : 0) | (f7.ebx & F7B_SMAP ? CR4_SMAP : 0) |
+                     (f7.ecx & F7C_UMIP ? CR4_UMIP : 0);
+    guest_efer_mask = EFER_SCE | EFER_LME | EFER_LMA | (e1.edx & FE1D_NX ? EFER_NXE : 0) |
+                      (e1.edx & FE1D_FFXSR ? EFER_FFXSR : 0);
+}
+
+void cpuid_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
+{
+    const struct cpuid_row *row = find(leaf);
+
+    /* Beyond the highest basic leaf, Intel CPUs answer with that leaf's data, AMD's with zeros. */
+    if (!row) {
+        *out = (struct cpuid_regs){0};
+        return;
+    }
+    if (has_subleaves(leaf)) {
+        *out = cpuid(0, 0).eax >= leaf ? apply(row, cpuid(leaf, subleaf))
+                                       : (struct cpuid_regs){0};
+    } else {
+        *out = cached[row - rows];
+    }
+    if (row->adjust) {
+        row->adjust(v, subleaf, out);
+    }
+}
+
+uint64_t cpuid_guest_cr4_mask(void)
+{
+    return guest_cr4_mask;
+}
+
+uint64_t cpuid_guest_xcr0_mask(void)
+{
+    return fpu_machine_xcr0() & XCR0_SHOWN;
+}
+
+uint64_t cpuid_guest_efer_mask(void)
+{
+    return guest_efer_mask;
+}

@@ -1,0 +1,19 @@
+#ifndef BULKHEAD_VMM_CPUID_H
+#define BULKHEAD_VMM_CPUID_H
+
+#include "arch/x86/asm.h"
+#include "vmm/vcpu.h"
+
+/* Reads the machine's CPUID once and applies the policy tables. Boot, after time_init(). */
+void cpuid_policy_init(void);
+
+/* What the guest sees. */
+void cpuid_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out);
+
+/* Bits of CR4 and XCR0 that a guest may set, given the features it is shown. */
+uint64_t cpuid_guest_cr4_mask(void);
+uint64_t cpuid_guest_xcr0_mask(void);
+/* EFER bits likewise. */
+uint64_t cpuid_guest_efer_mask(void);
+
+#endif

@@ -1,0 +1,50 @@
+#ifndef BULKHEAD_VMM_DEVICES_GUEST_UART_H
+#define BULKHEAD_VMM_DEVICES_GUEST_UART_H
+
+/* A 16550A serial port for guests. Sending takes no time; what was received waits in a FIFO of 16
+ * bytes. The caller serializes. */
+
+#include "lib/macros.h"
+
+#define GUEST_UART_PORTS 8
+#define GUEST_UART_FIFO  16
+
+struct guest_uart_ops {
+    /* The guest sent a byte. */
+    void (*tx)(void *ctx, uint8_t c);
+    /* The interrupt line changed. */
+    void (*irq)(void *ctx, bool level);
+};
+
+struct guest_uart {
+    uint8_t fifo[GUEST_UART_FIFO];
+    uint8_t head;  /* the next byte to be read */
+    uint8_t count; /* bytes in the FIFO */
+    uint8_t ier, lcr, mcr, lsr_errors, msr, scratch;
+    uint8_t fcr; /* FIFO enable and trigger bits */
+    uint8_t divisor_low, divisor_high;
+    uint8_t received; /* what RBR shows when the FIFO is empty */
+    bool thr_empty;   /* the transmitter-empty interrupt is pending */
+    bool irq_level;
+    const struct guest_uart_ops *ops;
+    void *ctx;
+};
+
+/* Binds to `ops` and resets. */
+void guest_uart_init(struct guest_uart *uart, const struct guest_uart_ops *ops, void *ctx);
+
+/* Master reset: lowers the interrupt line, empties the FIFO. */
+void guest_uart_reset(struct guest_uart *uart);
+
+/* Byte accesses to register `reg`, 0..7 (taken modulo 8). */
+uint8_t guest_uart_read(struct guest_uart *uart, unsigned int reg);
+void guest_uart_write(struct guest_uart *uart, unsigned int reg, uint8_t value);
+
+/* Whether guest_uart_rx() would take a byte now. */
+bool guest_uart_rx_ready(const struct guest_uart *uart);
+
+/* A byte for the guest. Returns false, and takes nothing, when the FIFO (one byte while FIFOs are
+ * off) is full or the port is in loopback. */
+bool guest_uart_rx(struct guest_uart *uart, uint8_t c);
+
+#endif

@@ -1,0 +1,128 @@
+/* String instructions, with or without REP: MOVS, CMPS, STOS, LODS, SCAS, INS, OUTS. */
+
+#include "vmm/emulate/emu_internal.h"
+#include "vmm/emulate/walk.h"
+
+struct string_op {
+    bool source;      /* has the operand at seg:rSI */
+    bool destination; /* has the operand at ES:rDI */
+    bool writes;      /* writes the latter */
+    bool compares;    /* F2 and F3 stop on ZF */
+};
+
+static const struct string_op string_ops[OP_COUNT] = {
+    [OP_MOVS] = {.source = true, .destination = true, .writes = true},
+    [OP_CMPS] = {.source = true, .destination = true, .compares = true},
+    [OP_STOS] = {.destination = true, .writes = true},
+    [OP_LODS] = {.source = true},
+    [OP_SCAS] = {.destination = true, .compares = true},
+    [OP_INS] = {.destination = true, .writes = true},
+    [OP_OUTS] = {.source = true},
+};
+
+struct string_run {
+    struct emu_run *run;
+    const struct string_op *op;
+    struct emu_tlb src_tlb;
+    struct emu_tlb dst_tlb;
+};
+
+static uint64_t index_register(const struct emu_run *run, enum gpr_index reg)
+{
+    return run->cpu->gpr[reg] & emu_mask(run->insn->addr_size);
+}
+
+static void advance(struct emu_run *run, enum gpr_index reg)
+{
+    uint64_t step = run->insn->op_size;
+
+    if (run->cpu->rflags & RFLAGS_DF)
+        step = -step;
+    emu_write_gpr(run->cpu, reg, run->insn->addr_size, run->cpu->gpr[reg] + step);
+}
+
+/* The accesses of one iteration. All that can fail comes first, the registers last. */
+static enum emu_result transfer(struct emu_run *run, const struct emu_span *src,
+                                const struct emu_span *dst)
+{
+    struct emu_cpu *cpu = run->cpu;
+    unsigned int size = run->insn->op_size;
+    uint16_t port = (uint16_t)cpu->gpr[GPR_RDX];
+    uint64_t a = cpu->gpr[GPR_RAX] & emu_mask(size), b = 0;
+    uint32_t in = 0;
+    enum emu_result result = EMU_DONE;
+
+    if (string_ops[run->insn->op].source)
+        result = emu_load(run, src, &a);
+    if (result == EMU_DONE && string_ops[run->insn->op].compares)
+        result = emu_load(run, dst, &b);
+    if (result != EMU_DONE)
+        return result;
+
+    switch (run->insn->op) {
+    case OP_MOVS:
+    case OP_STOS: return emu_store(run, dst, a);
+    case OP_LODS: emu_write_gpr(cpu, GPR_RAX, size, a); return EMU_DONE;
+    case OP_CMPS:
+    case OP_SCAS: emu_alu(OP_CMP, size, a, b, &cpu->rflags); return EMU_DONE;
+    case OP_INS:
+        if (!run->ops->io_in)
+            return EMU_UNKNOWN;
+        result = emu_op_result(run->ops->io_in(run->ctx, port, size, &in));
+        return result == EMU_DONE ? emu_store(run, dst, in) : result;
+    default:
+        if (!run->ops->io_out)
+            return EMU_UNKNOWN;
+        return emu_op_result(run->ops->io_out(run->ctx, port, size, (uint32_t)a));
+    }
+}
+
+static enum emu_result iterate(struct string_run *s)
+{
+    struct emu_run *run = s->run;
+    unsigned int size = run->insn->op_size;
+    struct emu_span src = {.len = {0}}, dst = {.len = {0}};
+    enum emu_result result = EMU_DONE;
+
+    if (s->op->source)
+        result = emu_map(run, run->insn->mem.seg, index_register(run, GPR_RSI), size, 0,
+                         &s->src_tlb, &src);
+    if (result == EMU_DONE && s->op->destination)
+        result = emu_map(run, SEG_ES, index_register(run, GPR_RDI), size,
+                         s->op->writes ? WALK_WRITE : 0, &s->dst_tlb, &dst);
+    if (result == EMU_DONE)
+        result = transfer(run, &src, &dst);
+    if (result != EMU_DONE)
+        return result;
+    if (s->op->source)
+        advance(run, GPR_RSI);
+    if (s->op->destination)
+        advance(run, GPR_RDI);
+    return EMU_DONE;
+}
+
+enum emu_result emu_string(struct emu_run *run)
+{
+    const struct insn *insn = run->insn;
+    struct string_run s = {.run = run, .op = &string_ops[insn->op]};
+    bool repeat = insn->prefixes & (PREFIX_REP | PREFIX_REPNE);
+    /* With TF set the guest gets a #DB after each iteration (SDM vol. 3, 17.3.1.2). */
+    unsigned int limit = run->cpu->rflags & RFLAGS_TF ? 1 : EMU_MAX_ITERATIONS;
+
+    if (repeat && !index_register(run, GPR_RCX))
+        return EMU_DONE;
+    for (unsigned int i = 0; i < limit; i++) {
+        enum emu_result result = iterate(&s);
+        bool equal = run->cpu->rflags & RFLAGS_ZF;
+
+        if (result != EMU_DONE || !repeat)
+            return result;
+        emu_write_gpr(run->cpu, GPR_RCX, insn->addr_size, run->cpu->gpr[GPR_RCX] - 1);
+        emu_retire(run);
+        if (!index_register(run, GPR_RCX))
+            return EMU_DONE;
+        if (s.op->compares && equal != !!(insn->prefixes & PREFIX_REP))
+            return EMU_DONE;
+    }
+    return EMU_RETRY;
+}

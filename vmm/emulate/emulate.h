@@ -1,0 +1,105 @@
+#ifndef BULKHEAD_VMM_EMULATE_EMULATE_H
+#define BULKHEAD_VMM_EMULATE_EMULATE_H
+
+/* Executes one instruction whose memory operand is a device's, or a string I/O instruction, on
+ * behalf of a guest. Knows nothing of VMs: everything outside the vCPU's registers is reached
+ * through struct emu_ops.
+ *
+ * Not architectural: LOCK is checked for legality, but the read and the write are two accesses;
+ * debug breakpoints are not matched. The caller ends the interrupt shadow, and raises #DB when
+ * RFLAGS.TF was set, after EMU_DONE (and for TF after each EMU_RETRY, too: a REP iteration is one
+ * step). RFLAGS.RF is cleared on EMU_DONE. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arch/x86/regs.h"
+#include "arch/x86/segment.h"
+#include "lib/macros.h"
+#include "vmm/emulate/decode.h"
+
+/* What the nested page fault told about the access that caused it. It saves the walk of the guest's
+ * tables, which the hardware has just done with the same rights. Optional. */
+struct emu_hint {
+    uint64_t gpa;
+    bool valid; /* gpa is the final address of the access, not that of a page table */
+    bool write; /* the access was a write */
+};
+
+struct emu_cpu {
+    uint64_t *gpr; /* GPR_COUNT registers, in encoding order, RSP included */
+    uint64_t rip;
+    uint64_t rflags;
+    uint64_t cr0;
+    uint64_t cr3;
+    uint64_t cr4;
+    uint64_t efer;
+    struct segment seg[SEG_COUNT]; /* an unusable one has SEG_ATTR_P clear */
+    uint8_t cpl;                   /* 3 in virtual-8086 mode */
+    uint8_t phys_bits;             /* the guest's MAXPHYADDR, 0: 52 */
+    struct emu_hint hint;
+};
+
+/* Each returns 0; -BH_EBUSY: the answer is still to come, see EMU_BLOCKED; any other negative value
+ * ends the emulation as EMU_UNKNOWN. Accesses have 1 to 8 bytes (fetch: up to 15) and never cross a
+ * 4 KiB page; their length need not be a power of two when the operand crosses one. */
+struct emu_ops {
+    int (*read)(void *ctx, uint64_t gpa, void *buf, unsigned int len);
+    int (*write)(void *ctx, uint64_t gpa, const void *buf, unsigned int len);
+    /* Instruction bytes, from RAM only; -BH_EFAULT when there is none at that address. */
+    int (*fetch)(void *ctx, uint64_t gpa, void *buf, unsigned int len);
+    /* One page-table entry of 4 or 8 bytes, see walk.h. */
+    int (*read_pte)(void *ctx, uint64_t gpa, unsigned int size, uint64_t *pte);
+    /* Ports; `size` is 1, 2 or 4. May be NULL where INS and OUTS do not occur. The rights to the
+     * port (IOPL, TSS bitmap) are not checked: hardware does before it exits. */
+    int (*io_in)(void *ctx, uint16_t port, unsigned int size, uint32_t *val);
+    int (*io_out)(void *ctx, uint16_t port, unsigned int size, uint32_t val);
+    /* Optional: all accesses made so far are final, they will not be made again. Called when the
+     * instruction, or an iteration of a REP, is complete. */
+    void (*retire)(void *ctx);
+};
+
+enum emu_result {
+    EMU_DONE,    /* executed: gpr, rip and rflags are updated */
+    EMU_FAULT,   /* nothing but completed REP iterations changed; inject *fault */
+    EMU_UNKNOWN, /* nothing changed: not an instruction that is emulated, or an op failed */
+    EMU_RETRY,   /* a REP has iterations left: rCX, rSI, rDI are advanced, rip still points at it.
+                  * Or the code changed meanwhile. Look for pending interrupts, then call again or
+                  * just enter the guest */
+    EMU_BLOCKED, /* an op returned -BH_EBUSY. Registers are as before the instruction (or REP
+                  * iteration). Call again when it is answered: the same accesses come in the same
+                  * order, at most EMU_MAX_ACCESSES since the last retire(); the ops must answer
+                  * those that were made already from a record and not make them twice */
+};
+
+#define EMU_MAX_ACCESSES 4
+/* A REP instruction makes at most this many iterations a call (one with RFLAGS.TF set), so that a
+ * call takes bounded time. */
+#define EMU_MAX_ITERATIONS 512
+
+struct emu_fault {
+    uint8_t vector; /* EXC_* */
+    bool has_error;
+    uint32_t error_code;
+    uint64_t cr2; /* only for EXC_PF */
+};
+
+/* The decoding mode that CR0, EFER, RFLAGS and CS select. */
+enum cpu_mode emu_mode(const struct emu_cpu *cpu);
+
+/* Fetches the bytes at CS:RIP, at most 15 and as many as there are up to a limit or a page that is
+ * not accessible. Returns EMU_DONE with *len >= 1; EMU_FAULT when the first byte cannot be fetched;
+ * EMU_UNKNOWN when it is not in RAM; EMU_BLOCKED never. */
+enum emu_result emu_fetch(const struct emu_cpu *cpu, const struct emu_ops *ops, void *ctx,
+                          uint8_t buf[INSN_MAX_LENGTH], size_t *len, struct emu_fault *fault);
+
+/* Executes a decoded instruction that stands at cpu->rip. */
+enum emu_result emu_execute(struct emu_cpu *cpu, const struct insn *insn, const struct emu_ops *ops,
+                            void *ctx, struct emu_fault *fault);
+
+/* Fetches, decodes and executes. `bytes`, of `len`, are the instruction bytes that the CPU gave
+ * with the exit (decode assists); they are fetched when len is 0 or they do not suffice. */
+enum emu_result emu_step(struct emu_cpu *cpu, const struct emu_ops *ops, void *ctx,
+                         const uint8_t *bytes, size_t len, struct emu_fault *fault);
+
+#endif

@@ -1,0 +1,52 @@
+#ifndef BULKHEAD_VMM_EXIT_H
+#define BULKHEAD_VMM_EXIT_H
+
+/* What an exit means, for both vendors. The backends find out what happened and how long the
+ * instruction is, and call these. All run on the vCPU's pCPU with the guest's registers in the
+ * vCPU; `length` is that of the instruction that exited. */
+
+#include "vmm/emulate/decode.h"
+#include "vmm/vcpu.h"
+
+enum exit_action exit_cpuid(struct vcpu *v, unsigned int length);
+enum exit_action exit_msr(struct vcpu *v, bool write, unsigned int length);
+enum exit_action exit_hlt(struct vcpu *v, unsigned int length);
+enum exit_action exit_hypercall(struct vcpu *v, unsigned int length);
+enum exit_action exit_xsetbv(struct vcpu *v, unsigned int length);
+
+/* INVD and WBINVD: nothing to do, as no device sees the guest's memory past the caches. */
+enum exit_action exit_cache(struct vcpu *v, unsigned int length);
+
+struct io_exit {
+    uint16_t port;
+    uint8_t size; /* 1, 2, 4 */
+    bool in;
+    bool string;
+    uint64_t next_rip; /* 0: unknown */
+};
+enum exit_action exit_io(struct vcpu *v, const struct io_exit *io);
+
+/* A nested page fault at `gpa`. `bytes`/`len`: the instruction, when the CPU gave it. */
+enum exit_action exit_nested_fault(struct vcpu *v, uint64_t gpa, bool write, bool fetch,
+                                   bool table_walk, const uint8_t *bytes, unsigned int len);
+
+/* MOV to CR0/CR4 with the value already known. Raises #GP for what is not allowed. Returns true when
+ * the register was written. */
+bool exit_write_cr0(struct vcpu *v, uint64_t value);
+bool exit_write_cr4(struct vcpu *v, uint64_t value);
+
+/* An instruction that the VM must not have: #UD. */
+enum exit_action exit_undefined(struct vcpu *v);
+
+/* Fetches the bytes at CS:RIP. Returns the number (>= 1), 0 when a fault was raised in the guest,
+ * or negative when they are not in RAM. */
+int exit_fetch(struct vcpu *v, uint8_t bytes[INSN_MAX_LENGTH]);
+
+/* Length of the instruction at CS:RIP, which must be `id`. 0: a fault was raised in the guest, or
+ * another instruction stands there by now: enter the guest again. */
+unsigned int exit_insn_length(struct vcpu *v, enum insn_id id);
+
+/* The mode that the guest's code runs in. */
+enum cpu_mode exit_cpu_mode(struct vcpu *v);
+
+#endif

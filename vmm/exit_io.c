@@ -1,0 +1,254 @@
+/* Ports and device memory: what the instruction does is the emulator's business
+ * (vmm/emulate/), who answers is the platform's. This file connects the two with a vCPU. */
+
+#include "vmm/exit.h"
+
+#include "arch/x86/virt.h"
+#include "lib/error.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "vmm/cpuid.h"
+#include "vmm/emulate/emulate.h"
+#include "vmm/guest_memory_bulk.h"
+#include "vmm/platform.h"
+#include "vmm/vm.h"
+
+#define BYTES_PER_WORD 3 /* two hex digits and a space */
+
+static int emu_read(void *ctx, uint64_t gpa, void *buf, unsigned int len)
+{
+    struct vcpu *v = ctx;
+
+    if (guest_read(v->vm, gpa, buf, len) != 0) {
+        platform_mmio_read(v->vm, gpa, buf, len);
+    }
+    return 0;
+}
+
+static int emu_write(void *ctx, uint64_t gpa, const void *buf, unsigned int len)
+{
+    struct vcpu *v = ctx;
+
+    if (guest_write(v->vm, gpa, buf, len) != 0) {
+        platform_mmio_write(v->vm, gpa, buf, len);
+    }
+    return 0;
+}
+
+static int emu_fetch_bytes(void *ctx, uint64_t gpa, void *buf, unsigned int len)
+{
+    struct vcpu *v = ctx;
+
+    return guest_read(v->vm, gpa, buf, len);
+}
+
+static int emu_read_pte(void *ctx, uint64_t gpa, unsigned int size, uint64_t *pte)
+{
+    struct vcpu *v = ctx;
+
+    return guest_read_pte(v->vm, gpa, size, pte);
+}
+
+static int emu_io_in(void *ctx, uint16_t port, unsigned int size, uint32_t *value)
+{
+    struct vcpu *v = ctx;
+
+    *value = platform_in(v->vm, port, size);
+    return 0;
+}
+
+static int emu_io_out(void *ctx, uint16_t port, unsigned int size, uint32_t value)
+{
+    struct vcpu *v = ctx;
+
+    platform_out(v->vm, port, size, value);
+    return 0;
+}
+
+static const struct emu_ops emu_ops = {
+    .read = emu_read,
+    .write = emu_write,
+    .fetch = emu_fetch_bytes,
+    .read_pte = emu_read_pte,
+    .io_in = emu_io_in,
+    .io_out = emu_io_out,
+};
+
+static void emu_cpu_get(struct vcpu *v, struct emu_cpu *cpu)
+{
+    struct vcpu_sysregs regs;
+
+    virt->get_sysregs(v, &regs);
+    *cpu = (struct emu_cpu){
+        .gpr = v->gpr,
+        .rip = v->rip,
+        .rflags = v->rflags,
+        .cr0 = regs.cr0,
+        .cr3 = regs.cr3,
+        .cr4 = regs.cr4,
+        .efer = regs.efer,
+        .cpl = regs.cpl,
+    };
+    memcpy(cpu->seg, regs.seg, sizeof(cpu->seg));
+}
+
+static void raise_fault(struct vcpu *v, const struct emu_fault *fault)
+{
+    if (fault->vector == EXC_PF) {
+        vcpu_raise_page_fault(v, fault->cr2, fault->error_code);
+    } else if (fault->has_error) {
+        vcpu_raise_error(v, fault->vector, fault->error_code);
+    } else {
+        vcpu_raise(v, fault->vector);
+    }
+}
+
+/* Once a VM: what it executed that is not emulated. */
+static void log_unknown(struct vcpu *v, struct emu_cpu *cpu, uint64_t gpa)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint8_t bytes[INSN_MAX_LENGTH];
+    char text[INSN_MAX_LENGTH * BYTES_PER_WORD + 1] = "";
+    struct emu_fault fault;
+    size_t len = 0;
+
+    if (v->vm->logged_insn) {
+        return;
+    }
+    v->vm->logged_insn = true;
+    if (emu_fetch(cpu, &emu_ops, v, bytes, &len, &fault) != EMU_DONE) {
+        len = 0;
+    }
+    for (size_t i = 0; i < len; i++) {
+        text[i * BYTES_PER_WORD] = digits[bytes[i] >> 4];
+        text[i * BYTES_PER_WORD + 1] = digits[bytes[i] & 15];
+        text[i * BYTES_PER_WORD + 2] = ' ';
+        text[i * BYTES_PER_WORD + 3] = '\0';
+    }
+    log_warn("%s: instruction at 0x%llx on device address 0x%llx is not emulated, #UD: %s"
+             "(further ones are not logged)",
+             vm_name(v->vm), (unsigned long long)v->rip, (unsigned long long)gpa, text);
+}
+
+static enum exit_action emulate(struct vcpu *v, struct emu_cpu *cpu, uint64_t gpa,
+                                const uint8_t *bytes, size_t len)
+{
+    struct emu_fault fault;
+
+    switch (emu_step(cpu, &emu_ops, v, bytes, len, &fault)) {
+    case EMU_DONE:
+        v->rip = cpu->rip;
+        v->rflags = cpu->rflags;
+        vcpu_skip(v, 0);
+        break;
+    case EMU_RETRY:
+        v->rflags = cpu->rflags;
+        virt->clear_shadow(v);
+        break;
+    case EMU_FAULT: raise_fault(v, &fault); break;
+    case EMU_UNKNOWN:
+    case EMU_BLOCKED:
+        log_unknown(v, cpu, gpa);
+        vcpu_raise(v, EXC_UD);
+        break;
+    }
+    return v->vm->request == VM_REQUEST_NONE ? EXIT_RESUME : EXIT_STOP;
+}
+
+enum exit_action exit_nested_fault(struct vcpu *v, uint64_t gpa, bool write, bool fetch,
+                                   bool table_walk, const uint8_t *bytes, unsigned int len)
+{
+    struct emu_cpu cpu;
+
+    if (fetch) {
+        vm_request(v->vm, VM_REQUEST_CRASH, "executes at 0x%llx, which is not memory",
+                   (unsigned long long)gpa);
+        return EXIT_STOP;
+    }
+    if (table_walk) {
+        vm_request(v->vm, VM_REQUEST_CRASH, "page table at 0x%llx, which is not memory",
+                   (unsigned long long)gpa);
+        return EXIT_STOP;
+    }
+    emu_cpu_get(v, &cpu);
+    cpu.hint.gpa = gpa;
+    cpu.hint.valid = true;
+    cpu.hint.write = write;
+    return emulate(v, &cpu, gpa, bytes, len);
+}
+
+static unsigned int io_length(struct vcpu *v, const struct io_exit *io)
+{
+    if (io->next_rip > v->rip) {
+        return (unsigned int)(io->next_rip - v->rip);
+    }
+    return exit_insn_length(v, io->in ? INSN_IN : INSN_OUT);
+}
+
+enum exit_action exit_io(struct vcpu *v, const struct io_exit *io)
+{
+    struct emu_cpu cpu;
+
+    if (io->string) {
+        emu_cpu_get(v, &cpu);
+        return emulate(v, &cpu, io->port, NULL, 0);
+    }
+    unsigned int length = io_length(v, io);
+    if (length == 0) {
+        return EXIT_RESUME;
+    }
+    uint64_t *rax = &v->gpr[GPR_RAX];
+    if (io->in) {
+        uint32_t value = platform_in(v->vm, io->port, io->size);
+        if (io->size == 4) {
+            *rax = value;
+        } else {
+            uint64_t mask = io->size == 1 ? 0xff : 0xffff;
+            *rax = (*rax & ~mask) | (value & mask);
+        }
+    } else {
+        uint32_t value = (uint32_t)*rax;
+        platform_out(v->vm, io->port, io->size,
+                     io->size == 4 ? value : value & (io->size == 1 ? 0xffu : 0xffffu));
+    }
+    vcpu_skip(v, length);
+    return v->vm->request == VM_REQUEST_NONE ? EXIT_RESUME : EXIT_STOP;
+}
+
+int exit_fetch(struct vcpu *v, uint8_t bytes[INSN_MAX_LENGTH])
+{
+    struct emu_cpu cpu;
+    struct emu_fault fault;
+    size_t len;
+
+    emu_cpu_get(v, &cpu);
+    switch (emu_fetch(&cpu, &emu_ops, v, bytes, &len, &fault)) {
+    case EMU_DONE: return (int)len;
+    case EMU_FAULT: raise_fault(v, &fault); return 0;
+    default: return -BH_EFAULT;
+    }
+}
+
+unsigned int exit_insn_length(struct vcpu *v, enum insn_id id)
+{
+    uint8_t bytes[INSN_MAX_LENGTH];
+    int len = exit_fetch(v, bytes);
+
+    if (len < 0) {
+        vm_request(v->vm, VM_REQUEST_CRASH, "executes at 0x%llx, which is not memory",
+                   (unsigned long long)v->rip);
+    }
+    if (len <= 0) {
+        return 0;
+    }
+    len = insn_length_of(bytes, (size_t)len, exit_cpu_mode(v), id);
+    return len > 0 ? (unsigned int)len : 0;
+}
+
+enum cpu_mode exit_cpu_mode(struct vcpu *v)
+{
+    struct emu_cpu cpu;
+
+    emu_cpu_get(v, &cpu);
+    return emu_mode(&cpu);
+}

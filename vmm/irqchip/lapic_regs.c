@@ -1,0 +1,306 @@
+#include "vmm/irqchip/lapic_internal.h"
+
+/* Register accesses. Section, table and figure numbers: SDM vol. 3A, chapter 10. */
+
+#define REG_SIZE 0x10u
+#define REG_LAST 0xFF0u
+
+/* What registers demand, by the index of table 10-1 (offset / 16). */
+#define XR  BIT(0) /* exists for xAPIC reads */
+#define XW  BIT(1)
+#define X2R BIT(2) /* exists for x2APIC reads (table 10-6) */
+#define X2W BIT(3)
+#define RO  (XR | X2R)
+#define RW  (XR | XW | X2R | X2W)
+
+static const uint8_t access_rights[REG_LAST / REG_SIZE + 1] = {
+    [LAPIC_ID / REG_SIZE] = RO | XW,
+    [LAPIC_VERSION / REG_SIZE] = RO | XW,
+    [LAPIC_TPR / REG_SIZE] = RW,
+    [LAPIC_PPR / REG_SIZE] = RO | XW,
+    [LAPIC_EOI / REG_SIZE] = XR | XW | X2W,
+    [LAPIC_LDR / REG_SIZE] = RO | XW,
+    [LAPIC_DFR / REG_SIZE] = XR | XW,
+    [LAPIC_SVR / REG_SIZE] = RW,
+    [LAPIC_ISR / REG_SIZE... LAPIC_IRR / REG_SIZE + 7] = RO | XW,
+    [LAPIC_ESR / REG_SIZE] = RW,
+    [LAPIC_ICR / REG_SIZE] = RW,
+    [LAPIC_ICR_HIGH / REG_SIZE] = XR | XW,
+    [LAPIC_LVT_TIMER / REG_SIZE... LAPIC_TIMER_INIT / REG_SIZE] = RW,
+    [LAPIC_TIMER_CUR / REG_SIZE] = RO | XW,
+    [LAPIC_TIMER_DIV / REG_SIZE] = RW,
+    [LAPIC_SELF_IPI / REG_SIZE] = X2W,
+};
+
+/* Bits that can be written; in x2APIC mode setting others is #GP, in xAPIC mode they are ignored.
+ * Registers that are not here have their own rules. */
+#define TIMER_WRITABLE (LVT_VECTOR | LVT_MASKED | LVT_TIMER_MODE)
+#define PERF_WRITABLE  (LVT_VECTOR | LVT_MODE | LVT_MASKED)
+#define LINT_WRITABLE  (PERF_WRITABLE | LVT_POLARITY | LVT_LEVEL)
+#define ERROR_WRITABLE (LVT_VECTOR | LVT_MASKED)
+#define SVR_WRITABLE   (SVR_VECTOR | SVR_ENABLE | SVR_FOCUS | SVR_SUPPRESS_EOI)
+#define DIV_WRITABLE   0xBu
+#define ICR_WRITABLE \
+    (ICR_VECTOR | ICR_MODE | ICR_LOGICAL | ICR_LEVEL | ICR_TRIGGER_LEVEL | ICR_SHORTHAND)
+
+/* Bits that guests write although they can only be read; ignored in x2APIC mode, too. */
+#define LVT_READ_ONLY (LVT_PENDING | LVT_REMOTE_IRR)
+
+static uint32_t writable_bits(uint32_t offset)
+{
+    switch (offset) {
+    case LAPIC_TPR: return 0xFF;
+    case LAPIC_EOI:
+    case LAPIC_ESR: return 0;
+    case LAPIC_SVR: return SVR_WRITABLE;
+    case LAPIC_ICR: return ICR_WRITABLE;
+    case LAPIC_LVT_TIMER: return TIMER_WRITABLE;
+    case LAPIC_LVT_THERM:
+    case LAPIC_LVT_PERF: return PERF_WRITABLE;
+    case LAPIC_LVT_LINT0:
+    case LAPIC_LVT_LINT1: return LINT_WRITABLE;
+    case LAPIC_LVT_ERROR: return ERROR_WRITABLE;
+    case LAPIC_TIMER_DIV: return DIV_WRITABLE;
+    case LAPIC_SELF_IPI: return ICR_VECTOR;
+    case LAPIC_LDR: return 0xFF000000u;
+    case LAPIC_DFR: return 0xF0000000u;
+    case LAPIC_ICR_HIGH: return 0xFF000000u;
+    default: return UINT32_MAX;
+    }
+}
+
+static uint32_t read_register(const struct lapic *l, uint32_t offset, uint64_t now)
+{
+    return offset == LAPIC_TIMER_CUR ? lapic_timer_current(l, now) : *lapic_reg(l, offset);
+}
+
+static void write_svr(struct lapic *l, uint32_t value, uint64_t now)
+{
+    *lapic_reg(l, LAPIC_SVR) = value;
+    if (!(value & SVR_ENABLE)) {
+        /* 10.4.7.2: all LVT entries are masked and stay so. */
+        lapic_timer_write_lvt(l, *lapic_reg(l, LAPIC_LVT_TIMER) | LVT_MASKED, now);
+        for (uint32_t lvt = LAPIC_LVT_THERM; lvt <= LAPIC_LVT_ERROR; lvt += REG_SIZE)
+            *lapic_reg(l, lvt) |= LVT_MASKED;
+    }
+    lapic_update_priority(l);
+}
+
+static void write_lvt(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
+{
+    uint32_t *lvt = lapic_reg(l, offset);
+
+    if (!(*lapic_reg(l, LAPIC_SVR) & SVR_ENABLE))
+        value |= LVT_MASKED;
+    if (offset == LAPIC_LVT_TIMER) {
+        lapic_timer_write_lvt(l, value, now);
+        return;
+    }
+    /* 10.5.1: Remote IRR belongs to level-triggered fixed interrupts only. */
+    if ((value & LVT_LEVEL) && (value & LVT_MODE) == APIC_DELIVERY_FIXED << LVT_MODE_SHIFT)
+        value |= *lvt & LVT_REMOTE_IRR;
+    *lvt = value;
+}
+
+/* Whether an IPI with this vector and delivery mode exists (10.6.1); if not, says so in ESR. */
+static bool check_ipi(struct lapic *l, const struct lapic_ipi *ipi)
+{
+    switch (ipi->delivery_mode) {
+    case APIC_DELIVERY_FIXED:
+    case APIC_DELIVERY_LOWEST:
+        if (ipi->vector >= LAPIC_FIRST_VECTOR)
+            return true;
+        lapic_error(l, ESR_SEND_ILLEGAL_VECTOR);
+        return false;
+    case APIC_DELIVERY_SMI:
+    case APIC_DELIVERY_NMI:
+    case APIC_DELIVERY_STARTUP: return true;
+    case APIC_DELIVERY_INIT: /* the de-assert form does nothing on a Pentium 4 or later */
+        return ipi->level || !ipi->trigger_level;
+    default: return false;
+    }
+}
+
+static void send_ipi(struct lapic *l, uint32_t icr, uint32_t dest)
+{
+    struct lapic_ipi ipi = {
+        .vector = (uint8_t)(icr & ICR_VECTOR),
+        .delivery_mode = (uint8_t)((icr & ICR_MODE) >> ICR_MODE_SHIFT),
+        .shorthand = (uint8_t)((icr & ICR_SHORTHAND) >> ICR_SHORTHAND_SHIFT),
+        .logical = (icr & ICR_LOGICAL) != 0,
+        .level = (icr & ICR_LEVEL) != 0,
+        .trigger_level = (icr & ICR_TRIGGER_LEVEL) != 0,
+        .x2apic = lapic_is_x2apic(l),
+        .dest = dest,
+    };
+
+    if (!check_ipi(l, &ipi))
+        return;
+    if (ipi.shorthand == LAPIC_TO_SELF && ipi.delivery_mode == APIC_DELIVERY_FIXED)
+        lapic_accept(l, ipi.vector, false);
+    else
+        l->ops->send_ipi(l->ctx, &ipi);
+}
+
+static void write_icr(struct lapic *l, uint32_t low, uint32_t high)
+{
+    *lapic_reg(l, LAPIC_ICR) = low;
+    *lapic_reg(l, LAPIC_ICR_HIGH) = high;
+    send_ipi(l, low, lapic_is_x2apic(l) ? high : high >> 24);
+}
+
+/* `value` has only writable bits. */
+static void write_register(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
+{
+    switch (offset) {
+    case LAPIC_TPR:
+        *lapic_reg(l, LAPIC_TPR) = value;
+        lapic_update_priority(l);
+        break;
+    case LAPIC_EOI: lapic_eoi_write(l); break;
+    case LAPIC_LDR:
+    case LAPIC_ICR_HIGH: *lapic_reg(l, offset) = value; break;
+    case LAPIC_DFR: *lapic_reg(l, LAPIC_DFR) = value | ~writable_bits(LAPIC_DFR); break;
+    case LAPIC_SVR: write_svr(l, value, now); break;
+    case LAPIC_ESR: /* 10.5.3: a write shows what was collected since the last one */
+        *lapic_reg(l, LAPIC_ESR) = l->errors;
+        l->errors = 0;
+        break;
+    case LAPIC_ICR: write_icr(l, value, *lapic_reg(l, LAPIC_ICR_HIGH)); break;
+    case LAPIC_LVT_TIMER:
+    case LAPIC_LVT_THERM:
+    case LAPIC_LVT_PERF:
+    case LAPIC_LVT_LINT0:
+    case LAPIC_LVT_LINT1:
+    case LAPIC_LVT_ERROR: write_lvt(l, offset, value, now); break;
+    case LAPIC_TIMER_INIT: lapic_timer_write_initial(l, value, now); break;
+    case LAPIC_TIMER_DIV: lapic_timer_write_divide(l, value, now); break;
+    case LAPIC_SELF_IPI:
+        if (value >= LAPIC_FIRST_VECTOR)
+            lapic_accept(l, (uint8_t)value, false);
+        else
+            lapic_error(l, ESR_SEND_ILLEGAL_VECTOR);
+        break;
+    default: break; /* read-only: ID, version, PPR, ISR, TMR, IRR, current count */
+    }
+}
+
+static int check_mmio(const struct lapic *l, uint32_t offset)
+{
+    if (!lapic_hw_enabled(l) || lapic_is_x2apic(l))
+        return -BH_ENOENT;
+    return offset > REG_LAST || !IS_ALIGNED(offset, REG_SIZE) ? -BH_EINVAL : 0;
+}
+
+int lapic_mmio_read(struct lapic *l, uint32_t offset, uint32_t *value, uint64_t now)
+{
+    int err = check_mmio(l, offset);
+
+    if (err)
+        return err;
+    if (access_rights[offset / REG_SIZE] & XR) {
+        *value = read_register(l, offset, now);
+    } else {
+        *value = 0;
+        lapic_error(l, ESR_ILLEGAL_REGISTER);
+    }
+    return 0;
+}
+
+int lapic_mmio_write(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
+{
+    int err = check_mmio(l, offset);
+
+    if (err)
+        return err;
+    if (access_rights[offset / REG_SIZE] & XW)
+        write_register(l, offset, value & writable_bits(offset), now);
+    else
+        lapic_error(l, ESR_ILLEGAL_REGISTER);
+    return 0;
+}
+
+/* Register offset of an x2APIC MSR; the right is X2R or X2W. -BH_EINVAL when it has it not. */
+static int msr_offset(const struct lapic *l, uint32_t msr, uint8_t right)
+{
+    uint32_t offset = (msr - X2APIC_MSR_FIRST) * REG_SIZE;
+
+    if (!lapic_is_x2apic(l) || msr < X2APIC_MSR_FIRST || msr > X2APIC_MSR_LAST)
+        return -BH_EINVAL;
+    return access_rights[offset / REG_SIZE] & right ? (int)offset : -BH_EINVAL;
+}
+
+int lapic_msr_read(struct lapic *l, uint32_t msr, uint64_t *value, uint64_t now)
+{
+    int offset = msr_offset(l, msr, X2R);
+
+    if (offset < 0)
+        return offset;
+    *value = read_register(l, (uint32_t)offset, now);
+    if (offset == LAPIC_ICR)
+        *value |= (uint64_t)*lapic_reg(l, LAPIC_ICR_HIGH) << 32;
+    return 0;
+}
+
+/* Bits that may be set in an x2APIC write beyond the writable ones. */
+static uint32_t ignored_bits(uint32_t offset)
+{
+    if (offset == LAPIC_ICR)
+        return ICR_PENDING;
+    return offset >= LAPIC_LVT_TIMER && offset <= LAPIC_LVT_ERROR ? LVT_READ_ONLY : 0;
+}
+
+int lapic_msr_write(struct lapic *l, uint32_t msr, uint64_t value, uint64_t now)
+{
+    int offset = msr_offset(l, msr, X2W);
+    uint32_t writable, low = (uint32_t)value;
+
+    if (offset < 0)
+        return offset;
+    if (likely(offset == LAPIC_EOI && value == 0)) {
+        lapic_eoi_write(l);
+        return 0;
+    }
+    writable = writable_bits((uint32_t)offset);
+    if (low & ~(writable | ignored_bits((uint32_t)offset)))
+        return -BH_EINVAL;
+    if (offset == LAPIC_ICR) {
+        write_icr(l, low & writable, (uint32_t)(value >> 32));
+        return 0;
+    }
+    if (value >> 32 != 0)
+        return -BH_EINVAL;
+    write_register(l, (uint32_t)offset, low & writable, now);
+    return 0;
+}
+
+/* 10.12.5.1: what stays and what changes when x2APIC mode is entered. */
+static void enter_x2apic(struct lapic *l)
+{
+    *lapic_reg(l, LAPIC_ID) = l->apic_id;
+    *lapic_reg(l, LAPIC_LDR) = (l->apic_id >> 4) << 16 | BIT(l->apic_id & 0xF);
+    *lapic_reg(l, LAPIC_DFR) = 0;
+    *lapic_reg(l, LAPIC_ICR_HIGH) = 0;
+}
+
+int lapic_set_base(struct lapic *l, uint64_t value, uint64_t now)
+{
+    const uint64_t mode = APIC_BASE_ENABLE | APIC_BASE_X2APIC;
+    uint64_t from = l->base & mode, to = value & mode;
+
+    (void)now;
+    if ((value & ~(mode | APIC_BASE_BSP)) != APIC_BASE_ADDRESS)
+        return -BH_EINVAL;
+    /* Figure 10-27: x2APIC needs an enabled xAPIC before it, and is only left by disabling. */
+    if (to == APIC_BASE_X2APIC || (from == 0 && to == mode) ||
+        (from == mode && to == APIC_BASE_ENABLE))
+        return -BH_EINVAL;
+    if (from == to)
+        return 0;
+    l->base = (l->base & ~mode) | to;
+    if (to == mode)
+        enter_x2apic(l);
+    else
+        lapic_reset(l); /* 10.4.3: what was set up may be lost when it is disabled */
+    return 0;
+}

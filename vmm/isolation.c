@@ -1,0 +1,41 @@
+#include "vmm/isolation.h"
+
+#include "arch/x86/mm/address_space.h"
+#include "arch/x86/mm/window.h"
+#include "lib/format.h"
+#include "vmm/vm.h"
+
+static bool any_mapped(void)
+{
+    for (unsigned int i = 0; i < vm_count; i++) {
+        for (unsigned int r = 0; r < vms[i]->region_count; r++) {
+            const struct vm_region *region = &vms[i]->regions[r];
+            if (address_space_maps_pa(region->hpa, region->size)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool isolation_check(void (*emit)(const char *text, size_t len))
+{
+    const struct vm_region *probe = NULL;
+    char line[100];
+    bool outside = any_mapped();
+    bool inside = true;
+
+    for (unsigned int i = 0; i < vm_count && !probe; i++) {
+        probe = vms[i]->region_count ? &vms[i]->regions[0] : NULL;
+    }
+    if (probe) {
+        window_map(WINDOW_COPY, probe->hpa);
+        inside = any_mapped();
+        window_unmap(WINDOW_COPY);
+    }
+    int n = format(line, sizeof(line),
+                   "isolation: guest memory mapped in the core: %s; found while in the window: %s",
+                   outside ? "YES" : "no", inside ? "yes" : "NO");
+    emit(line, MIN((size_t)n, sizeof(line) - 1));
+    return !outside && inside;
+}

@@ -1,0 +1,236 @@
+/* Writes a Linux kernel, its initrd and its boot data into a VM (boot.rst, "32-bit Boot Protocol"
+ * and "64-bit Boot Protocol"). */
+
+#include "vmm/loader/linux.h"
+
+#include "arch/x86/regs.h"
+#include "lib/error.h"
+#include "lib/format.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "vmm/guest_memory.h"
+#include "vmm/loader/bzimage.h"
+
+#define REASON_SIZE 256
+
+/* Selectors that the protocols demand. */
+#define BOOT_CS     0x10
+#define BOOT_DS     0x18
+#define GDT_ENTRIES 4
+#define FLAT_LIMIT  0xffffffffu
+#define TYPE_CODE   0xbu /* executable, readable, accessed */
+#define TYPE_DATA   0x3u /* writable, accessed */
+
+/* Page-table entries (SDM vol. 3, 4.5). */
+#define PTE_PRESENT  BIT64(0)
+#define PTE_WRITABLE BIT64(1)
+#define PTE_LARGE    BIT64(7)
+#define PTE_SIZE     8
+#define PD_COUNT     4 /* of 1 GiB each */
+#define PD_ENTRIES   512
+#define PTE_BATCH    64
+static_assert(LINUX_PAGE_TABLES == 2 + PD_COUNT, "PML4, PDPT and the page directories");
+
+static struct segment flat_segment(uint16_t selector, uint16_t attrib)
+{
+    return (struct segment){.selector = selector, .attrib = attrib, .limit = FLAT_LIMIT, .base = 0};
+}
+
+/* A flat segment's descriptor (SDM vol. 3, 3.4.5). */
+static uint64_t descriptor(const struct segment *s)
+{
+    uint64_t limit = s->limit >> 12;
+
+    return (limit & 0xffff) | (uint64_t)(s->attrib & 0xff) << 40 | (limit >> 16 & 0xf) << 48 |
+           (uint64_t)(s->attrib >> 8 & 0xf) << 52;
+}
+
+static int write_gdt(struct vm *vm, const struct linux_plan *plan, struct linux_entry *out)
+{
+    const uint16_t flat = SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_G;
+    uint64_t gdt[GDT_ENTRIES] = {0};
+
+    out->cs = flat_segment(
+        BOOT_CS, (uint16_t)(flat | TYPE_CODE | (plan->long_mode ? SEG_ATTR_L : SEG_ATTR_DB)));
+    out->data = flat_segment(BOOT_DS, flat | TYPE_DATA | SEG_ATTR_DB);
+    gdt[BOOT_CS / sizeof(gdt[0])] = descriptor(&out->cs);
+    gdt[BOOT_DS / sizeof(gdt[0])] = descriptor(&out->data);
+    out->gdt_gpa = plan->gdt_gpa;
+    out->gdt_limit = sizeof(gdt) - 1;
+    return guest_write(vm, plan->gdt_gpa, gdt, sizeof(gdt));
+}
+
+/* Maps the first 4 GiB 1:1 with 2 MiB pages, which every 64-bit CPU has. */
+static int write_page_tables(struct vm *vm, uint64_t base)
+{
+    const uint64_t link = PTE_PRESENT | PTE_WRITABLE;
+    const uint64_t pdpt = base + PAGE_SIZE_4K, pd = base + 2 * PAGE_SIZE_4K;
+    uint64_t batch[PTE_BATCH] = {pdpt | link};
+    int rc = guest_fill(vm, base, 0, 2 * PAGE_SIZE_4K);
+
+    if (rc == 0)
+        rc = guest_write(vm, base, batch, PTE_SIZE);
+    for (unsigned int i = 0; i < PD_COUNT; i++)
+        batch[i] = (pd + i * PAGE_SIZE_4K) | link;
+    if (rc == 0)
+        rc = guest_write(vm, pdpt, batch, PD_COUNT * PTE_SIZE);
+    for (unsigned int i = 0; i < PD_COUNT * PD_ENTRIES && rc == 0; i += PTE_BATCH) {
+        for (unsigned int k = 0; k < PTE_BATCH; k++)
+            batch[k] = (i + k) * PAGE_SIZE_2M | link | PTE_LARGE;
+        rc = guest_write(vm, pd + i * PTE_SIZE, batch, sizeof(batch));
+    }
+    return rc;
+}
+
+static void put(uint8_t *header, unsigned int offset, uint64_t value, unsigned int size)
+{
+    for (unsigned int i = 0; i < size; i++)
+        header[offset - BZIMAGE_HEADER_START + i] = (uint8_t)(value >> 8 * i);
+}
+
+/* The header of the file with a boot loader's fields filled in. All else in boot_params is 0:
+ * screen_info then says that there is no video, which keeps Linux off VGA. */
+static void fill_header(struct bzimage *image, const struct linux_plan *plan)
+{
+    uint8_t *h = image->header;
+
+    put(h, BP_VID_MODE, VID_MODE_NORMAL, 2);
+    put(h, BP_TYPE_OF_LOADER, LOADER_UNDEFINED, 1);
+    put(h, BP_LOADFLAGS, LOADFLAG_HIGH, 1);
+    put(h, BP_CODE32_START, plan->kernel_gpa, 4);
+    put(h, BP_RAMDISK_IMAGE, plan->initrd_gpa, 4);
+    put(h, BP_RAMDISK_SIZE, plan->initrd_size, 4);
+    put(h, BP_CMD_LINE_PTR, plan->cmdline_gpa, 4);
+    put(h, BP_HARDWARE_SUBARCH, 0, 4);
+    put(h, BP_SETUP_DATA, 0, 8);
+}
+
+static int write_boot_params(const struct linux_load_request *req, struct bzimage *image,
+                             const struct linux_plan *plan, const struct guest_e820_entry *map,
+                             unsigned int count)
+{
+    const uint64_t bp = plan->boot_params_gpa;
+    const uint32_t high[3] = {(uint32_t)(plan->initrd_gpa >> 32),
+                              (uint32_t)(plan->initrd_size >> 32),
+                              (uint32_t)(plan->cmdline_gpa >> 32)};
+    const uint8_t entries = (uint8_t)count;
+    int rc = guest_fill(req->vm, bp, 0, PAGE_SIZE_4K);
+
+    fill_header(image, plan);
+    if (rc == 0)
+        rc = guest_write(req->vm, bp + BZIMAGE_HEADER_START, image->header, sizeof(image->header));
+    /* Until 2.14 the field was padding: an older kernel does not look at it. */
+    if (rc == 0)
+        rc = guest_write(req->vm, bp + BP_ACPI_RSDP_ADDR, &req->rsdp_gpa, sizeof(req->rsdp_gpa));
+    static_assert(BP_EXT_RAMDISK_SIZE == BP_EXT_RAMDISK_IMAGE + 4 &&
+                      BP_EXT_CMD_LINE_PTR == BP_EXT_RAMDISK_SIZE + 4,
+                  "written at once");
+    if (rc == 0)
+        rc = guest_write(req->vm, bp + BP_EXT_RAMDISK_IMAGE, high, sizeof(high));
+    if (rc == 0)
+        rc = guest_write(req->vm, bp + BP_E820_ENTRIES, &entries, sizeof(entries));
+    if (rc == 0)
+        rc = guest_write(req->vm, bp + BP_E820_TABLE, map, count * sizeof(*map));
+    return rc;
+}
+
+static void set_entry(struct linux_entry *out, const struct linux_plan *plan)
+{
+    out->long_mode = plan->long_mode;
+    out->rip = plan->entry_gpa;
+    out->rsi = plan->boot_params_gpa;
+    out->cr0 = CR0_PE | CR0_ET | CR0_NE;
+    if (plan->long_mode) {
+        out->cr0 |= CR0_PG;
+        out->cr3 = plan->page_tables_gpa;
+        out->cr4 = CR4_PAE;
+        out->efer = EFER_LME | EFER_LMA;
+    }
+}
+
+/* All writes into the VM. Whatever fails here is a file that cannot be read or RAM that is not
+ * there, not bad content. */
+static int write_all(const struct linux_load_request *req, struct bzimage *image,
+                     const struct linux_plan *plan, const struct guest_e820_entry *map,
+                     unsigned int count, struct linux_entry *out, const char **what)
+{
+    int rc;
+
+    *what = req->kernel->name;
+    rc = blob_copy_to_guest(req->kernel, req->vm, plan->kernel_gpa, image->image_offset,
+                            image->image_size);
+    if (rc == 0 && req->initrd) {
+        *what = req->initrd->name;
+        rc = blob_copy_to_guest(req->initrd, req->vm, plan->initrd_gpa, 0, plan->initrd_size);
+    }
+    if (rc != 0)
+        return rc;
+    *what = "boot data";
+    rc = guest_write(req->vm, plan->cmdline_gpa, req->cmdline ? req->cmdline : "",
+                     plan->cmdline_size);
+    if (rc == 0)
+        rc = write_boot_params(req, image, plan, map, count);
+    if (rc == 0)
+        rc = write_gdt(req->vm, plan, out);
+    if (rc == 0 && plan->long_mode)
+        rc = write_page_tables(req->vm, plan->page_tables_gpa);
+    return rc;
+}
+
+static int load(const struct linux_load_request *req, struct linux_entry *out, char *err,
+                size_t err_size)
+{
+    struct guest_e820_entry pc_map[GUEST_E820_PC_MAX];
+    const struct guest_e820_entry *map = req->e820;
+    unsigned int count = req->e820_count;
+    struct bzimage image;
+    struct linux_plan plan;
+    const char *what;
+    int rc;
+
+    if (!map) {
+        map = pc_map;
+        count = guest_e820_pc(pc_map, req->ram_low, req->ram_high);
+    }
+    if (guest_e820_check(map, count) != 0 || (!req->e820 && req->ram_low < GUEST_BIOS_END)) {
+        format(err, err_size, "memory map is malformed (%u entries, %llu bytes below 4 GiB)", count,
+               (unsigned long long)req->ram_low);
+        return -BH_EINVAL;
+    }
+    rc = bzimage_parse(&image, req->kernel, err, err_size);
+    if (rc == 0)
+        rc = linux_plan(&plan, &image, req->kernel, req->initrd, req->cmdline ? req->cmdline : "",
+                        map, count, req->force_32bit, err, err_size);
+    if (rc != 0)
+        return rc;
+
+    rc = write_all(req, &image, &plan, map, count, out, &what);
+    if (rc != 0) {
+        format(err, err_size, "%s cannot be %s (error %d)", what,
+               rc == -BH_EFAULT ? "written: the memory map names RAM that is not there" : "read",
+               -rc);
+        return rc == -BH_EFAULT ? rc : -BH_EIO;
+    }
+    set_entry(out, &plan);
+    log_debug("vm %s: kernel at 0x%llx, initrd at 0x%llx, boot data at 0x%llx, %s entry",
+              req->vm_name, (unsigned long long)plan.kernel_gpa,
+              (unsigned long long)plan.initrd_gpa, (unsigned long long)plan.gdt_gpa,
+              plan.long_mode ? "64-bit" : "32-bit");
+    return 0;
+}
+
+int linux_load(const struct linux_load_request *request, struct linux_entry *out)
+{
+    char reason[REASON_SIZE] = "";
+
+    memset(out, 0, sizeof(*out));
+
+    int rc = load(request, out, reason, sizeof(reason));
+
+    if (rc != 0) {
+        log_error("vm %s: %s", request->vm_name, reason);
+        if (request->err)
+            safe_copy(request->err, request->err_size, reason);
+    }
+    return rc;
+}

@@ -1,0 +1,406 @@
+/* What a guest may do with which MSR. One row a register or range, sorted; everything else gives
+ * #GP and, once a VM, a line in the log. */
+
+#include "vmm/msr.h"
+
+#include "arch/x86/asm.h"
+#include "arch/x86/interrupt.h"
+#include "arch/x86/msr.h"
+#include "arch/x86/time.h"
+#include "arch/x86/virt.h"
+#include "lib/error.h"
+#include "lib/log.h"
+#include "vmm/cpuid.h"
+#include "vmm/pvclock.h"
+#include "vmm/vm.h"
+
+#define HWCR_ALLOWED      0x0000000001000058ull /* TscFreqSel; FFDIS, MCi status write, IgneEm */
+#define MTRR_CAP          0x508ull              /* write-combining, fixed ranges, 8 variable ones */
+#define MTRR_DEF_ALLOWED  0xcffull
+#define FEATURE_LOCKED    BIT64(0)
+#define DE_CFG_LFENCE     BIT64(1)
+
+typedef int read_fn(struct vcpu *v, uint32_t msr, uint64_t *value);
+typedef int write_fn(struct vcpu *v, uint32_t msr, uint64_t value);
+
+struct msr_row {
+    uint32_t first, last;
+    bool direct; /* the guest's own: no exit, switched with the vCPU */
+    read_fn *read;
+    write_fn *write; /* NULL: #GP */
+    const char *reason;
+};
+
+static int read_zero(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    (void)v;
+    (void)msr;
+    *value = 0;
+    return 0;
+}
+
+static int write_ignore(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    (void)v;
+    (void)msr;
+    (void)value;
+    return 0;
+}
+
+static int read_tsc(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    (void)msr;
+    *value = vcpu_tsc(v);
+    return 0;
+}
+
+static void set_tsc_offset(struct vcpu *v, uint64_t offset)
+{
+    v->tsc_offset = offset;
+    virt->set_tsc_offset(v, offset);
+    vcpu_update_lapic_timer(v);
+    pvclock_update(v);
+}
+
+/* A write of the TSC shows in TSC_ADJUST, and the other way round (SDM vol. 3, 18.17.3). */
+static int write_tsc(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    uint64_t delta = value - vcpu_tsc(v);
+
+    (void)msr;
+    v->tsc_adjust += delta;
+    set_tsc_offset(v, v->tsc_offset + delta);
+    return 0;
+}
+
+static int read_tsc_adjust(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    (void)msr;
+    *value = v->tsc_adjust;
+    return 0;
+}
+
+static int write_tsc_adjust(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    (void)msr;
+    if (value != v->tsc_adjust) {
+        uint64_t delta = value - v->tsc_adjust;
+        v->tsc_adjust = value;
+        set_tsc_offset(v, v->tsc_offset + delta);
+    }
+    return 0;
+}
+
+static int read_tsc_deadline(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    (void)msr;
+    *value = lapic_get_tsc_deadline(&v->lapic);
+    return 0;
+}
+
+static int write_tsc_deadline(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    (void)msr;
+    lapic_set_tsc_deadline(&v->lapic, value);
+    return 0;
+}
+
+static int read_apic_base(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    (void)msr;
+    *value = lapic_get_base(&v->lapic);
+    return 0;
+}
+
+static int write_apic_base(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    (void)msr;
+    int err = lapic_set_base(&v->lapic, value, time_now_ns());
+    vcpu_kick(v);
+    return err;
+}
+
+static int read_x2apic(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    lapic_set_cr8(&v->lapic, virt->get_cr8(v));
+    return lapic_msr_read(&v->lapic, msr, value, time_now_ns());
+}
+
+static int write_x2apic(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    lapic_set_cr8(&v->lapic, virt->get_cr8(v));
+    int err = lapic_msr_write(&v->lapic, msr, value, time_now_ns());
+    virt->set_cr8(v, lapic_get_cr8(&v->lapic));
+    v->pending |= PENDING_INTERRUPT;
+    return err;
+}
+
+static int read_efer(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    (void)msr;
+    *value = virt->get_efer(v);
+    return 0;
+}
+
+static int write_efer(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    struct vcpu_sysregs regs;
+
+    (void)msr;
+    virt->get_sysregs(v, &regs);
+    if ((value & ~cpuid_guest_efer_mask()) ||
+        ((regs.cr0 & CR0_PG) && ((value ^ regs.efer) & EFER_LME))) {
+        return -BH_EINVAL;
+    }
+    virt->set_efer(v, (value & ~EFER_LMA) | (regs.efer & EFER_LMA));
+    if ((value ^ regs.efer) & EFER_NXE) {
+        virt->flush_nested(v);
+    }
+    return 0;
+}
+
+static int read_pat(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    (void)msr;
+    *value = v->pat;
+    return 0;
+}
+
+/* Memory types 0, 1, 4, 5, 6 and 7 exist (SDM vol. 3, table 12-10). */
+static int write_pat(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    (void)msr;
+    for (unsigned int i = 0; i < 8; i++) {
+        uint8_t type = (uint8_t)(value >> 8 * i);
+        if (type > 7 || type == 2 || type == 3) {
+            return -BH_EINVAL;
+        }
+    }
+    v->pat = value;
+    virt->set_pat(v, value);
+    return 0;
+}
+
+static uint64_t *mtrr_slot(struct vcpu *v, uint32_t msr)
+{
+    if (msr <= MSR_MTRR_PHYS_LAST) {
+        return &v->mtrr_variable[msr - MSR_MTRR_PHYS_BASE0];
+    }
+    switch (msr) {
+    case MSR_MTRR_FIX64K_00000: return &v->mtrr_fixed[0];
+    case MSR_MTRR_FIX16K_80000: return &v->mtrr_fixed[1];
+    case MSR_MTRR_FIX16K_A0000: return &v->mtrr_fixed[2];
+    case MSR_MTRR_DEF_TYPE: return &v->mtrr_def_type;
+    default: return &v->mtrr_fixed[3 + (msr - MSR_MTRR_FIX4K_C0000)];
+    }
+}
+
+static int read_mtrr_cap(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    (void)v;
+    (void)msr;
+    *value = MTRR_CAP;
+    return 0;
+}
+
+static int read_mtrr(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    *value = *mtrr_slot(v, msr);
+    return 0;
+}
+
+static int write_mtrr(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    if (msr == MSR_MTRR_DEF_TYPE && (value & ~MTRR_DEF_ALLOWED)) {
+        return -BH_EINVAL;
+    }
+    *mtrr_slot(v, msr) = value;
+    return 0;
+}
+
+static int read_mcg_status(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    (void)msr;
+    *value = v->mcg_status;
+    return 0;
+}
+
+static int write_mcg_status(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    (void)msr;
+    v->mcg_status = value & 7;
+    return 0;
+}
+
+static int read_misc_enable(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    (void)msr;
+    *value = v->misc_enable;
+    return 0;
+}
+
+static int write_misc_enable(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    (void)msr;
+    v->misc_enable = value;
+    return 0;
+}
+
+static int read_microcode(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    (void)v;
+    return rdmsr_safe(msr, value) ? 0 : read_zero(v, msr, value);
+}
+
+static int read_feature_control(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    (void)v;
+    (void)msr;
+    *value = FEATURE_LOCKED;
+    return 0;
+}
+
+static int read_hwcr(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    (void)msr;
+    *value = v->hwcr;
+    return 0;
+}
+
+static int write_hwcr(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    (void)msr;
+    if (value & ~HWCR_ALLOWED) {
+        return -BH_EINVAL;
+    }
+    v->hwcr = value;
+    return 0;
+}
+
+/* Whether LFENCE serializes: the core sees to it on CPUs that can be told (arch/x86/cpu.c). */
+static int read_de_cfg(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    (void)v;
+    if (!rdmsr_safe(msr, value)) {
+        *value = 0;
+    }
+    *value &= DE_CFG_LFENCE;
+    return 0;
+}
+
+static int read_tsc_aux(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    (void)msr;
+    *value = v->tsc_aux;
+    return 0;
+}
+
+static int write_tsc_aux(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    if (value >> 32) {
+        return -BH_EINVAL;
+    }
+    v->tsc_aux = value;
+    wrmsr(msr, value);
+    return 0;
+}
+
+static const struct msr_row rows[] = {
+    {0x0, 0x1, false, read_zero, write_ignore, "P5 machine check address and type: none"},
+    {MSR_TSC, MSR_TSC, false, read_tsc, write_tsc, "RDTSC needs no exit; this does"},
+    {MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK, false, NULL, pvclock_write_wall, "kvmclock"},
+    {MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME, false, pvclock_read, pvclock_write, "kvmclock"},
+    {0x17, 0x17, false, read_zero, NULL, "platform ID"},
+    {MSR_APIC_BASE, MSR_APIC_BASE, false, read_apic_base, write_apic_base, "virtual LAPIC"},
+    {0x2a, 0x2a, false, read_zero, write_ignore, "EBL_CR_POWERON: power-on configuration"},
+    {MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, false, read_feature_control, NULL,
+     "locked with everything off"},
+    {MSR_TSC_ADJUST, MSR_TSC_ADJUST, false, read_tsc_adjust, write_tsc_adjust, "TSC offset"},
+    {0x79, 0x79, false, NULL, write_ignore, "microcode update trigger (Intel)"},
+    {MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, false, read_microcode, write_ignore,
+     "microcode revision; Intel's protocol writes 0 before"},
+    {MSR_MTRR_CAP, MSR_MTRR_CAP, false, read_mtrr_cap, NULL, "MTRRs are stored, no more"},
+    {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, true, NULL, NULL, "switched by VMLOAD/VMSAVE"},
+    {MSR_MCG_CAP, MSR_MCG_CAP, false, read_zero, NULL, "no machine check banks"},
+    {MSR_MCG_STATUS, MSR_MCG_STATUS, false, read_mcg_status, write_mcg_status, "stored"},
+    {MSR_MISC_ENABLE, MSR_MISC_ENABLE, false, read_misc_enable, write_misc_enable, "stored"},
+    {MSR_DEBUGCTL, MSR_DEBUGCTL, false, read_zero, write_ignore,
+     "no branch records; single-step on branches is not offered"},
+    {MSR_MTRR_PHYS_BASE0, MSR_MTRR_PHYS_LAST, false, read_mtrr, write_mtrr,
+     "stored: the nested tables decide on memory types"},
+    {MSR_MTRR_FIX64K_00000, MSR_MTRR_FIX64K_00000, false, read_mtrr, write_mtrr, "stored"},
+    {MSR_MTRR_FIX16K_80000, MSR_MTRR_FIX16K_A0000, false, read_mtrr, write_mtrr, "stored"},
+    {MSR_MTRR_FIX4K_C0000, MSR_MTRR_FIX4K_F8000, false, read_mtrr, write_mtrr, "stored"},
+    {MSR_PAT, MSR_PAT, false, read_pat, write_pat, "the VMCB's; not every machine switches it"},
+    {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, false, read_mtrr, write_mtrr, "stored"},
+    {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, false, read_tsc_deadline, write_tsc_deadline,
+     "virtual LAPIC timer"},
+    {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, false, read_x2apic, write_x2apic, "virtual LAPIC"},
+    {MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_WALL_CLOCK_NEW, false, NULL, pvclock_write_wall, "kvmclock"},
+    {MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, false, pvclock_read, pvclock_write,
+     "kvmclock"},
+    {MSR_EFER, MSR_EFER, false, read_efer, write_efer, "SVME is the core's"},
+    {MSR_STAR, MSR_SFMASK, true, NULL, NULL, "SYSCALL; switched by VMLOAD/VMSAVE"},
+    {MSR_FS_BASE, MSR_KERNEL_GS_BASE, true, NULL, NULL, "switched by VMLOAD/VMSAVE"},
+    {MSR_TSC_AUX, MSR_TSC_AUX, false, read_tsc_aux, write_tsc_aux, "switched with the vCPU"},
+    {MSR_AMD_SYSCFG, MSR_AMD_SYSCFG, false, read_zero, write_ignore, "no memory encryption"},
+    {MSR_AMD_HWCR, MSR_AMD_HWCR, false, read_hwcr, write_hwcr, "stored"},
+    {MSR_AMD_NB_CFG, MSR_AMD_NB_CFG, false, read_zero, write_ignore, "no northbridge"},
+    {MSR_AMD_PATCH_LOADER, MSR_AMD_PATCH_LOADER, false, NULL, write_ignore, "microcode"},
+    {MSR_AMD_INT_PENDING, MSR_AMD_INT_PENDING, false, read_zero, write_ignore, "no C1E"},
+    {MSR_AMD_LS_CFG, MSR_AMD_LS_CFG, false, read_zero, write_ignore, "chicken bits"},
+    {MSR_AMD_DC_CFG, MSR_AMD_DC_CFG, false, read_zero, write_ignore, "chicken bits"},
+    {MSR_AMD_DE_CFG, MSR_AMD_DE_CFG, false, read_de_cfg, write_ignore, "LFENCE serializing"},
+    {MSR_AMD_BU_CFG2, MSR_AMD_BU_CFG2, false, read_zero, write_ignore, "chicken bits"},
+};
+
+static const struct msr_row *find(uint32_t msr)
+{
+    unsigned int low = 0;
+    unsigned int high = ARRAY_SIZE(rows);
+
+    while (low < high) {
+        unsigned int mid = (low + high) / 2;
+        if (msr > rows[mid].last) {
+            low = mid + 1;
+        } else if (msr < rows[mid].first) {
+            high = mid;
+        } else {
+            return &rows[mid];
+        }
+    }
+    return NULL;
+}
+
+static int refuse(struct vcpu *v, const char *what, uint32_t msr, uint64_t value)
+{
+    if (!v->vm->logged_msr) {
+        v->vm->logged_msr = true;
+        log_info("%s: %s of MSR 0x%x (0x%llx) refused with #GP (further ones are not logged)",
+                 vm_name(v->vm), what, msr, (unsigned long long)value);
+    }
+    return -BH_EINVAL;
+}
+
+int msr_guest_read(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    const struct msr_row *row = find(msr);
+
+    return row && row->read ? row->read(v, msr, value) : refuse(v, "read", msr, 0);
+}
+
+int msr_guest_write(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    const struct msr_row *row = find(msr);
+
+    return row && row->write ? row->write(v, msr, value) : refuse(v, "write", msr, value);
+}
+
+INIT void msr_for_each_direct(void (*fn)(uint32_t msr, bool read, bool write, void *ctx), void *ctx)
+{
+    for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
+        for (uint32_t msr = rows[i].first; rows[i].direct && msr <= rows[i].last; msr++) {
+            fn(msr, true, true, ctx);
+        }
+    }
+}

@@ -1,0 +1,473 @@
+#include "vmm/platform.h"
+
+#include "arch/x86/percpu.h"
+#include "arch/x86/time.h"
+#include "arch/x86/virt.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "vmm/console.h"
+
+#define COM1_BASE 0x3f8
+#define COM1_IRQ  4
+#define PIT_IRQ   0
+#define PIT_GSI   2 /* the MADT's override */
+
+#define LAPIC_BASE 0xfee00000ull
+#define LAPIC_SIZE 0x1000ull
+#define IOAPIC_SIZE 0x1000ull
+
+#define POST_PORT 0x80
+
+uint64_t platform_boot_epoch;
+
+/* Interrupt lines ---------------------------------------------------------------------------- */
+
+/* An ISA line reaches both the 8259s and the I/O APIC, as on a PC; the guest masks one of them. */
+static void set_isa_irq(struct vm *vm, unsigned int irq, bool level)
+{
+    pic_set_irq(&vm->pic, irq, level);
+    ioapic_set_irq(&vm->ioapic, irq == PIT_IRQ ? PIT_GSI : irq, level);
+    if (pic_pending(&vm->pic)) {
+        vcpu_kick(vm->vcpu);
+    }
+}
+
+static void deliver(struct vm *vm, const struct ioapic_message *msg)
+{
+    struct vcpu *v = vm->vcpu;
+
+    if (!lapic_match(&v->lapic, msg->dest, msg->logical, false)) {
+        return;
+    }
+    switch (msg->delivery_mode) {
+    case APIC_DELIVERY_FIXED:
+    case APIC_DELIVERY_LOWEST:
+        lapic_accept(&v->lapic, msg->vector, msg->level);
+        vcpu_kick(v);
+        break;
+    case APIC_DELIVERY_NMI: vcpu_nmi(v); break;
+    case APIC_DELIVERY_EXTINT: vcpu_kick(v); break;
+    default: break;
+    }
+}
+
+static void ioapic_deliver(void *ctx, const struct ioapic_message *msg)
+{
+    deliver(ctx, msg);
+}
+
+static const struct ioapic_ops ioapic_ops = {.deliver = ioapic_deliver};
+
+static void lapic_send_ipi(void *ctx, const struct lapic_ipi *ipi)
+{
+    struct vcpu *v = ctx;
+    bool self = ipi->shorthand == LAPIC_TO_SELF || ipi->shorthand == LAPIC_TO_ALL ||
+                (ipi->shorthand == LAPIC_TO_DEST &&
+                 lapic_match(&v->lapic, ipi->dest, ipi->logical, ipi->x2apic));
+
+    if (!self) {
+        return;
+    }
+    switch (ipi->delivery_mode) {
+    case APIC_DELIVERY_FIXED:
+    case APIC_DELIVERY_LOWEST:
+        lapic_accept(&v->lapic, ipi->vector, ipi->trigger_level);
+        vcpu_kick(v);
+        break;
+    case APIC_DELIVERY_NMI: vcpu_nmi(v); break;
+    default: break; /* INIT and STARTUP to the only CPU: nobody is there to wake it up again */
+    }
+}
+
+static void lapic_eoi_message(void *ctx, uint8_t vector)
+{
+    struct vcpu *v = ctx;
+
+    ioapic_eoi(&v->vm->ioapic, vector);
+}
+
+static void lapic_timer_changed(void *ctx)
+{
+    vcpu_update_lapic_timer(ctx);
+}
+
+const struct lapic_ops platform_lapic_ops = {
+    .send_ipi = lapic_send_ipi,
+    .eoi = lapic_eoi_message,
+    .timer_changed = lapic_timer_changed,
+};
+
+/* The 8259's output reaches the CPU through LINT0, or through an I/O APIC input in ExtINT mode. */
+bool platform_extint_pending(const struct vm *vm)
+{
+    struct ioapic_message msg;
+
+    if (likely(!pic_pending(&vm->pic))) {
+        return false;
+    }
+    return lapic_lint0_extint(&vm->vcpu->lapic) ||
+           (ioapic_pin_message(&vm->ioapic, 0, &msg) &&
+            msg.delivery_mode == APIC_DELIVERY_EXTINT);
+}
+
+uint8_t platform_extint_ack(struct vm *vm)
+{
+    return pic_ack(&vm->pic);
+}
+
+/* Timed devices ------------------------------------------------------------------------------ */
+
+/* Nobody would see IRQ 0 when both ways to the CPU are masked: then no timer is needed, and an idle
+ * guest is left alone. */
+static bool pit_is_heard(const struct vm *vm)
+{
+    struct ioapic_message msg;
+
+    return !(vm->pic.chip[0].imr & BIT(PIT_IRQ)) || ioapic_pin_message(&vm->ioapic, PIT_GSI, &msg);
+}
+
+static void arm_device_timer(struct vm *vm, uint64_t now)
+{
+    uint64_t next = MIN(rtc_next_event(&vm->rtc, now), acpi_pm_next_event(&vm->pm, now));
+
+    if (pit_is_heard(vm)) {
+        next = MIN(next, pit_next_irq(&vm->pit, now));
+    }
+    timer_arm(&this_cpu->timers, &vm->device_timer,
+              next == UINT64_MAX ? TIMER_NEVER : ns_to_tsc(next));
+}
+
+static void update_devices(struct vm *vm, uint64_t now)
+{
+    if (pit_poll_irq(&vm->pit, now) > 0) {
+        set_isa_irq(vm, PIT_IRQ, false);
+        set_isa_irq(vm, PIT_IRQ, true);
+    }
+    set_isa_irq(vm, RTC_IRQ, rtc_poll(&vm->rtc, now));
+    acpi_pm_poll(&vm->pm, now);
+    set_isa_irq(vm, GUEST_PM_SCI_IRQ, acpi_pm_sci(&vm->pm));
+    arm_device_timer(vm, now);
+}
+
+static void device_timer_expired(struct timer *timer, uint64_t now)
+{
+    (void)now;
+    update_devices(CONTAINER_OF(timer, struct vm, device_timer), time_now_ns());
+}
+
+/* Serial port -------------------------------------------------------------------------------- */
+
+static void uart_tx(void *ctx, uint8_t c)
+{
+    console_vm_output(ctx, c);
+}
+
+static void uart_irq(void *ctx, bool level)
+{
+    set_isa_irq(ctx, COM1_IRQ, level);
+}
+
+static const struct guest_uart_ops uart_ops = {.tx = uart_tx, .irq = uart_irq};
+
+void platform_feed_input(struct vm *vm)
+{
+    while (vm->input_count > 0 && guest_uart_rx(&vm->uart, vm->input[vm->input_head])) {
+        vm->input_head = (vm->input_head + 1) % VM_INPUT_SIZE;
+        vm->input_count--;
+    }
+}
+
+/* Ports -------------------------------------------------------------------------------------- */
+
+static void act(struct vm *vm, enum pm_action action)
+{
+    if (action == PM_POWER_OFF) {
+        vm_request(vm, VM_REQUEST_OFF, "powered off");
+    } else if (action == PM_RESET) {
+        vm_request(vm, VM_REQUEST_RESET, "reset");
+    }
+}
+
+static uint8_t in_pic(struct vm *vm, uint16_t port)
+{
+    return pic_read(&vm->pic, port);
+}
+
+static void out_pic(struct vm *vm, uint16_t port, uint8_t value)
+{
+    pic_write(&vm->pic, port, value);
+    /* Unmasking IRQ 0 may make the PIT heard. */
+    arm_device_timer(vm, time_now_ns());
+    if (pic_pending(&vm->pic)) {
+        vcpu_kick(vm->vcpu);
+    }
+}
+
+static uint8_t in_pit(struct vm *vm, uint16_t port)
+{
+    return pit_read(&vm->pit, port, time_now_ns());
+}
+
+static void out_pit(struct vm *vm, uint16_t port, uint8_t value)
+{
+    uint64_t now = time_now_ns();
+
+    pit_write(&vm->pit, port, value, now);
+    update_devices(vm, now);
+}
+
+static uint8_t in_rtc(struct vm *vm, uint16_t port)
+{
+    uint64_t now = time_now_ns();
+    uint8_t value = rtc_read(&vm->rtc, port, now);
+
+    set_isa_irq(vm, RTC_IRQ, rtc_poll(&vm->rtc, now));
+    arm_device_timer(vm, now);
+    return value;
+}
+
+static void out_rtc(struct vm *vm, uint16_t port, uint8_t value)
+{
+    uint64_t now = time_now_ns();
+
+    rtc_write(&vm->rtc, port, value, now);
+    set_isa_irq(vm, RTC_IRQ, rtc_poll(&vm->rtc, now));
+    arm_device_timer(vm, now);
+}
+
+static uint8_t in_uart(struct vm *vm, uint16_t port)
+{
+    uint8_t value = guest_uart_read(&vm->uart, port - COM1_BASE);
+
+    if (vm->input_count > 0) {
+        platform_feed_input(vm);
+    }
+    return value;
+}
+
+static void out_uart(struct vm *vm, uint16_t port, uint8_t value)
+{
+    guest_uart_write(&vm->uart, port - COM1_BASE, value);
+    if (vm->input_count > 0) {
+        platform_feed_input(vm);
+    }
+}
+
+static uint8_t in_reset(struct vm *vm, uint16_t port)
+{
+    return reset_control_read(&vm->reset, port);
+}
+
+static void out_reset(struct vm *vm, uint16_t port, uint8_t value)
+{
+    act(vm, reset_control_write(&vm->reset, port, value));
+}
+
+static uint8_t in_nothing(struct vm *vm, uint16_t port)
+{
+    (void)vm;
+    (void)port;
+    return 0xff;
+}
+
+static void out_nothing(struct vm *vm, uint16_t port, uint8_t value)
+{
+    (void)vm;
+    (void)port;
+    (void)value;
+}
+
+struct port_range {
+    uint16_t first, last;
+    uint8_t (*in)(struct vm *vm, uint16_t port);
+    void (*out)(struct vm *vm, uint16_t port, uint8_t value);
+};
+
+/* Byte-wide devices; sorted by use, not by number. */
+static const struct port_range port_ranges[] = {
+    {COM1_BASE, COM1_BASE + GUEST_UART_PORTS - 1, in_uart, out_uart},
+    {POST_PORT, POST_PORT, in_nothing, out_nothing}, /* I/O delay and POST codes */
+    {PIC_PORT_MASTER_CMD, PIC_PORT_MASTER_DATA, in_pic, out_pic},
+    {PIC_PORT_SLAVE_CMD, PIC_PORT_SLAVE_DATA, in_pic, out_pic},
+    {PIT_PORT_CHANNEL0, PIT_PORT_COMMAND, in_pit, out_pit},
+    {PIT_PORT_SPEAKER, PIT_PORT_SPEAKER, in_pit, out_pit},
+    {RTC_PORT_INDEX, RTC_PORT_DATA, in_rtc, out_rtc},
+    {PIC_PORT_ELCR_MASTER, PIC_PORT_ELCR_SLAVE, in_pic, out_pic},
+    {RESET_PORT_KBD_DATA, RESET_PORT_KBD_DATA, in_reset, out_reset},
+    {RESET_PORT_KBD_CMD, RESET_PORT_KBD_CMD, in_reset, out_reset},
+    {RESET_PORT_SYSTEM, RESET_PORT_SYSTEM, in_reset, out_reset},
+};
+
+static const struct port_range *find_port(uint16_t port)
+{
+    for (unsigned int i = 0; i < ARRAY_SIZE(port_ranges); i++) {
+        if (port >= port_ranges[i].first && port <= port_ranges[i].last) {
+            return &port_ranges[i];
+        }
+    }
+    return NULL;
+}
+
+static void log_port(struct vm *vm, const char *what, uint16_t port)
+{
+    if (!vm->logged_port) {
+        vm->logged_port = true;
+        log_debug("%s: %s of port 0x%x, where no device is (further ones are not logged)",
+                  vm_name(vm), what, port);
+    }
+}
+
+static bool is_pm(uint16_t port)
+{
+    return port - GUEST_PM_BASE < GUEST_PM_LEN;
+}
+
+/* CF9h is the reset register for bytes, and a part of PCI's CF8h..CFBh for wider accesses. */
+static bool is_pci(uint16_t port, unsigned int size)
+{
+    return (port & ~7u) == PCI_HOST_ADDRESS && !(port == RESET_PORT_CONTROL && size == 1);
+}
+
+uint32_t platform_in(struct vm *vm, uint16_t port, unsigned int size)
+{
+    const struct port_range *range = find_port(port);
+    uint32_t value = 0;
+
+    if (is_pm(port)) {
+        return acpi_pm_read(&vm->pm, port, size, time_now_ns());
+    }
+    if (is_pci(port, size)) {
+        return pci_host_read(&vm->pci, port, size);
+    }
+    if (port == RESET_PORT_CONTROL) {
+        return reset_control_read(&vm->reset, port);
+    }
+    if (!range) {
+        log_port(vm, "read", port);
+        return UINT32_MAX;
+    }
+    if (size == 1) {
+        return range->in(vm, port);
+    }
+    for (unsigned int i = 0; i < size; i++) {
+        const struct port_range *r = find_port((uint16_t)(port + i));
+        value |= (uint32_t)(r ? r->in(vm, (uint16_t)(port + i)) : 0xff) << 8 * i;
+    }
+    return value;
+}
+
+static void out_pm(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
+{
+    uint64_t now = time_now_ns();
+
+    act(vm, acpi_pm_write(&vm->pm, port, size, value, now));
+    set_isa_irq(vm, GUEST_PM_SCI_IRQ, acpi_pm_sci(&vm->pm));
+    arm_device_timer(vm, now);
+}
+
+void platform_out(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
+{
+    const struct port_range *range = find_port(port);
+
+    if (range && size == 1) {
+        range->out(vm, port, (uint8_t)value);
+    } else if (is_pm(port)) {
+        out_pm(vm, port, size, value);
+    } else if (is_pci(port, size)) {
+        pci_host_write(&vm->pci, port, size, value);
+    } else if (port == RESET_PORT_CONTROL) {
+        out_reset(vm, port, (uint8_t)value);
+    } else if (!range) {
+        log_port(vm, "write", port);
+    } else {
+        for (unsigned int i = 0; i < size; i++) {
+            const struct port_range *r = find_port((uint16_t)(port + i));
+            if (r) {
+                r->out(vm, (uint16_t)(port + i), (uint8_t)(value >> 8 * i));
+            }
+        }
+    }
+}
+
+void platform_power_button(struct vm *vm)
+{
+    acpi_pm_power_button(&vm->pm);
+    set_isa_irq(vm, GUEST_PM_SCI_IRQ, acpi_pm_sci(&vm->pm));
+}
+
+/* Device memory ------------------------------------------------------------------------------ */
+
+static void log_mmio(struct vm *vm, const char *what, uint64_t gpa)
+{
+    if (!vm->logged_mmio) {
+        vm->logged_mmio = true;
+        log_info("%s: %s of address 0x%llx, where no memory or device is (further ones are not "
+                 "logged)",
+                 vm_name(vm), what, (unsigned long long)gpa);
+    }
+}
+
+void platform_mmio_read(struct vm *vm, uint64_t gpa, void *buf, unsigned int len)
+{
+    uint32_t value = UINT32_MAX;
+
+    memset(buf, 0xff, len);
+    if (gpa - LAPIC_BASE < LAPIC_SIZE) {
+        if (lapic_mmio_read(&vm->vcpu->lapic, (uint32_t)(gpa - LAPIC_BASE) & ~3u, &value,
+                            time_now_ns()) == 0) {
+            value >>= 8 * (gpa & 3);
+            memcpy(buf, &value, MIN(len, 4u));
+        }
+    } else if (gpa - IOAPIC_BASE < IOAPIC_SIZE) {
+        value = ioapic_read(&vm->ioapic, (uint32_t)(gpa - IOAPIC_BASE));
+        memcpy(buf, &value, MIN(len, 4u));
+    } else {
+        log_mmio(vm, "read", gpa);
+    }
+}
+
+void platform_mmio_write(struct vm *vm, uint64_t gpa, const void *buf, unsigned int len)
+{
+    uint32_t value = 0;
+
+    memcpy(&value, buf, MIN(len, 4u));
+    if (gpa - LAPIC_BASE < LAPIC_SIZE) {
+        /* Other than 32-bit accesses are undefined (SDM vol. 3, 11.4.1): ignored. */
+        if (len == 4) {
+            lapic_set_cr8(&vm->vcpu->lapic, virt->get_cr8(vm->vcpu));
+            (void)lapic_mmio_write(&vm->vcpu->lapic, (uint32_t)(gpa - LAPIC_BASE), value,
+                                   time_now_ns());
+            virt->set_cr8(vm->vcpu, lapic_get_cr8(&vm->vcpu->lapic));
+            vcpu_kick(vm->vcpu);
+        }
+    } else if (gpa - IOAPIC_BASE < IOAPIC_SIZE) {
+        ioapic_write(&vm->ioapic, (uint32_t)(gpa - IOAPIC_BASE), value);
+        arm_device_timer(vm, time_now_ns());
+    } else {
+        log_mmio(vm, "write", gpa);
+    }
+}
+
+/* Life --------------------------------------------------------------------------------------- */
+
+void platform_reset(struct vm *vm)
+{
+    uint64_t now = time_now_ns();
+
+    pic_reset(&vm->pic);
+    pit_reset(&vm->pit, now);
+    ioapic_init(&vm->ioapic, &ioapic_ops, vm);
+    rtc_reset(&vm->rtc, platform_boot_epoch + now / 1000000000u, now);
+    guest_uart_init(&vm->uart, &uart_ops, vm);
+    acpi_pm_reset(&vm->pm, now);
+    reset_control_reset(&vm->reset);
+    pci_host_init(&vm->pci);
+    timer_init(&vm->device_timer, device_timer_expired);
+    vm->input_count = 0;
+}
+
+void platform_stop(struct vm *vm)
+{
+    timer_cancel(&vm->device_timer);
+    timer_cancel(&vm->vcpu->lapic_timer);
+}

@@ -1,0 +1,38 @@
+#ifndef BULKHEAD_VMM_PLATFORM_H
+#define BULKHEAD_VMM_PLATFORM_H
+
+/* The small PC that a VM sees: which device answers at which port and address, and how interrupt
+ * lines are wired. */
+
+#include "vmm/vm.h"
+
+/* Puts all devices into their power-up state. The VM does not run. */
+void platform_reset(struct vm *vm);
+
+/* Takes timers out of their queues; the VM is off then. */
+void platform_stop(struct vm *vm);
+
+/* Port accesses of 1, 2 or 4 bytes. What no device answers reads all ones. */
+uint32_t platform_in(struct vm *vm, uint16_t port, unsigned int size);
+void platform_out(struct vm *vm, uint16_t port, unsigned int size, uint32_t value);
+
+/* Device memory accesses of 1 to 8 bytes inside a page. */
+void platform_mmio_read(struct vm *vm, uint64_t gpa, void *buf, unsigned int len);
+void platform_mmio_write(struct vm *vm, uint64_t gpa, const void *buf, unsigned int len);
+
+/* The VM's power button is pressed. */
+void platform_power_button(struct vm *vm);
+
+/* Input for the serial port: takes what fits. */
+void platform_feed_input(struct vm *vm);
+
+/* Interrupts that wait at the vCPU's pins: the vector of the 8259 if LINT0 lets it through, else -1. */
+bool platform_extint_pending(const struct vm *vm);
+uint8_t platform_extint_ack(struct vm *vm);
+
+extern const struct lapic_ops platform_lapic_ops;
+
+/* Wall-clock time at the core's start, in seconds since 1970. */
+extern uint64_t platform_boot_epoch;
+
+#endif

@@ -1,0 +1,71 @@
+#include "vmm/timer.h"
+
+void timer_init(struct timer *timer, void (*expired)(struct timer *timer, uint64_t now))
+{
+    *timer = (struct timer){.deadline = TIMER_NEVER, .expired = expired};
+}
+
+void timer_cancel(struct timer *timer)
+{
+    struct timer_queue *queue = timer->queue;
+
+    if (!queue) {
+        return;
+    }
+    if (timer->prev) {
+        timer->prev->next = timer->next;
+    } else {
+        queue->first = timer->next;
+    }
+    if (timer->next) {
+        timer->next->prev = timer->prev;
+    }
+    timer->queue = NULL;
+    timer->next = NULL;
+    timer->prev = NULL;
+}
+
+void timer_arm(struct timer_queue *queue, struct timer *timer, uint64_t deadline)
+{
+    struct timer *prev = NULL;
+    struct timer *next;
+
+    timer_cancel(timer);
+    timer->deadline = deadline;
+    if (deadline == TIMER_NEVER) {
+        return;
+    }
+    for (next = queue->first; next && next->deadline <= deadline; next = next->next) {
+        prev = next;
+    }
+    timer->queue = queue;
+    timer->prev = prev;
+    timer->next = next;
+    if (prev) {
+        prev->next = timer;
+    } else {
+        queue->first = timer;
+    }
+    if (next) {
+        next->prev = timer;
+    }
+}
+
+void timer_run(struct timer_queue *queue, uint64_t now)
+{
+    struct timer *due = NULL;
+    struct timer **tail = &due;
+
+    while (queue->first && queue->first->deadline <= now) {
+        struct timer *timer = queue->first;
+        timer_cancel(timer);
+        *tail = timer;
+        tail = &timer->next;
+    }
+    while (due) {
+        struct timer *timer = due;
+        due = timer->next;
+        timer->next = NULL;
+        timer->expired(timer, now);
+    }
+}

@@ -1,0 +1,44 @@
+#ifndef BULKHEAD_VMM_TIMER_H
+#define BULKHEAD_VMM_TIMER_H
+
+/* One-shot timers, a queue per CPU, ordered by deadline. Only the CPU that owns a queue touches it,
+ * with interrupts off. Deadlines are TSC values of the machine. */
+
+#include "lib/macros.h"
+
+#define TIMER_NEVER UINT64_MAX
+
+struct timer_queue;
+
+struct timer {
+    uint64_t deadline;
+    void (*expired)(struct timer *timer, uint64_t now);
+    struct timer_queue *queue; /* NULL: not armed */
+    struct timer *next;
+    struct timer *prev;
+};
+
+struct timer_queue {
+    struct timer *first;
+};
+
+/* Prepares a timer; not armed. */
+void timer_init(struct timer *timer, void (*expired)(struct timer *timer, uint64_t now));
+
+/* Arms for `deadline`, or re-arms. TIMER_NEVER cancels. */
+void timer_arm(struct timer_queue *queue, struct timer *timer, uint64_t deadline);
+
+/* Disarms; a timer that is not armed is left alone. */
+void timer_cancel(struct timer *timer);
+
+/* Earliest deadline, or TIMER_NEVER. */
+static inline uint64_t timer_next(const struct timer_queue *queue)
+{
+    return queue->first ? queue->first->deadline : TIMER_NEVER;
+}
+
+/* Calls what is due at `now`, each at most once: a timer that its own handler re-arms for a time
+ * that is past, too, waits for the next call, so that one call is bounded. */
+void timer_run(struct timer_queue *queue, uint64_t now);
+
+#endif

@@ -1,0 +1,231 @@
+#include "vmm/vcpu.h"
+
+#include "arch/x86/percpu.h"
+#include "arch/x86/time.h"
+#include "arch/x86/virt.h"
+#include "vmm/platform.h"
+#include "vmm/sched.h"
+#include "vmm/vm.h"
+
+#define DR6_BS BIT64(14)
+
+static const char *const kind_names[EXIT_KINDS] = {
+    [EXIT_KIND_INTERRUPT] = "interrupt", [EXIT_KIND_NMI] = "nmi",
+    [EXIT_KIND_WINDOW] = "window",       [EXIT_KIND_CPUID] = "cpuid",
+    [EXIT_KIND_MSR] = "msr",             [EXIT_KIND_IO] = "io",
+    [EXIT_KIND_MMIO] = "mmio",           [EXIT_KIND_HLT] = "hlt",
+    [EXIT_KIND_HYPERCALL] = "hypercall", [EXIT_KIND_CR] = "cr",
+    [EXIT_KIND_DR] = "dr",               [EXIT_KIND_EXCEPTION] = "exception",
+    [EXIT_KIND_OTHER] = "other",
+};
+
+const char *exit_kind_name(enum exit_kind kind)
+{
+    return kind_names[kind];
+}
+
+/* Exceptions of which two in a row make a double fault (SDM vol. 3, table 6-4). */
+static bool is_contributory(uint8_t vector)
+{
+    return vector == EXC_DE || (vector >= EXC_TS && vector <= EXC_GP);
+}
+
+static void raise(struct vcpu *v, const struct vcpu_event *event)
+{
+    if (v->pending & PENDING_EVENT && v->event.type == EVENT_EXCEPTION) {
+        uint8_t first = v->event.vector;
+        if (first == EXC_DF) {
+            vm_request(v->vm, VM_REQUEST_CRASH, "triple fault");
+            return;
+        }
+        if ((is_contributory(first) && is_contributory(event->vector)) ||
+            (first == EXC_PF && (event->vector == EXC_PF || is_contributory(event->vector)))) {
+            v->event = (struct vcpu_event){EXC_DF, EVENT_EXCEPTION, true, 0};
+            return;
+        }
+    }
+    v->event = *event;
+    v->pending |= PENDING_EVENT;
+}
+
+void vcpu_raise(struct vcpu *v, uint8_t vector)
+{
+    const struct vcpu_event event = {vector, EVENT_EXCEPTION, false, 0};
+
+    raise(v, &event);
+}
+
+void vcpu_raise_error(struct vcpu *v, uint8_t vector, uint32_t error)
+{
+    const struct vcpu_event event = {vector, EVENT_EXCEPTION, true, error};
+
+    raise(v, &event);
+}
+
+void vcpu_raise_page_fault(struct vcpu *v, uint64_t cr2, uint32_t error)
+{
+    virt->set_cr2(v, cr2);
+    vcpu_raise_error(v, EXC_PF, error);
+}
+
+void vcpu_redeliver(struct vcpu *v, const struct vcpu_event *event)
+{
+    if (event->type == EVENT_NMI) {
+        v->nmi_blocked = false;
+        v->pending |= PENDING_NMI;
+        return;
+    }
+    v->event = *event;
+    v->pending |= PENDING_EVENT;
+}
+
+bool vcpu_has_wakeup(const struct vcpu *v)
+{
+    if (v->pending & (PENDING_EVENT | PENDING_NMI | PENDING_DEBUG)) {
+        return true;
+    }
+    return (v->rflags & RFLAGS_IF) &&
+           (lapic_pending(&v->lapic) >= 0 || platform_extint_pending(v->vm));
+}
+
+void vcpu_kick(struct vcpu *v)
+{
+    v->pending |= PENDING_INTERRUPT;
+    if (v->state == VCPU_HALTED && vcpu_has_wakeup(v)) {
+        v->state = VCPU_RUNNABLE;
+        sched_enqueue(v);
+    }
+}
+
+void vcpu_nmi(struct vcpu *v)
+{
+    v->pending |= PENDING_NMI;
+    vcpu_kick(v);
+}
+
+void vcpu_skip(struct vcpu *v, unsigned int length)
+{
+    v->rip += length;
+    v->rflags &= ~RFLAGS_RF;
+    virt->clear_shadow(v);
+    if (unlikely(v->rflags & RFLAGS_TF)) {
+        v->pending |= PENDING_DEBUG;
+    }
+}
+
+/* The single-step trap that the emulated instruction would have ended in. */
+static void raise_debug(struct vcpu *v)
+{
+    struct vcpu_sysregs regs;
+
+    v->pending &= ~PENDING_DEBUG;
+    virt->get_sysregs(v, &regs);
+    virt->set_dr6(v, regs.dr6 | DR6_BS);
+    if (!(v->pending & PENDING_EVENT)) {
+        vcpu_raise(v, EXC_DB);
+    }
+}
+
+static void inject_event(struct vcpu *v)
+{
+    virt->inject(v, &v->event);
+    v->pending &= ~PENDING_EVENT;
+    /* What else waits is looked at when the guest can take it. */
+    if (v->pending & PENDING_INTERRUPT &&
+        (lapic_pending(&v->lapic) >= 0 || platform_extint_pending(v->vm))) {
+        virt->want_interrupt_window(v);
+    }
+    v->pending &= ~PENDING_INTERRUPT;
+}
+
+/* Returns false when the NMI has to wait. */
+static bool inject_nmi(struct vcpu *v)
+{
+    const struct vcpu_event event = {EXC_NMI, EVENT_NMI, false, 0};
+
+    if (v->nmi_blocked || virt->interrupt_shadow(v)) {
+        /* The shadow ends with one instruction; the interrupt window is the exit that comes then
+         * or, with IF clear, at the latest with the next exit of any kind. */
+        if (!v->nmi_blocked) {
+            virt->want_interrupt_window(v);
+        }
+        return false;
+    }
+    v->pending &= ~PENDING_NMI;
+    v->nmi_blocked = true;
+    virt->want_nmi_window(v);
+    virt->inject(v, &event);
+    return true;
+}
+
+static void inject_interrupt(struct vcpu *v)
+{
+    struct vcpu_event event = {0, EVENT_INTERRUPT, false, 0};
+    bool extint;
+    int vector;
+
+    lapic_set_cr8(&v->lapic, virt->get_cr8(v));
+    extint = platform_extint_pending(v->vm);
+    vector = lapic_pending(&v->lapic);
+    if (!extint && vector < 0) {
+        v->pending &= ~PENDING_INTERRUPT;
+        /* One may wait for the guest to lower its task priority, which it can without an exit. */
+        virt->intercept_cr8(v, lapic_highest_irr(&v->lapic) >= 0);
+        return;
+    }
+    if (!(v->rflags & RFLAGS_IF) || virt->interrupt_shadow(v)) {
+        virt->want_interrupt_window(v);
+        v->pending &= ~PENDING_INTERRUPT;
+        return;
+    }
+    if (extint) {
+        event.vector = platform_extint_ack(v->vm);
+    } else {
+        event.vector = (uint8_t)vector;
+        lapic_ack(&v->lapic, event.vector);
+    }
+    virt->inject(v, &event);
+    if (lapic_highest_irr(&v->lapic) < 0 && !platform_extint_pending(v->vm)) {
+        v->pending &= ~PENDING_INTERRUPT;
+    } else {
+        virt->want_interrupt_window(v);
+        v->pending &= ~PENDING_INTERRUPT;
+    }
+}
+
+void vcpu_deliver_pending(struct vcpu *v)
+{
+    if (v->pending & PENDING_DEBUG) {
+        raise_debug(v);
+    }
+    if (v->pending & PENDING_EVENT) {
+        inject_event(v);
+        return;
+    }
+    if (v->pending & PENDING_NMI && inject_nmi(v)) {
+        return;
+    }
+    if (v->pending & PENDING_INTERRUPT) {
+        inject_interrupt(v);
+    }
+}
+
+uint64_t vcpu_tsc(const struct vcpu *v)
+{
+    return rdtsc() + v->tsc_offset;
+}
+
+void vcpu_update_lapic_timer(struct vcpu *v)
+{
+    uint64_t ns = lapic_timer_next(&v->lapic);
+    uint64_t deadline = ns == UINT64_MAX ? TIMER_NEVER : ns_to_tsc(ns);
+
+    if (v->lapic.tsc_deadline != 0) {
+        deadline = v->lapic.tsc_deadline - v->tsc_offset;
+        /* A deadline before the guest's TSC 0 on this machine is long past. */
+        if ((int64_t)deadline < 0 && v->lapic.tsc_deadline < (uint64_t)v->tsc_offset) {
+            deadline = 0;
+        }
+    }
+    timer_arm(&this_cpu->timers, &v->lapic_timer, deadline);
+}

@@ -1,0 +1,129 @@
+#ifndef BULKHEAD_VMM_VCPU_H
+#define BULKHEAD_VMM_VCPU_H
+
+/* A virtual CPU. Only the pCPU that it is assigned to touches it. */
+
+#include "arch/x86/regs.h"
+#include "arch/x86/segment.h"
+#include "vmm/irqchip/lapic.h"
+#include "vmm/timer.h"
+
+struct vm;
+struct svm_vcpu;
+
+enum vcpu_state {
+    VCPU_STOPPED,  /* not to be run: its VM is off */
+    VCPU_RUNNABLE, /* on its pCPU's run queue, or running */
+    VCPU_HALTED,   /* waits for an interrupt */
+};
+
+/* What is to be looked at before the next entry. One test on the exit path covers all. */
+#define PENDING_EVENT     BIT(0) /* vcpu->event is to be injected */
+#define PENDING_NMI       BIT(1)
+#define PENDING_INTERRUPT BIT(2) /* LAPIC or PIC may have one */
+#define PENDING_DEBUG     BIT(3) /* single-step trap after an emulated instruction */
+
+/* As the VMCB's EVENTINJ and the VMCS's interruption information number them (APM vol. 2, 15.20;
+ * SDM vol. 3, table 25-17). */
+enum event_type {
+    EVENT_INTERRUPT = 0,
+    EVENT_NMI = 2,
+    EVENT_EXCEPTION = 3,
+    EVENT_SOFTWARE = 4,
+};
+
+struct vcpu_event {
+    uint8_t vector;
+    uint8_t type; /* enum event_type */
+    bool has_error;
+    uint32_t error;
+};
+
+/* What an exit handler wants next. */
+enum exit_action {
+    EXIT_RESUME,     /* enter this vCPU again */
+    EXIT_RESCHEDULE, /* it waits, or its time is over */
+    EXIT_STOP,       /* its VM has ended */
+};
+
+/* Counted per vCPU; the names stand in vmm/vcpu.c. */
+enum exit_kind {
+    EXIT_KIND_INTERRUPT, EXIT_KIND_NMI, EXIT_KIND_WINDOW, EXIT_KIND_CPUID, EXIT_KIND_MSR,
+    EXIT_KIND_IO, EXIT_KIND_MMIO, EXIT_KIND_HLT, EXIT_KIND_HYPERCALL, EXIT_KIND_CR,
+    EXIT_KIND_DR, EXIT_KIND_EXCEPTION, EXIT_KIND_OTHER,
+    EXIT_KINDS
+};
+
+/* System registers, for what is not on the hot path: start, emulation, dumps. */
+struct vcpu_sysregs {
+    uint64_t cr0, cr2, cr3, cr4, efer, dr6, dr7;
+    struct segment seg[SEG_COUNT];
+    struct segment ldtr, tr, gdtr, idtr;
+    uint8_t cpl;
+};
+
+struct vcpu {
+    uint64_t gpr[GPR_COUNT]; /* RSP and RAX included; valid between exit and entry */
+    uint64_t rip;
+    uint64_t rflags;
+    uint32_t pending; /* PENDING_* */
+    bool nmi_blocked; /* an NMI handler has not executed IRET yet */
+    enum vcpu_state state;
+    struct vcpu_event event;
+    struct vm *vm;
+    unsigned int id;
+    unsigned int pcpu;
+    struct svm_vcpu *svm;
+    struct vcpu *run_next; /* run queue */
+    bool queued;
+
+    struct lapic lapic;
+    struct timer lapic_timer;
+    uint64_t tsc_offset; /* guest TSC = machine's TSC + offset */
+
+    /* MSRs that are only stored. */
+    uint64_t pat, mtrr_def_type, misc_enable, tsc_adjust, tsc_aux, mcg_status, hwcr;
+    uint64_t mtrr_fixed[11], mtrr_variable[16];
+    uint64_t kvm_system_time; /* GPA | 1, 0: off */
+    uint32_t kvm_version;
+
+    uint64_t run_tsc; /* TSC ticks spent in this vCPU, exits included */
+    uint64_t exits[EXIT_KINDS];
+    uint64_t guest_xcr0;
+    void *xsave; /* FPU state while another vCPU has the CPU */
+    uint64_t dr[4];
+    bool dr_live; /* DR0..3 hold this vCPU's values while it is loaded */
+};
+
+/* Queues an exception for the guest. A second one while one waits makes a double or triple fault
+ * (SDM vol. 3, table 6-5). */
+void vcpu_raise(struct vcpu *v, uint8_t vector);
+void vcpu_raise_error(struct vcpu *v, uint8_t vector, uint32_t error);
+void vcpu_raise_page_fault(struct vcpu *v, uint64_t cr2, uint32_t error);
+
+/* An event that an exit interrupted: delivered again at the next entry. */
+void vcpu_redeliver(struct vcpu *v, const struct vcpu_event *event);
+
+/* Something changed that may make an interrupt or NMI deliverable: looks again before the next
+ * entry, and wakes a halted vCPU. */
+void vcpu_kick(struct vcpu *v);
+void vcpu_nmi(struct vcpu *v);
+
+/* Steps over the instruction of `length` bytes that was emulated. */
+void vcpu_skip(struct vcpu *v, unsigned int length);
+
+/* Chooses what is delivered at the next entry; called when `pending` is not 0. */
+void vcpu_deliver_pending(struct vcpu *v);
+
+/* True when the vCPU, halted, has something to wake up for. */
+bool vcpu_has_wakeup(const struct vcpu *v);
+
+/* The guest's TSC now. */
+uint64_t vcpu_tsc(const struct vcpu *v);
+
+/* Arms the host timer for what the virtual LAPIC timer says. */
+void vcpu_update_lapic_timer(struct vcpu *v);
+
+const char *exit_kind_name(enum exit_kind kind);
+
+#endif

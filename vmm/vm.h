@@ -1,0 +1,108 @@
+#ifndef BULKHEAD_VMM_VM_H
+#define BULKHEAD_VMM_VM_H
+
+/* A virtual machine: memory, a vCPU and the devices of a small PC. */
+
+#include "arch/x86/mm/pagetable.h"
+#include "vmm/config.h"
+#include "vmm/devices/acpi_pm.h"
+#include "vmm/devices/guest_uart.h"
+#include "vmm/devices/pci_host.h"
+#include "vmm/devices/reset.h"
+#include "vmm/devices/rtc.h"
+#include "vmm/irqchip/ioapic.h"
+#include "vmm/irqchip/pic.h"
+#include "vmm/irqchip/pit.h"
+#include "vmm/vcpu.h"
+
+#define VM_REGIONS_MAX   32
+#define VM_INPUT_SIZE    256
+#define VM_LINE_MAX      200
+#define VM_END_TEXT_SIZE 64
+
+enum vm_state { VM_OFF, VM_RUNNING };
+
+/* What the run loop still has to do for a VM, asked for from inside an exit handler. */
+enum vm_request { VM_REQUEST_NONE, VM_REQUEST_OFF, VM_REQUEST_RESET, VM_REQUEST_CRASH };
+
+/* Contiguous guest RAM. */
+struct vm_region {
+    uint64_t gpa, hpa, size;
+};
+
+struct vm {
+    unsigned int index; /* 0.. in the order of the configuration */
+    const struct vm_config *config;
+    enum vm_state state;
+    enum vm_request request;
+    char end_text[VM_END_TEXT_SIZE]; /* why it is off */
+
+    struct pagetable nested;
+    struct vm_region regions[VM_REGIONS_MAX];
+    unsigned int region_count;
+    uint64_t ram_low, ram_high;
+
+    struct vcpu *vcpu;
+
+    struct pic pic;
+    struct pit pit;
+    struct ioapic ioapic;
+    struct rtc rtc;
+    struct guest_uart uart;
+    struct acpi_pm pm;
+    struct reset_control reset;
+    struct pci_host pci;
+    struct timer device_timer; /* PIT, RTC and ACPI timer */
+
+    /* Console. */
+    uint8_t input[VM_INPUT_SIZE];
+    unsigned int input_head, input_count;
+    char line[VM_LINE_MAX]; /* the output line that is not finished */
+    unsigned int line_len;
+    bool line_shown; /* a part of it is on the screen */
+    bool cr_seen;
+    unsigned int escape; /* state of the escape-sequence filter */
+
+    /* What has been logged once already. */
+    bool logged_msr, logged_port, logged_mmio, logged_insn;
+    unsigned int starts;
+};
+
+extern struct vm *vms[CONFIG_MAX_VMS];
+extern unsigned int vm_count;
+
+/* Makes the VM of a configuration section, off. NULL when the pool is empty. */
+struct vm *vm_create(const struct vm_config *config);
+
+/* Gives it memory, loads its kernel and makes it runnable. Returns 0, or a negative error after
+ * logging what is wrong; the VM is off then. */
+MUST_CHECK int vm_start(struct vm *vm);
+
+/* Ends it: scrubs its memory and gives it back. `why` ends up in the log and in lists. */
+void vm_stop(struct vm *vm, const char *why);
+
+/* Asks the run loop to end or restart the VM; usable inside exit handlers. The reason is shown. */
+void vm_request(struct vm *vm, enum vm_request request, const char *fmt, ...) PRINTF(3, 4);
+
+/* Carries out what vm_request() asked for. Run loop only. */
+void vm_handle_request(struct vm *vm);
+
+/* What happens when the last VM has ended, and whether it still is to. Starting a VM arms it. */
+extern enum config_done vm_when_done;
+extern bool vm_when_done_armed;
+
+/* True when no VM runs any more. */
+bool vm_all_off(void);
+
+/* Prints the vCPU's registers and recent state, for a VM that ends unexpectedly. */
+void vm_dump(struct vm *vm, void (*emit)(const char *text, size_t len));
+
+/* For a crash of the core: which vCPU was loaded and where it stood. */
+void vm_print_crash_context(void (*emit)(const char *text, size_t len));
+
+static inline const char *vm_name(const struct vm *vm)
+{
+    return vm->config->name;
+}
+
+#endif
