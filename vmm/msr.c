@@ -350,6 +350,7 @@ static const struct msr_row rows[] = {
     {MSR_AMD_INT_PENDING, MSR_AMD_INT_PENDING, false, read_zero, write_ignore, "no C1E"},
     {MSR_AMD_LS_CFG, MSR_AMD_LS_CFG, false, read_zero, write_ignore, "chicken bits"},
     {MSR_AMD_DC_CFG, MSR_AMD_DC_CFG, false, read_zero, write_ignore, "chicken bits"},
+    {MSR_AMD_FP_CFG, MSR_AMD_FP_CFG, false, read_zero, write_ignore, "chicken bits"},
     {MSR_AMD_DE_CFG, MSR_AMD_DE_CFG, false, read_de_cfg, write_ignore, "LFENCE serializing"},
     {MSR_AMD_BU_CFG2, MSR_AMD_BU_CFG2, false, read_zero, write_ignore, "chicken bits"},
 };

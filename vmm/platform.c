@@ -319,7 +319,7 @@ static void log_port(struct vm *vm, const char *what, uint16_t port)
 
 static bool is_pm(uint16_t port)
 {
-    return port - GUEST_PM_BASE < GUEST_PM_LEN;
+    return port >= GUEST_PM_BASE && port < GUEST_PM_BASE + GUEST_PM_LEN;
 }
 
 /* CF9h is the reset register for bytes, and a part of PCI's CF8h..CFBh for wider accesses. */

@@ -53,6 +53,7 @@
 #define MSR_AMD_VM_HSAVE_PA    0xc0010117u
 #define MSR_AMD_LS_CFG         0xc0011020u
 #define MSR_AMD_DC_CFG         0xc0011022u
+#define MSR_AMD_FP_CFG         0xc0011028u
 #define MSR_AMD_BU_CFG2        0xc001102au
 #define MSR_AMD_DE_CFG         0xc0011029u
 

@@ -622,7 +622,6 @@ check_lapic:
     db "CR8 = 0 lets it in", 0
 
     mov qword [nmi_count], 0
-    lapic REG_ICR_HIGH, 0
     mov edx, REG_ID
     call lapic_read
     cmp qword [x2apic_on], 0

@@ -8,7 +8,10 @@ import pytest
 NAMES = ["linux1", "linux2"]
 
 # Kernel messages of level warning and above that are right, each with its reason.
-KNOWN_WARNINGS = []
+KNOWN_WARNINGS = [
+    # Natively on QEMU's EPYC the same two lines: a Zen processor without the newer microcode.
+    r"Speculative Return Stack Overflow: (IBPB-extending microcode not applied|WARNING: See)",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

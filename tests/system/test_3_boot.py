@@ -83,8 +83,10 @@ def test_unemulated_features_of_the_newest_model(boot):
 def test_log_lines_have_time_and_level(boot):
     m = boot(SMALL)
     ready_and_off(m)
+    # "-.------" until the TSC's frequency is known.
     stamps = [float(s) for s in re.findall(r"(?m)^\[ *(\d+\.\d{6})\] (?:info|warn|error|debug)\b",
                                            m.text())]
+    assert len(stamps) >= len(re.findall(r"(?m)^\[", m.text())) - 5
     assert len(stamps) >= 5
     assert stamps == sorted(stamps)
 
