@@ -2,7 +2,6 @@
 
 #include "drivers/uart.h"
 #include "lib/error.h"
-#include "lib/format.h"
 #include "lib/log_ring.h"
 #include "lib/string.h"
 
@@ -40,14 +39,12 @@ INIT static void report_cmdline(void *ctx, unsigned int line, const char *text)
 }
 
 /* One `key=value` of the command line, read by the file's own parser. */
-INIT static void apply_word(const char *key, const char *value, size_t len)
+INIT static void apply_word(const char *key, const char *word, size_t len)
 {
     static struct config parsed INIT_DATA;
     const struct config_sink sink = {.report = report_cmdline};
-    char text[96];
 
-    int n = format(text, sizeof(text), "[core]\n%s = %.*s\n", key, (int)len, value);
-    if ((size_t)n >= sizeof(text) || config_parse(&parsed, text, (size_t)n, &sink) != 0) {
+    if (config_parse_core_key(&parsed, word, len, &sink) != 0) {
         return;
     }
     if (strcmp(key, "console") == 0) {
@@ -72,7 +69,7 @@ INIT void core_config_cmdline(const char *cmdline)
         for (unsigned int i = 0; i < ARRAY_SIZE(keys); i++) {
             size_t k = strlen(keys[i]);
             if (len > k && strncmp(word, keys[i], k) == 0 && word[k] == '=') {
-                apply_word(keys[i], word + k + 1, len - k - 1);
+                apply_word(keys[i], word, len);
             }
         }
         word += len;

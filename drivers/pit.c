@@ -13,8 +13,8 @@
 #define OUT2          BIT(5)
 #define CH2_MODE0     0xb0 /* channel 2, low then high byte, mode 0: OUT rises at 0 */
 
-#define TICKS      (PIT_HZ / 100) /* 10 ms */
-#define READ_LIMIT 200000u        /* reads of about 1 us: 20 times as long */
+#define TICKS       (PIT_HZ / 100) /* 10 ms */
+#define GIVE_UP_TSC 1000000000ull  /* 10 ms at 100 GHz, or 1 s at 1 GHz */
 
 INIT uint64_t pit_measure_tsc_khz(void)
 {
@@ -23,10 +23,13 @@ INIT uint64_t pit_measure_tsc_khz(void)
     outb(PORT_CHANNEL2, TICKS & 0xff);
     outb(PORT_CHANNEL2, TICKS >> 8);
     uint64_t start = rdtsc();
-    for (unsigned int i = 0; i < READ_LIMIT; i++) {
+    /* A port that nothing answers reads all ones at once. */
+    if (inb(PORT_GATE) & OUT2) {
+        return 0;
+    }
+    while (rdtsc() - start < GIVE_UP_TSC) {
         if (inb(PORT_GATE) & OUT2) {
-            /* A port that nothing answers reads all ones at once. */
-            return i < 10 ? 0 : (rdtsc() - start) * PIT_HZ / TICKS / 1000;
+            return (rdtsc() - start) * PIT_HZ / TICKS / 1000;
         }
     }
     return 0;

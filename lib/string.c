@@ -8,14 +8,17 @@
 #pragma GCC optimize("no-tree-loop-distribute-patterns")
 #endif
 
-/* `rep movsb`/`rep stosb` are the string operations that current CPUs run at full width ("enhanced
- * REP MOVSB/STOSB", Intel optimization manual 3.7.6; AMD since Zen 3). The ABI keeps DF clear. */
+/* Eight bytes an iteration, then the rest: older CPUs, and emulators, run the byte forms byte by
+ * byte; current ones run both at full width. The ABI keeps DF clear. */
 
 void *memcpy(void *restrict dst, const void *restrict src, size_t n)
 {
     void *d = dst;
+    size_t words = n / 8;
+    size_t bytes = n % 8;
 
-    __asm__ volatile("rep movsb" : "+D"(d), "+S"(src), "+c"(n) : : "memory");
+    __asm__ volatile("rep movsq" : "+D"(d), "+S"(src), "+c"(words) : : "memory");
+    __asm__ volatile("rep movsb" : "+D"(d), "+S"(src), "+c"(bytes) : : "memory");
     return dst;
 }
 
@@ -38,8 +41,12 @@ void *memmove(void *dst, const void *src, size_t n)
 void *memset(void *dst, int c, size_t n)
 {
     void *d = dst;
+    size_t words = n / 8;
+    size_t bytes = n % 8;
+    uint64_t pattern = (uint8_t)c * 0x0101010101010101ull;
 
-    __asm__ volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(c) : "memory");
+    __asm__ volatile("rep stosq" : "+D"(d), "+c"(words) : "a"(pattern) : "memory");
+    __asm__ volatile("rep stosb" : "+D"(d), "+c"(bytes) : "a"(pattern) : "memory");
     return dst;
 }
 

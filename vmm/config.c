@@ -371,6 +371,18 @@ INIT int config_parse(struct config *out, const char *text, size_t len,
     return -BH_EINVAL;
 }
 
+INIT int config_parse_core_key(struct config *out, const char *text, size_t len,
+                               const struct config_sink *sink)
+{
+    struct config_parser p = {.out = out, .sink = sink, .section = SECTION_CORE};
+    struct text_span line = {text, len};
+
+    set_defaults(out);
+    p.line = 1;
+    parse_line(&p, line);
+    return p.errors == 0 ? 0 : -BH_EINVAL;
+}
+
 INIT static bool is_among(const char *name, const char *const *names, unsigned int count)
 {
     for (unsigned int i = 0; i < count; i++) {

@@ -94,6 +94,12 @@ struct config_sink {
 MUST_CHECK int config_parse(struct config *out, const char *text, size_t len,
                             const struct config_sink *sink);
 
+/* Reads one `key=value` of the core's command line into `out`, as if it stood in [core], and leaves
+ * the rest of `out` at the defaults. Returns 0, or -BH_EINVAL after reporting the error as line 1.
+ * Boot only. */
+MUST_CHECK int config_parse_core_key(struct config *out, const char *text, size_t len,
+                                     const struct config_sink *sink);
+
 /* Reports every `kernel` and `initrd` that names none of the `count` boot modules. Returns how
  * many. Boot only. */
 unsigned int config_check_modules(const struct config *config, const char *const *names,

@@ -14,6 +14,8 @@ void timer_cancel(struct timer *timer)
     }
     if (timer->prev) {
         timer->prev->next = timer->next;
+    } else if (queue->due == timer) {
+        queue->due = timer->next;
     } else {
         queue->first = timer->next;
     }
@@ -53,19 +55,23 @@ void timer_arm(struct timer_queue *queue, struct timer *timer, uint64_t deadline
 
 void timer_run(struct timer_queue *queue, uint64_t now)
 {
-    struct timer *due = NULL;
-    struct timer **tail = &due;
+    struct timer *last = NULL;
 
-    while (queue->first && queue->first->deadline <= now) {
-        struct timer *timer = queue->first;
-        timer_cancel(timer);
-        *tail = timer;
-        tail = &timer->next;
+    for (struct timer *t = queue->first; t && t->deadline <= now; t = t->next) {
+        last = t;
     }
-    while (due) {
-        struct timer *timer = due;
-        due = timer->next;
-        timer->next = NULL;
+    if (!last) {
+        return;
+    }
+    queue->due = queue->first;
+    queue->first = last->next;
+    if (queue->first) {
+        queue->first->prev = NULL;
+    }
+    last->next = NULL;
+    while (queue->due) {
+        struct timer *timer = queue->due;
+        timer_cancel(timer);
         timer->expired(timer, now);
     }
 }

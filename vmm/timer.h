@@ -20,6 +20,7 @@ struct timer {
 
 struct timer_queue {
     struct timer *first;
+    struct timer *due; /* while timer_run works: taken out, not yet called */
 };
 
 /* Prepares a timer; not armed. */
@@ -28,7 +29,8 @@ void timer_init(struct timer *timer, void (*expired)(struct timer *timer, uint64
 /* Arms for `deadline`, or re-arms. TIMER_NEVER cancels. */
 void timer_arm(struct timer_queue *queue, struct timer *timer, uint64_t deadline);
 
-/* Disarms; a timer that is not armed is left alone. */
+/* Disarms; a timer that is not armed is left alone. In a handler, also one that is due as well but
+ * has not had its call yet. */
 void timer_cancel(struct timer *timer);
 
 /* Earliest deadline, or TIMER_NEVER. */
@@ -37,8 +39,9 @@ static inline uint64_t timer_next(const struct timer_queue *queue)
     return queue->first ? queue->first->deadline : TIMER_NEVER;
 }
 
-/* Calls what is due at `now`, each at most once: a timer that its own handler re-arms for a time
- * that is past, too, waits for the next call, so that one call is bounded. */
+/* Calls what is due at `now` in the order of deadlines, each at most once: a timer that a handler
+ * arms for a time that is past, too, waits for the next call, so that one call is bounded. Handlers
+ * may arm and cancel any timer of the queue; they may not call timer_run. */
 void timer_run(struct timer_queue *queue, uint64_t now);
 
 #endif

@@ -103,8 +103,9 @@ def test_files_are_separate(two_linux):
 
 def test_floating_point_survives_switches(two_linux):
     # Both at once: bc uses the FPU and SSE registers; the same sum must come out each time.
-    sums = "for i in 1 2 3 4 5 6 7 8; do echo 's(1)*l(7)+e(2)' | bc -l; done | uniq -c | awk '{ print $1 }'"
-    two_linux.run("linux2", "(%s) > /tmp/sums &" % sums)
+    sums = ("for i in 1 2 3 4 5 6 7 8; do echo 's(1)*l(7)+e(2)' | bc -l; done | uniq -c | "
+            "awk '{ print $1 }'")
+    two_linux.run("linux2", "(%s) > /tmp/sums & true" % sums)
     assert two_linux.run("linux1", sums, timeout=60)[0] == ["8"]
     two_linux.run("linux2", "wait")
     assert two_linux.run("linux2", "cat /tmp/sums")[0] == ["8"]
@@ -126,8 +127,9 @@ def test_monitor_answers(two_linux):
 
 def test_long_output_does_not_mix(two_linux):
     # Both print at once; every line of each must come out whole and in order.
-    numbers = "i=0; while [ $i -lt 200 ]; do i=$((i+1)); echo line-$i-abcdefghijklmnopqrstuvwxyz; done"
-    two_linux.run("linux2", "(sleep 1; %s; echo all'done') &" % numbers)
+    numbers = ("i=0; while [ $i -lt 200 ]; do i=$((i+1)); "
+               "echo line-$i-abcdefghijklmnopqrstuvwxyz; done")
+    two_linux.run("linux2", "(sleep 1; %s; echo all'done') & true" % numbers)
     lines, _ = two_linux.run("linux1", numbers, timeout=60)
     expected = ["line-%d-abcdefghijklmnopqrstuvwxyz" % i for i in range(1, 201)]
     assert lines == expected

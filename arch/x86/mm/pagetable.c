@@ -78,17 +78,57 @@ uint64_t *pt_table(struct pagetable *pt, uint64_t va, unsigned int level)
     return table;
 }
 
-static bool range_is_valid(const struct pt_format *format, uint64_t va, uint64_t pa, uint64_t size)
+/* Whether the levels reach that far. The core's own upper half is sign-extended; nested tables
+ * start at 0. */
+static bool is_covered(const struct pt_format *format, uint64_t va)
 {
     uint64_t span = 1ull << shift_of(format->levels + 1);
 
-    if (!IS_ALIGNED(va | pa | size, PAGE_SIZE_4K) || va + size < va) {
-        return false;
+    return va < span || va >= -(span / 2);
+}
+
+/* `size` is not 0. */
+static bool va_range_is_valid(const struct pt_format *format, uint64_t va, uint64_t size)
+{
+    uint64_t span = 1ull << shift_of(format->levels + 1);
+
+    return IS_ALIGNED(va | size, PAGE_SIZE_4K) && is_covered(format, va) &&
+           size <= span - (va & (span - 1));
+}
+
+static bool pa_range_is_valid(const struct pt_format *format, uint64_t pa, uint64_t size)
+{
+    uint64_t beyond = ~(format->addr_mask | (PAGE_SIZE_4K - 1));
+    uint64_t last = pa + size - 1;
+
+    return IS_ALIGNED(pa, PAGE_SIZE_4K) && last >= pa && (last & beyond) == 0;
+}
+
+/* The level of the entry that maps as much as possible of [va, va + size) at once. A table that
+ * earlier mappings left behind stays, even an empty one: a CPU may have it in its caches. */
+static unsigned int level_for(const struct pagetable *pt, uint64_t va, uint64_t pa, uint64_t size)
+{
+    const struct pt_format *format = pt->format;
+    const uint64_t *table = pt->root;
+    unsigned int level = format->levels;
+
+    for (; level > 1; level--) {
+        uint64_t page = 1ull << shift_of(level);
+        uint64_t entry = table ? table[index_of(va, level)] : 0;
+        bool fits = level <= format->leaf_max && IS_ALIGNED(va | pa, page) && size >= page;
+
+        if (is_present(format, entry)) {
+            if (is_leaf(format, entry, level)) {
+                break;
+            }
+            table = table_at(format, entry);
+        } else if (fits) {
+            break;
+        } else {
+            table = NULL;
+        }
     }
-    /* The core's own upper half is sign-extended; nested tables start at 0. */
-    uint64_t low = va & (span - 1);
-    return size <= span - low && (va < span || va >= -(span / 2)) &&
-           ((pa + size - 1) & ~(format->addr_mask | (PAGE_SIZE_4K - 1))) == 0;
+    return level;
 }
 
 int pt_map(struct pagetable *pt, uint64_t va, uint64_t pa, uint64_t size, unsigned int flags)
@@ -98,18 +138,14 @@ int pt_map(struct pagetable *pt, uint64_t va, uint64_t pa, uint64_t size, unsign
     if (size == 0) {
         return 0;
     }
-    if (!range_is_valid(format, va, pa, size)) {
+    if (!va_range_is_valid(format, va, size) || !pa_range_is_valid(format, pa, size)) {
         return -BH_EINVAL;
     }
     while (size > 0) {
-        unsigned int level = format->leaf_max;
-        while (level > 1 &&
-               (!IS_ALIGNED(va | pa, 1ull << shift_of(level)) || size < 1ull << shift_of(level))) {
-            level--;
-        }
+        unsigned int level = level_for(pt, va, pa, size);
         uint64_t *table = pt_table(pt, va, level);
         if (!table) {
-            return pt_lookup(pt, va, NULL, NULL, NULL) == 0 ? -BH_EBUSY : -BH_ENOMEM;
+            return -BH_ENOMEM;
         }
         uint64_t *entry = &table[index_of(va, level)];
         if (is_present(format, *entry)) {
@@ -149,7 +185,7 @@ int pt_unmap(struct pagetable *pt, uint64_t va, uint64_t size)
     if (size == 0) {
         return 0;
     }
-    if (!range_is_valid(format, va, 0, size)) {
+    if (!va_range_is_valid(format, va, size)) {
         return -BH_EINVAL;
     }
     uint64_t left = size;
@@ -193,6 +229,9 @@ int pt_lookup(const struct pagetable *pt, uint64_t va, uint64_t *pa, uint64_t *e
     const struct pt_format *format = pt->format;
     const uint64_t *table = pt->root;
 
+    if (!is_covered(format, va)) {
+        return -BH_EFAULT;
+    }
     for (unsigned int level = format->levels; level > 0; level--) {
         uint64_t e = table[index_of(va, level)];
         uint64_t page = 1ull << shift_of(level);

@@ -36,14 +36,16 @@ MUST_CHECK int pt_create(struct pagetable *pt, const struct pt_format *format);
 void pt_destroy(struct pagetable *pt);
 
 /* Maps [va, va + size) to [pa, pa + size), all multiples of 4 KiB, with the largest pages that
- * alignment and format allow. Returns 0, -BH_EINVAL (alignment, address beyond the levels),
- * -BH_EBUSY (a part is mapped already; what was mapped before it stays mapped) or -BH_ENOMEM. The
- * caller flushes TLBs if an entry may have been cached. */
+ * alignment, format and the tables that are there already allow. Returns 0, -BH_EINVAL (alignment,
+ * an address beyond the levels or beyond addr_mask), -BH_EBUSY (a part is mapped already) or
+ * -BH_ENOMEM; after these two the range is mapped up to where it failed. The caller flushes TLBs if
+ * an entry may have been cached. */
 MUST_CHECK int pt_map(struct pagetable *pt, uint64_t va, uint64_t pa, uint64_t size,
                       unsigned int flags);
 
 /* Removes [va, va + size). A larger page that is only partly covered is split first. Unmapped parts
- * are passed over. Returns 0, -BH_EINVAL or -BH_ENOMEM (for a split). The caller flushes TLBs. */
+ * are passed over. Returns 0, -BH_EINVAL or -BH_ENOMEM (for a split; the range is then removed up
+ * to there). Tables stay until pt_destroy, even empty ones. The caller flushes TLBs. */
 MUST_CHECK int pt_unmap(struct pagetable *pt, uint64_t va, uint64_t size);
 
 /* Looks `va` up: physical address in *pa, the leaf entry in *entry and its page size in *size (any
