@@ -77,6 +77,8 @@ struct mb2_mmap_entry {
     uint32_t reserved;
 } PACKED;
 
+#define RANGES_MAX 1024u /* in the loader's map, also counting those that are of no use */
+
 static bool view_read(const struct phys_view *view, uint64_t addr, void *dst, uint64_t size)
 {
     if (addr >= view->limit || size > view->limit - addr) {
@@ -134,13 +136,27 @@ static int add_module(struct boot_info *info, uint64_t start, uint64_t end, cons
     return 0;
 }
 
+static int add_range(struct boot_info *info, uint64_t base, uint64_t length, uint32_t type)
+{
+    const struct memory_map *map = &info->map;
+
+    if (map->count + map->cut + map->empty >= RANGES_MAX) {
+        log_error("boot: the loader's memory map has more than %u ranges", RANGES_MAX);
+        return -BH_EINVAL;
+    }
+    return memory_map_add(&info->map, base, length, type);
+}
+
 static int mb1_modules(struct boot_info *info, const struct mb1_info *mb,
                        const struct phys_view *view)
 {
     char string[256];
     struct mb1_module mod;
 
-    for (uint32_t i = 0; i < mb->mods_count; i++) {
+    uint32_t count = MIN(mb->mods_count, (uint32_t)BOOT_MODULES_MAX);
+
+    info->modules_dropped = mb->mods_count - count;
+    for (uint32_t i = 0; i < count; i++) {
         if (!view_read(view, mb->mods_addr + (uint64_t)i * sizeof(mod), &mod, sizeof(mod))) {
             log_error("boot: multiboot module %u of %u lies outside memory", i, mb->mods_count);
             return -BH_EINVAL;
@@ -166,12 +182,12 @@ static int mb1_memory(struct boot_info *info, const struct mb1_info *mb,
         return -BH_EINVAL;
     }
     while (at < end) {
-        if (!view_read(view, at, &entry, sizeof(entry)) ||
+        if (end - at < sizeof(entry) || !view_read(view, at, &entry, sizeof(entry)) ||
             entry.size < sizeof(entry) - sizeof(entry.size)) {
             log_error("boot: malformed memory map entry at 0x%llx", (unsigned long long)at);
             return -BH_EINVAL;
         }
-        int err = memory_map_add(&info->map, entry.base, entry.length, entry.type);
+        int err = add_range(info, entry.base, entry.length, entry.type);
         if (err) {
             return err;
         }
@@ -215,7 +231,7 @@ static int mb2_memory(struct boot_info *info, uint64_t at, uint64_t end,
         if (!view_read(view, at, &entry, sizeof(entry))) {
             return -BH_EINVAL;
         }
-        int err = memory_map_add(&info->map, entry.base, entry.length, entry.type);
+        int err = add_range(info, entry.base, entry.length, entry.type);
         if (err) {
             return err;
         }

@@ -107,7 +107,8 @@ static void print_vm(const struct vm_config *vm)
     printf("\n  vcpus      %u\n  cpus       ", vm->vcpus);
     print_cpus(vm->cpus);
     printf("\n  role       %s\n", vm->role == CONFIG_ROLE_MANAGEMENT ? "management" : "guest");
-    printf("  autostart  %s\n", vm->autostart ? "yes" : "no");
+    printf("  autostart  %s\n  entry      %s\n", vm->autostart ? "yes" : "no",
+           vm->entry32 ? "32" : "auto");
 }
 
 static int check(const char *path)

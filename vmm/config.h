@@ -64,6 +64,7 @@ struct vm_config {
     unsigned int vcpus;
     enum config_role role;
     bool autostart;
+    bool entry32; /* take the kernel's 32-bit entry even when it has a 64-bit one */
     /* Where in the file the section, `kernel` and `initrd` stand. */
     unsigned int line;
     unsigned int kernel_line;

@@ -285,6 +285,16 @@ INIT static void set_autostart(struct config_parser *p, struct text_span value)
     }
 }
 
+INIT static void set_entry(struct config_parser *p, struct text_span value)
+{
+    static const struct word entries[] = {{"auto", false}, {"32", true}};
+    unsigned int entry;
+
+    if (take_word(p, value, entries, ARRAY_SIZE(entries), &entry)) {
+        p->vm->entry32 = entry;
+    }
+}
+
 #define MODULE_EXPECTED \
     "the name of a boot module: up to 63 characters, no blanks, quotes or slashes"
 
@@ -298,6 +308,7 @@ const struct config_key config_vm_keys[] = {
     {"cpus", set_cpus, false, "numbers of CPUs from 0 to 63, such as 0 or 0-3 or 0,2"},
     {"role", set_role, false, "guest or management"},
     {"autostart", set_autostart, false, "yes or no"},
+    {"entry", set_entry, false, "auto or 32"},
 };
 const unsigned int config_vm_key_count = ARRAY_SIZE(config_vm_keys);
 

@@ -172,6 +172,7 @@ static int load_kernel(struct vm *vm, struct linux_entry *entry)
         .cmdline = vm->config->cmdline,
         .ram_low = vm->ram_low,
         .ram_high = vm->ram_high,
+        .force_32bit = vm->config->entry32,
     };
     int err = module_blob(vm->config->kernel, &kernel);
 

@@ -169,6 +169,7 @@ static void test_defaults(void **state)
     assert_int_equal(config.vms[0].vcpus, 1);
     assert_int_equal(config.vms[0].cpus, 1);
     assert_true(config.vms[0].autostart);
+    assert_false(config.vms[0].entry32);
     assert_string_equal(config.vms[0].initrd, "");
     assert_int_equal(config.vms[0].initrd_line, 0);
 }
@@ -332,6 +333,45 @@ static void test_vm_keys(void **state)
     good_vm("autostart = yes");
     assert_true(config.vms[0].autostart);
     BAD_VALUES(bad_vm, "autostart", "yes or no", "1", "true", "YES");
+    good_vm("entry = 32");
+    assert_true(config.vms[0].entry32);
+    good_vm("entry = auto");
+    assert_false(config.vms[0].entry32);
+    BAD_VALUES(bad_vm, "entry", "auto or 32", "64", "Auto", "032", "32bit");
+}
+
+/* A word of the core's command line is a line of [core]. */
+static void test_core_word(void **state)
+{
+    static const struct {
+        const char *word, *want;
+    } wrong[] = {
+        {"log=loud", "1: log: found \"loud\", expected error, warn, info or debug\n"},
+        {"log=", "1: log: found nothing, expected error, warn, info or debug\n"},
+        {"log", "1: line: found \"log\", expected KEY = VALUE or [SECTION]\n"},
+        {"log=\"info", "1: log: found an opening quote without a closing one, expected both or "
+                      "none\n"},
+        {"log=a\nb", "1: line: found byte 0x0a, expected printable text\n"},
+    };
+    static const char word[] = "console=com2,9600 log=debug";
+
+    (void)state;
+    reported[0] = '\0';
+    assert_int_equal(config_parse_core_key(&config, word, 17, &sink), 0);
+    assert_int_equal(config.console_port, 0x2f8);
+    assert_int_equal(config.console_baud, 9600);
+    assert_int_equal(config.log, LOG_INFO);
+    assert_int_equal(config_parse_core_key(&config, word + 18, 9, &sink), 0);
+    assert_int_equal(config.log, LOG_DEBUG);
+    assert_int_equal(config.console_port, 0x3f8); /* the default again */
+    assert_string_equal(reported, "");
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        reported[0] = '\0';
+        assert_int_equal(
+            config_parse_core_key(&config, wrong[i].word, strlen(wrong[i].word), &sink),
+            -BH_EINVAL);
+        assert_string_equal(reported, wrong[i].want);
+    }
 }
 
 static void test_cpus(void **state)
@@ -464,7 +504,7 @@ static void test_lines(void **state)
 
 static void test_unknown_keys(void **state)
 {
-#define VM_KEYS   "kernel, initrd, cmdline, memory, vcpus, cpus, role, autostart"
+#define VM_KEYS   "kernel, initrd, cmdline, memory, vcpus, cpus, role, autostart, entry"
 #define CORE_KEYS "console, log, slice, memory, when-done"
     (void)state;
     bad_vm("initd = x",
@@ -593,7 +633,7 @@ int main(void)
         cmocka_unit_test(test_lines),        cmocka_unit_test(test_unknown_keys),
         cmocka_unit_test(test_missing_keys), cmocka_unit_test(test_one_manager),
         cmocka_unit_test(test_whole_file),   cmocka_unit_test(test_many_errors),
-        cmocka_unit_test(test_modules),
+        cmocka_unit_test(test_modules),      cmocka_unit_test(test_core_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

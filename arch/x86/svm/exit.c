@@ -127,17 +127,14 @@ static enum exit_action on_xsetbv(struct vcpu *v, struct vmcb *vmcb)
     return length ? exit_xsetbv(v, length) : EXIT_RESUME;
 }
 
-static enum exit_action on_invd(struct vcpu *v, struct vmcb *vmcb)
-{
-    unsigned int length = length_of(v, vmcb, INSN_INVD);
-
-    return length ? exit_cache(v, length) : EXIT_RESUME;
-}
-
-static enum exit_action on_wbinvd(struct vcpu *v, struct vmcb *vmcb)
+/* INVD and WBINVD. QEMU's TCG reports INVD as WBINVD, so either may stand there. */
+static enum exit_action on_cache(struct vcpu *v, struct vmcb *vmcb)
 {
     unsigned int length = length_of(v, vmcb, INSN_WBINVD);
 
+    if (length == 0) {
+        length = length_of(v, vmcb, INSN_INVD);
+    }
     return length ? exit_cache(v, length) : EXIT_RESUME;
 }
 
@@ -302,7 +299,7 @@ static const struct exit_entry exit_table[SVM_EXIT_CODES] = {
     [SVM_EXIT_CPUID] = {on_cpuid, EXIT_KIND_CPUID},
     [SVM_EXIT_RSM] = {on_undefined, EXIT_KIND_OTHER},
     [SVM_EXIT_IRET] = {on_iret, EXIT_KIND_WINDOW},
-    [SVM_EXIT_INVD] = {on_invd, EXIT_KIND_OTHER},
+    [SVM_EXIT_INVD] = {on_cache, EXIT_KIND_OTHER},
     [SVM_EXIT_HLT] = {on_hlt, EXIT_KIND_HLT},
     [SVM_EXIT_INVLPGA] = {on_undefined, EXIT_KIND_OTHER},
     [SVM_EXIT_IOIO] = {on_io, EXIT_KIND_IO},
@@ -315,7 +312,7 @@ static const struct exit_entry exit_table[SVM_EXIT_CODES] = {
     [SVM_EXIT_STGI] = {on_undefined, EXIT_KIND_OTHER},
     [SVM_EXIT_CLGI] = {on_undefined, EXIT_KIND_OTHER},
     [SVM_EXIT_SKINIT] = {on_undefined, EXIT_KIND_OTHER},
-    [SVM_EXIT_WBINVD] = {on_wbinvd, EXIT_KIND_OTHER},
+    [SVM_EXIT_WBINVD] = {on_cache, EXIT_KIND_OTHER},
     [SVM_EXIT_MONITOR] = {on_undefined, EXIT_KIND_OTHER},
     [SVM_EXIT_MWAIT] = {on_undefined, EXIT_KIND_OTHER},
     [SVM_EXIT_MWAIT_ARMED] = {on_undefined, EXIT_KIND_OTHER},
