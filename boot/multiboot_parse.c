@@ -152,10 +152,8 @@ static int mb1_modules(struct boot_info *info, const struct mb1_info *mb,
 {
     char string[256];
     struct mb1_module mod;
-
     uint32_t count = MIN(mb->mods_count, (uint32_t)BOOT_MODULES_MAX);
 
-    info->modules_dropped = mb->mods_count - count;
     for (uint32_t i = 0; i < count; i++) {
         if (!view_read(view, mb->mods_addr + (uint64_t)i * sizeof(mod), &mod, sizeof(mod))) {
             log_error("boot: multiboot module %u of %u lies outside memory", i, mb->mods_count);
@@ -167,6 +165,7 @@ static int mb1_modules(struct boot_info *info, const struct mb1_info *mb,
             return err;
         }
     }
+    info->modules_dropped = mb->mods_count - count;
     return 0;
 }
 

@@ -6,9 +6,11 @@ shown again after it.
 """
 
 import codecs
+import ctypes
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -66,6 +68,12 @@ def modules_of(text):
     return [find_module(name) for name in dict.fromkeys(names)]
 
 
+def end_with_parent():
+    """In the child: killed tests leave no QEMU behind (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    os.setsid()
+
+
 class Machine:
     """QEMU with the core in it. `conf` is the text of bulkhead.conf (None: no such module)."""
 
@@ -84,7 +92,7 @@ class Machine:
         self.args = args + list(extra)
         self.started = time.time()
         self.process = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, start_new_session=True)
+                                        stderr=subprocess.STDOUT, preexec_fn=end_with_parent)
         self.thread = threading.Thread(target=self.read, daemon=True)
         self.thread.start()
 
