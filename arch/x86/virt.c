@@ -11,7 +11,7 @@ static const struct virt_ops *const backends[] = {&svm_ops};
 
 INIT int virt_init(void)
 {
-    char why[160];
+    char why[256];
 
     for (unsigned int i = 0; i < ARRAY_SIZE(backends); i++) {
         if (backends[i]->detect(why, sizeof(why)) == 0) {

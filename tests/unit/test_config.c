@@ -102,6 +102,16 @@ static void bad_vm(const char *line, const char *want)
     bad(text, error);
 }
 
+/* The memory of a VM (line 3). */
+static void bad_size(const char *line, const char *want)
+{
+    char text[256], error[512];
+
+    snprintf(text, sizeof(text), "[vm a]\nkernel=k\n%s\n", line);
+    snprintf(error, sizeof(error), "3: %s\n", want);
+    bad(text, error);
+}
+
 /* The same refusal for several values. */
 static void bad_values(void (*check)(const char *, const char *), const char *key,
                        const char *expected, const char *const *values)
@@ -303,25 +313,9 @@ static void test_vm_keys(void **state)
     assert_int_equal(config.vms[0].memory, 1024 * GIB);
     good("[vm a]\nkernel = k\nmemory = 1026M\n");
     assert_int_equal(config.vms[0].memory, 1026 * MIB);
-    static const char *const sizes[] = {"0G",
-                                        "1M",
-                                        "5M",
-                                        "1025G",
-                                        "2T",
-                                        "512",
-                                        "512MiB",
-                                        "-2M",
-                                        "2 2M",
-                                        "",
-                                        "18014398509481984K",
-                                        "99999999999999999999M"};
-    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-        char text[128], want[256];
-
-        snprintf(text, sizeof(text), "[vm a]\nkernel=k\nmemory=\"%s\"\n", sizes[i]);
-        snprintf(want, sizeof(want), "3: memory: found \"%s\", expected " VM_MEMORY "\n", sizes[i]);
-        bad(text, want);
-    }
+    BAD_VALUES(bad_size, "memory", VM_MEMORY, "0G", "1M", "5M", "1025G", "2T", "512", "512MiB",
+               "-2M", "2 2M", "18014398509481984K", "99999999999999999999M");
+    bad_size("memory = \"\"", "memory: found \"\", expected " VM_MEMORY);
     good_vm("vcpus = 1");
     BAD_VALUES(bad_vm, "vcpus", "a number from 1 to 1, which is this version's limit", "0", "2",
                "1x", "one", "-1", "18446744073709551617");
@@ -338,40 +332,6 @@ static void test_vm_keys(void **state)
     good_vm("entry = auto");
     assert_false(config.vms[0].entry32);
     BAD_VALUES(bad_vm, "entry", "auto or 32", "64", "Auto", "032", "32bit");
-}
-
-/* A word of the core's command line is a line of [core]. */
-static void test_core_word(void **state)
-{
-    static const struct {
-        const char *word, *want;
-    } wrong[] = {
-        {"log=loud", "1: log: found \"loud\", expected error, warn, info or debug\n"},
-        {"log=", "1: log: found nothing, expected error, warn, info or debug\n"},
-        {"log", "1: line: found \"log\", expected KEY = VALUE or [SECTION]\n"},
-        {"log=\"info", "1: log: found an opening quote without a closing one, expected both or "
-                      "none\n"},
-        {"log=a\nb", "1: line: found byte 0x0a, expected printable text\n"},
-    };
-    static const char word[] = "console=com2,9600 log=debug";
-
-    (void)state;
-    reported[0] = '\0';
-    assert_int_equal(config_parse_core_key(&config, word, 17, &sink), 0);
-    assert_int_equal(config.console_port, 0x2f8);
-    assert_int_equal(config.console_baud, 9600);
-    assert_int_equal(config.log, LOG_INFO);
-    assert_int_equal(config_parse_core_key(&config, word + 18, 9, &sink), 0);
-    assert_int_equal(config.log, LOG_DEBUG);
-    assert_int_equal(config.console_port, 0x3f8); /* the default again */
-    assert_string_equal(reported, "");
-    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
-        reported[0] = '\0';
-        assert_int_equal(
-            config_parse_core_key(&config, wrong[i].word, strlen(wrong[i].word), &sink),
-            -BH_EINVAL);
-        assert_string_equal(reported, wrong[i].want);
-    }
 }
 
 static void test_cpus(void **state)
@@ -633,7 +593,7 @@ int main(void)
         cmocka_unit_test(test_lines),        cmocka_unit_test(test_unknown_keys),
         cmocka_unit_test(test_missing_keys), cmocka_unit_test(test_one_manager),
         cmocka_unit_test(test_whole_file),   cmocka_unit_test(test_many_errors),
-        cmocka_unit_test(test_modules),      cmocka_unit_test(test_core_word),
+        cmocka_unit_test(test_modules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

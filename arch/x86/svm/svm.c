@@ -58,7 +58,8 @@ INIT static int detect(char *why, size_t size)
         format(why, size, "this processor has no AMD-V (SVM): CPUID 80000001h ECX bit 2 is 0");
         return -BH_ENOTSUP;
     }
-    if (!rdmsr_safe(MSR_AMD_VM_CR, &vm_cr) || (vm_cr & VM_CR_SVMDIS)) {
+    /* A CPU without VM_CR (Bochs has none) cannot have SVM turned off by it. */
+    if (rdmsr_safe(MSR_AMD_VM_CR, &vm_cr) && (vm_cr & VM_CR_SVMDIS)) {
         format(why, size, "AMD-V (SVM) is turned off in firmware: MSR VM_CR, SVMDIS is set; look "
                           "for \"SVM\" or \"virtualization\" in the firmware's setup");
         return -BH_ENOTSUP;
