@@ -206,6 +206,18 @@ NORETURN static void enter_run_loop(void)
     sched_loop();
 }
 
+INIT static void read_wall_clock(const struct acpi_info *acpi)
+{
+    uint64_t epoch = cmos_read_epoch(acpi->century);
+    uint64_t uptime = time_now_ns() / 1000000000u;
+
+    if (epoch < uptime) {
+        log_warn("the machine's real-time clock does not answer: guests start in 1970");
+        epoch = uptime;
+    }
+    platform_boot_epoch = epoch - uptime;
+}
+
 /* On the CPU's own stack and page tables. */
 NORETURN INIT static void boot_continue(void)
 {
@@ -219,7 +231,7 @@ NORETURN INIT static void boot_continue(void)
     if (time_init(boot_info.entry_tsc, &acpi) != 0) {
         refuse("no clock");
     }
-    platform_boot_epoch = cmos_read_epoch(acpi.century) - time_now_ns() / 1000000000u;
+    read_wall_clock(&acpi);
     if (virt_init() != 0) {
         refuse("this machine cannot run VMs");
     }

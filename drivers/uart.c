@@ -18,6 +18,7 @@
 
 #define IER_RX       BIT(0)
 #define IER_TX_EMPTY BIT(1)
+#define IIR_NONE     BIT(0)
 #define FCR_ENABLE   BIT(0)
 #define FCR_CLEAR    (BIT(1) | BIT(2))
 #define LCR_8N1      0x03
@@ -131,6 +132,11 @@ void uart_flush(void)
     while (queue_head != queue_tail && wait_for_transmitter()) {
         uart_pump(FIFO_SIZE);
     }
+}
+
+bool uart_interrupt_pending(void)
+{
+    return uart_port != 0 && interrupts && (inb(uart_port + REG_IIR) & IIR_NONE) == 0;
 }
 
 int uart_read(void)

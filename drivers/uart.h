@@ -21,6 +21,9 @@ void uart_flush(void);
 
 bool uart_has_output(void);
 
+/* True while the UART has a reason to interrupt. Reading it also takes back the empty transmitter's. */
+bool uart_interrupt_pending(void);
+
 /* Next received byte, or -1. */
 int uart_read(void);
 

@@ -1,5 +1,6 @@
 #include "vmm/console.h"
 
+#include "arch/x86/percpu.h"
 #include "drivers/uart.h"
 #include "lib/format.h"
 #include "lib/string.h"
@@ -7,7 +8,9 @@
 #include "vmm/platform.h"
 #include "vmm/vm.h"
 
-#define KEY_ESCAPE 0x01 /* Ctrl-A */
+#define KEY_ESCAPE  0x01 /* Ctrl-A */
+#define POLL_ROUNDS 8
+#define POLL_BYTES  64
 #define ESC        0x1b
 
 /* A VM's escape sequences: shown only while it has the keyboard, and never shown again. */
@@ -290,21 +293,36 @@ static void command_key(uint8_t c)
     }
 }
 
+static void receive(uint8_t c)
+{
+    if (key_escape) {
+        key_escape = false;
+        command_key(c);
+    } else if (c == KEY_ESCAPE) {
+        key_escape = true;
+    } else {
+        feed(c);
+    }
+}
+
+/* The UART's interrupt is an edge: it must be seen without a reason at least once, or no further one
+ * comes. Bounded all the same: the next interrupt or poll goes on. */
 void console_poll(void)
 {
-    int c;
-
-    while ((c = uart_read()) >= 0) {
-        if (key_escape) {
-            key_escape = false;
-            command_key((uint8_t)c);
-        } else if (c == KEY_ESCAPE) {
-            key_escape = true;
-        } else {
-            feed((uint8_t)c);
+    for (unsigned int round = 0; round < POLL_ROUNDS; round++) {
+        for (unsigned int i = 0; i < POLL_BYTES; i++) {
+            int c = uart_read();
+            if (c < 0) {
+                break;
+            }
+            receive((uint8_t)c);
+        }
+        uart_pump(POLL_BYTES);
+        if (!uart_interrupt_pending()) {
+            return;
         }
     }
-    uart_pump(64);
+    this_cpu->console_input = true;
 }
 
 void console_start(void)

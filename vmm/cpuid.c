@@ -60,6 +60,7 @@
 #define FE1C_SHOWN 0x002109e1u
 #define FE1D_NX      BIT(20)
 #define FE1D_FFXSR   BIT(25)
+#define FE1D_RDTSCP  BIT(27)
 /* 80000001h EDX: the bits that repeat leaf 1, SYSCALL NX MMXEXT FFXSR PAGE1GB RDTSCP LM 3DNOW. */
 #define FE1D_SHOWN 0xefd3fbffu
 
@@ -237,6 +238,7 @@ static const struct cpuid_row rows[] = {
  * exit when the core is nested, so it is not executed on the exit path. */
 static struct cpuid_regs cached[ARRAY_SIZE(rows)];
 static uint64_t guest_cr4_mask, guest_efer_mask;
+static bool guest_has_rdtscp;
 
 static bool has_subleaves(uint32_t leaf)
 {
@@ -283,6 +285,7 @@ INIT void cpuid_policy_init(void)
                      (f7.ebx & F7B_FSGSBASE ? CR4_FSGSBASE : 0) |
                      (f7.ebx & F7B_SMEP ? CR4_SMEP : 0) | (f7.ebx & F7B_SMAP ? CR4_SMAP : 0) |
                      (f7.ecx & F7C_UMIP ? CR4_UMIP : 0);
+    guest_has_rdtscp = (e1.edx & FE1D_RDTSCP) != 0;
     guest_efer_mask = EFER_SCE | EFER_LME | EFER_LMA | (e1.edx & FE1D_NX ? EFER_NXE : 0) |
                       (e1.edx & FE1D_FFXSR ? EFER_FFXSR : 0);
 }
@@ -315,6 +318,11 @@ uint64_t cpuid_guest_cr4_mask(void)
 uint64_t cpuid_guest_xcr0_mask(void)
 {
     return fpu_machine_xcr0() & XCR0_SHOWN;
+}
+
+bool cpuid_guest_has_rdtscp(void)
+{
+    return guest_has_rdtscp;
 }
 
 uint64_t cpuid_guest_efer_mask(void)

@@ -13,6 +13,7 @@ void cpuid_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf, struct cpuid_r
 /* Bits of CR4 and XCR0 that a guest may set, given the features it is shown. */
 uint64_t cpuid_guest_cr4_mask(void);
 uint64_t cpuid_guest_xcr0_mask(void);
+bool cpuid_guest_has_rdtscp(void);
 /* EFER bits likewise. */
 uint64_t cpuid_guest_efer_mask(void);
 

@@ -63,7 +63,10 @@ enum exit_action exit_msr(struct vcpu *v, bool write, unsigned int length)
 enum exit_action exit_hlt(struct vcpu *v, unsigned int length)
 {
     vcpu_skip(v, length);
+    lapic_set_cr8(&v->lapic, virt->get_cr8(v));
     if (vcpu_has_wakeup(v)) {
+        /* Injected at once: the window that was asked for would let one instruction run first. */
+        v->pending |= PENDING_INTERRUPT;
         return EXIT_RESUME;
     }
     v->state = VCPU_HALTED;

@@ -144,6 +144,7 @@ static enum exit_action emulate(struct vcpu *v, struct emu_cpu *cpu, uint64_t gp
     case EMU_RETRY:
         v->rflags = cpu->rflags;
         virt->clear_shadow(v);
+        v->pending |= v->rflags & RFLAGS_TF ? PENDING_DEBUG : 0;
         break;
     case EMU_FAULT: raise_fault(v, &fault); break;
     case EMU_UNKNOWN:

@@ -9,11 +9,15 @@
 /* Host address of `gpa` and how many bytes from there on are contiguous RAM. */
 static int translate(const struct vm *vm, uint64_t gpa, uint64_t *hpa, uint64_t *left)
 {
+    if (gpa - VM_VGA_BASE < VM_VGA_SIZE) {
+        return -BH_EFAULT;
+    }
     for (unsigned int i = 0; i < vm->region_count; i++) {
         const struct vm_region *region = &vm->regions[i];
         if (gpa - region->gpa < region->size) {
             *hpa = region->hpa + (gpa - region->gpa);
-            *left = region->size - (gpa - region->gpa);
+            *left = (gpa < VM_VGA_BASE ? MIN(region->size, VM_VGA_BASE) : region->size) -
+                    (gpa - region->gpa);
             return 0;
         }
     }

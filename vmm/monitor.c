@@ -135,9 +135,6 @@ static void command_stop(const char *arg)
         print("%s is off already", arg);
     } else if (vm) {
         vm_request(vm, VM_REQUEST_OFF, "stopped by the monitor");
-        if (vm != (this_cpu->current ? this_cpu->current->vm : NULL)) {
-            vm_handle_request(vm);
-        }
     }
 }
 
@@ -149,9 +146,6 @@ static void command_reset(const char *arg)
         print("%s is off", arg);
     } else if (vm) {
         vm_request(vm, VM_REQUEST_RESET, "reset by the monitor");
-        if (vm != (this_cpu->current ? this_cpu->current->vm : NULL)) {
-            vm_handle_request(vm);
-        }
     }
 }
 

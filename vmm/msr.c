@@ -14,7 +14,8 @@
 #include "vmm/pvclock.h"
 #include "vmm/vm.h"
 
-#define HWCR_ALLOWED      0x0000000001000058ull /* TscFreqSel; FFDIS, MCi status write, IgneEm */
+/* FFDIS, IGNNE_EM, MCi status writes, TscFreqSel (APM vol. 2, 3.2.10). */
+#define HWCR_ALLOWED      (BIT64(6) | BIT64(8) | BIT64(18) | BIT64(24))
 #define MTRR_CAP          0x508ull              /* write-combining, fixed ranges, 8 variable ones */
 #define MTRR_DEF_ALLOWED  0xcffull
 #define FEATURE_LOCKED    BIT64(0)
@@ -292,12 +293,12 @@ static int read_tsc_aux(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
     (void)msr;
     *value = v->tsc_aux;
-    return 0;
+    return cpuid_guest_has_rdtscp() ? 0 : -BH_EINVAL;
 }
 
 static int write_tsc_aux(struct vcpu *v, uint32_t msr, uint64_t value)
 {
-    if (value >> 32) {
+    if (value >> 32 || !cpuid_guest_has_rdtscp()) {
         return -BH_EINVAL;
     }
     v->tsc_aux = value;

@@ -126,15 +126,19 @@ static bool pit_is_heard(const struct vm *vm)
     return !(vm->pic.chip[0].imr & BIT(PIT_IRQ)) || ioapic_pin_message(&vm->ioapic, PIT_GSI, &msg);
 }
 
-static void arm_device_timer(struct vm *vm, uint64_t now)
+static uint64_t device_deadline(const struct vm *vm, uint64_t now)
 {
     uint64_t next = MIN(rtc_next_event(&vm->rtc, now), acpi_pm_next_event(&vm->pm, now));
 
     if (pit_is_heard(vm)) {
         next = MIN(next, pit_next_irq(&vm->pit, now));
     }
-    timer_arm(&this_cpu->timers, &vm->device_timer,
-              next == UINT64_MAX ? TIMER_NEVER : ns_to_tsc(next));
+    return next == UINT64_MAX ? TIMER_NEVER : ns_to_tsc(next);
+}
+
+static void arm_device_timer(struct vm *vm, uint64_t now)
+{
+    timer_arm(&this_cpu->timers, &vm->device_timer, device_deadline(vm, now));
 }
 
 static void update_devices(struct vm *vm, uint64_t now)
@@ -149,10 +153,19 @@ static void update_devices(struct vm *vm, uint64_t now)
     arm_device_timer(vm, now);
 }
 
-static void device_timer_expired(struct timer *timer, uint64_t now)
+static void device_timer_expired(struct timer *timer, uint64_t tsc)
 {
-    (void)now;
-    update_devices(CONTAINER_OF(timer, struct vm, device_timer), time_now_ns());
+    struct vm *vm = CONTAINER_OF(timer, struct vm, device_timer);
+    uint64_t now = time_now_ns();
+
+    (void)tsc;
+    update_devices(vm, now);
+    timer_arm(&this_cpu->timers, timer, vcpu_timer_limit(vm->vcpu, device_deadline(vm, now)));
+}
+
+void platform_resume(struct vm *vm)
+{
+    update_devices(vm, time_now_ns());
 }
 
 /* Serial port -------------------------------------------------------------------------------- */
@@ -334,7 +347,9 @@ uint32_t platform_in(struct vm *vm, uint16_t port, unsigned int size)
     uint32_t value = 0;
 
     if (is_pm(port)) {
-        return acpi_pm_read(&vm->pm, port, size, time_now_ns());
+        value = acpi_pm_read(&vm->pm, port, size, time_now_ns());
+        set_isa_irq(vm, GUEST_PM_SCI_IRQ, acpi_pm_sci(&vm->pm));
+        return value;
     }
     if (is_pci(port, size)) {
         return pci_host_read(&vm->pci, port, size);
@@ -413,6 +428,7 @@ void platform_mmio_read(struct vm *vm, uint64_t gpa, void *buf, unsigned int len
 
     memset(buf, 0xff, len);
     if (gpa - LAPIC_BASE < LAPIC_SIZE) {
+        lapic_set_cr8(&vm->vcpu->lapic, virt->get_cr8(vm->vcpu));
         if (lapic_mmio_read(&vm->vcpu->lapic, (uint32_t)(gpa - LAPIC_BASE) & ~3u, &value,
                             time_now_ns()) == 0) {
             value >>= 8 * (gpa & 3);
@@ -443,6 +459,7 @@ void platform_mmio_write(struct vm *vm, uint64_t gpa, const void *buf, unsigned 
     } else if (gpa - IOAPIC_BASE < IOAPIC_SIZE) {
         ioapic_write(&vm->ioapic, (uint32_t)(gpa - IOAPIC_BASE), value);
         arm_device_timer(vm, time_now_ns());
+        vcpu_kick(vm->vcpu);
     } else {
         log_mmio(vm, "write", gpa);
     }

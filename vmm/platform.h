@@ -9,6 +9,9 @@
 /* Puts all devices into their power-up state. The VM does not run. */
 void platform_reset(struct vm *vm);
 
+/* Brings the devices up to date and arms their timer: the vCPU gets the CPU. */
+void platform_resume(struct vm *vm);
+
 /* Takes timers out of their queues; the VM is off then. */
 void platform_stop(struct vm *vm);
 

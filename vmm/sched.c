@@ -11,7 +11,10 @@
 #include "arch/x86/virt.h"
 #include "lib/log.h"
 #include "vmm/console.h"
+#include "vmm/platform.h"
 #include "vmm/vm.h"
+
+#define CONSOLE_POLL_NS 10000000u
 
 uint64_t sched_slice_tsc;
 
@@ -94,6 +97,10 @@ static void arm_timer(uint64_t slice_end)
     struct percpu *cpu = this_cpu;
     uint64_t deadline = MIN(timer_next(&cpu->timers), slice_end);
 
+    if (console_needs_polling()) {
+        deadline = MIN(deadline, rdtsc() + ns_span_to_tsc(CONSOLE_POLL_NS));
+    }
+
     if (deadline != cpu->timer_armed) {
         cpu->timer_armed = deadline;
         lapic_hw_timer_arm(deadline);
@@ -104,6 +111,10 @@ static void housekeeping(void)
 {
     struct percpu *cpu = this_cpu;
 
+    if (cpu->nmi_seen) {
+        cpu->nmi_seen = false;
+        log_warn("NMI: ignored");
+    }
     if (cpu->timer_fired) {
         cpu->timer_fired = false;
         cpu->timer_armed = TIMER_NEVER;
@@ -139,15 +150,22 @@ static void run(struct vcpu *v)
         unload_current();
         virt->vcpu_load(v);
         cpu->current = v;
+        vcpu_update_lapic_timer(v);
+        platform_resume(v->vm);
     }
     for (;;) {
         arm_timer(cpu->run_head ? slice_end : TIMER_NEVER);
         /* The guest may have asked for an earlier timer than the one that is armed. */
         do {
             action = virt->vcpu_run(v);
-        } while (action == EXIT_RESUME && timer_next(&cpu->timers) >= cpu->timer_armed);
+        } while (action == EXIT_RESUME && timer_next(&cpu->timers) >= cpu->timer_armed &&
+                 !vm_requests_waiting);
+        /* A vCPU that halted is woken up from outside this loop only. */
+        if (v->state != VCPU_RUNNABLE) {
+            break;
+        }
         housekeeping();
-        if (action == EXIT_STOP || v->state != VCPU_RUNNABLE || v->vm->request) {
+        if (vm_requests_waiting) {
             break;
         }
         if (cpu->run_head && rdtsc() >= slice_end) {
@@ -181,16 +199,20 @@ void sched_loop(void)
 {
     for (;;) {
         housekeeping();
+        if (vm_requests_waiting) {
+            vm_handle_requests();
+        }
         struct vcpu *v = dequeue();
         if (!v) {
             check_all_off();
             idle();
             continue;
         }
+        if (v->state != VCPU_RUNNABLE) {
+            continue;
+        }
         run(v);
-        if (v->vm->request) {
-            vm_handle_request(v->vm);
-        } else if (v->state == VCPU_RUNNABLE) {
+        if (v->state == VCPU_RUNNABLE) {
             sched_enqueue(v);
         }
     }

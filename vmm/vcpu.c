@@ -9,6 +9,10 @@
 
 #define DR6_BS BIT64(14)
 
+/* A vCPU that has not the CPU gets timer interrupts at most this often: their cost falls on the one
+ * that has it. */
+#define OTHERS_TIMER_MIN_NS 1000000u
+
 static const char *const kind_names[EXIT_KINDS] = {
     [EXIT_KIND_INTERRUPT] = "interrupt", [EXIT_KIND_NMI] = "nmi",
     [EXIT_KIND_WINDOW] = "window",       [EXIT_KIND_CPUID] = "cpuid",
@@ -57,7 +61,12 @@ void vcpu_raise(struct vcpu *v, uint8_t vector)
 
 void vcpu_raise_error(struct vcpu *v, uint8_t vector, uint32_t error)
 {
-    const struct vcpu_event event = {vector, EVENT_EXCEPTION, true, error};
+    struct vcpu_event event = {vector, EVENT_EXCEPTION, true, error};
+    struct vcpu_sysregs regs;
+
+    /* Real mode pushes no error codes. */
+    virt->get_sysregs(v, &regs);
+    event.has_error = (regs.cr0 & CR0_PE) != 0;
 
     raise(v, &event);
 }
@@ -126,16 +135,25 @@ static void raise_debug(struct vcpu *v)
     }
 }
 
+/* What waits is looked at again when the guest can take it: when it lets interrupts in, or when it
+ * lowers its task priority, which it can without an exit. */
+static void want_window(struct vcpu *v)
+{
+    if (lapic_pending(&v->lapic) >= 0 || platform_extint_pending(v->vm)) {
+        virt->want_interrupt_window(v);
+    } else {
+        virt->intercept_cr8(v, lapic_highest_irr(&v->lapic) >= 0);
+    }
+}
+
 static void inject_event(struct vcpu *v)
 {
     virt->inject(v, &v->event);
     v->pending &= ~PENDING_EVENT;
-    /* What else waits is looked at when the guest can take it. */
-    if (v->pending & PENDING_INTERRUPT &&
-        (lapic_pending(&v->lapic) >= 0 || platform_extint_pending(v->vm))) {
-        virt->want_interrupt_window(v);
+    if (v->pending & PENDING_INTERRUPT) {
+        v->pending &= ~PENDING_INTERRUPT;
+        want_window(v);
     }
-    v->pending &= ~PENDING_INTERRUPT;
 }
 
 /* Returns false when the NMI has to wait. */
@@ -161,21 +179,12 @@ static bool inject_nmi(struct vcpu *v)
 static void inject_interrupt(struct vcpu *v)
 {
     struct vcpu_event event = {0, EVENT_INTERRUPT, false, 0};
-    bool extint;
-    int vector;
+    bool extint = platform_extint_pending(v->vm);
+    int vector = lapic_pending(&v->lapic);
 
-    lapic_set_cr8(&v->lapic, virt->get_cr8(v));
-    extint = platform_extint_pending(v->vm);
-    vector = lapic_pending(&v->lapic);
-    if (!extint && vector < 0) {
-        v->pending &= ~PENDING_INTERRUPT;
-        /* One may wait for the guest to lower its task priority, which it can without an exit. */
-        virt->intercept_cr8(v, lapic_highest_irr(&v->lapic) >= 0);
-        return;
-    }
-    if (!(v->rflags & RFLAGS_IF) || virt->interrupt_shadow(v)) {
-        virt->want_interrupt_window(v);
-        v->pending &= ~PENDING_INTERRUPT;
+    v->pending &= ~PENDING_INTERRUPT;
+    if ((!extint && vector < 0) || !(v->rflags & RFLAGS_IF) || virt->interrupt_shadow(v)) {
+        want_window(v);
         return;
     }
     if (extint) {
@@ -185,16 +194,12 @@ static void inject_interrupt(struct vcpu *v)
         lapic_ack(&v->lapic, event.vector);
     }
     virt->inject(v, &event);
-    if (lapic_highest_irr(&v->lapic) < 0 && !platform_extint_pending(v->vm)) {
-        v->pending &= ~PENDING_INTERRUPT;
-    } else {
-        virt->want_interrupt_window(v);
-        v->pending &= ~PENDING_INTERRUPT;
-    }
+    want_window(v);
 }
 
 void vcpu_deliver_pending(struct vcpu *v)
 {
+    lapic_set_cr8(&v->lapic, virt->get_cr8(v));
     if (v->pending & PENDING_DEBUG) {
         raise_debug(v);
     }
@@ -215,17 +220,45 @@ uint64_t vcpu_tsc(const struct vcpu *v)
     return rdtsc() + v->tsc_offset;
 }
 
-void vcpu_update_lapic_timer(struct vcpu *v)
+/* When the virtual LAPIC's timer is due, on the machine's TSC. */
+static uint64_t lapic_deadline(const struct vcpu *v)
 {
     uint64_t ns = lapic_timer_next(&v->lapic);
-    uint64_t deadline = ns == UINT64_MAX ? TIMER_NEVER : ns_to_tsc(ns);
 
     if (v->lapic.tsc_deadline != 0) {
-        deadline = v->lapic.tsc_deadline - v->tsc_offset;
-        /* A deadline before the guest's TSC 0 on this machine is long past. */
-        if ((int64_t)deadline < 0 && v->lapic.tsc_deadline < (uint64_t)v->tsc_offset) {
-            deadline = 0;
+        uint64_t now = rdtsc();
+        uint64_t guest_now = now + v->tsc_offset;
+        uint64_t left = v->lapic.tsc_deadline - guest_now;
+        if (v->lapic.tsc_deadline <= guest_now) {
+            return now;
         }
+        return left < TIMER_NEVER - now ? now + left : TIMER_NEVER;
     }
-    timer_arm(&this_cpu->timers, &v->lapic_timer, deadline);
+    return ns == UINT64_MAX ? TIMER_NEVER : ns_to_tsc(ns);
+}
+
+void vcpu_update_lapic_timer(struct vcpu *v)
+{
+    timer_arm(&this_cpu->timers, &v->lapic_timer, lapic_deadline(v));
+}
+
+uint64_t vcpu_timer_limit(const struct vcpu *v, uint64_t deadline)
+{
+    if (this_cpu->current == v || deadline == TIMER_NEVER) {
+        return deadline;
+    }
+    if (v->state == VCPU_RUNNABLE) {
+        return TIMER_NEVER;
+    }
+    return MAX(deadline, rdtsc() + ns_span_to_tsc(OTHERS_TIMER_MIN_NS));
+}
+
+void vcpu_lapic_timer_expired(struct timer *timer, uint64_t now)
+{
+    struct vcpu *v = CONTAINER_OF(timer, struct vcpu, lapic_timer);
+
+    (void)now;
+    lapic_timer_expired(&v->lapic, time_now_ns());
+    vcpu_kick(v);
+    timer_arm(&this_cpu->timers, timer, vcpu_timer_limit(v, lapic_deadline(v)));
 }

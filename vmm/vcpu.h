@@ -124,6 +124,14 @@ uint64_t vcpu_tsc(const struct vcpu *v);
 /* Arms the host timer for what the virtual LAPIC timer says. */
 void vcpu_update_lapic_timer(struct vcpu *v);
 
+/* Handler of vcpu->lapic_timer. */
+void vcpu_lapic_timer_expired(struct timer *timer, uint64_t now);
+
+/* When a timer of this vCPU's VM that has just expired may expire again, given that it wants to at
+ * `deadline`. One that waits for the CPU needs none: its timers are brought up to date when it gets
+ * the CPU. */
+uint64_t vcpu_timer_limit(const struct vcpu *v, uint64_t deadline);
+
 const char *exit_kind_name(enum exit_kind kind);
 
 #endif

@@ -23,8 +23,6 @@
  * 4 GiB on. The VGA frame buffer's place is a hole. */
 #define LOW_RAM_MAX  0xc0000000ull
 #define HIGH_RAM     (4 * GIB)
-#define VGA_BASE     0xa0000ull
-#define VGA_SIZE     0x20000ull
 #define DATA_ATTRIB  0x093u /* present, writable, accessed, 16 bit */
 #define PAT_RESET    0x0007040600070406ull
 #define MTRR_WB_ON   0xc06ull /* enabled, fixed ranges too, default write-back: as firmware does */
@@ -34,20 +32,11 @@ struct vm *vms[CONFIG_MAX_VMS];
 unsigned int vm_count;
 enum config_done vm_when_done;
 bool vm_when_done_armed;
+bool vm_requests_waiting;
 
 static unsigned int pages_of(size_t size)
 {
     return (unsigned int)(ALIGN_UP(size, PAGE_SIZE_4K) / PAGE_SIZE_4K);
-}
-
-static void lapic_timer_expired_now(struct timer *timer, uint64_t now)
-{
-    struct vcpu *v = CONTAINER_OF(timer, struct vcpu, lapic_timer);
-
-    (void)now;
-    lapic_timer_expired(&v->lapic, time_now_ns());
-    vcpu_update_lapic_timer(v);
-    vcpu_kick(v);
 }
 
 static struct vcpu *vcpu_create(struct vm *vm)
@@ -81,7 +70,7 @@ INIT struct vm *vm_create(const struct vm_config *config)
         return NULL; /* boot stops: nothing is taken apart */
     }
     platform_reset(vm);
-    timer_init(&vm->vcpu->lapic_timer, lapic_timer_expired_now);
+    timer_init(&vm->vcpu->lapic_timer, vcpu_lapic_timer_expired);
     vms[vm_count++] = vm;
     return vm;
 }
@@ -134,7 +123,7 @@ static int map_regions(struct vm *vm)
         const struct vm_region *r = &vm->regions[i];
         err = pt_map(&vm->nested, r->gpa, r->hpa, r->size, PT_READ | PT_WRITE | PT_EXEC);
     }
-    return err ? err : pt_unmap(&vm->nested, VGA_BASE, VGA_SIZE);
+    return err ? err : pt_unmap(&vm->nested, VM_VGA_BASE, VM_VGA_SIZE);
 }
 
 static int alloc_memory(struct vm *vm)
@@ -291,6 +280,7 @@ void vm_request(struct vm *vm, enum vm_request request, const char *fmt, ...)
         return;
     }
     vm->request = request;
+    vm_requests_waiting = true;
     va_start(ap, fmt);
     format_v(vm->end_text, sizeof(vm->end_text), fmt, ap);
     va_end(ap);
@@ -301,7 +291,7 @@ static void emit_to_log(const char *text, size_t len)
     log_error("  %.*s", (int)len, text);
 }
 
-void vm_handle_request(struct vm *vm)
+static void handle_request(struct vm *vm)
 {
     enum vm_request request = vm->request;
 
@@ -313,6 +303,16 @@ void vm_handle_request(struct vm *vm)
     vm_stop(vm, vm->end_text);
     if (request == VM_REQUEST_RESET && vm_start(vm) != 0) {
         log_error("%s: could not be started again", vm_name(vm));
+    }
+}
+
+void vm_handle_requests(void)
+{
+    vm_requests_waiting = false;
+    for (unsigned int i = 0; i < vm_count; i++) {
+        if (vms[i]->request != VM_REQUEST_NONE) {
+            handle_request(vms[i]);
+        }
     }
 }
 

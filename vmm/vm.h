@@ -15,6 +15,10 @@
 #include "vmm/irqchip/pit.h"
 #include "vmm/vcpu.h"
 
+/* The PC's hole for the VGA frame buffer: no RAM. */
+#define VM_VGA_BASE 0xa0000ull
+#define VM_VGA_SIZE 0x20000ull
+
 #define VM_REGIONS_MAX   32
 #define VM_INPUT_SIZE    256
 #define VM_LINE_MAX      200
@@ -84,8 +88,11 @@ void vm_stop(struct vm *vm, const char *why);
 /* Asks the run loop to end or restart the VM; usable inside exit handlers. The reason is shown. */
 void vm_request(struct vm *vm, enum vm_request request, const char *fmt, ...) PRINTF(3, 4);
 
-/* Carries out what vm_request() asked for. Run loop only. */
-void vm_handle_request(struct vm *vm);
+/* Some VM has a request: the run loop leaves the guest and calls vm_handle_requests(). */
+extern bool vm_requests_waiting;
+
+/* Carries out what vm_request() asked for. Run loop only, with no vCPU running. */
+void vm_handle_requests(void);
 
 /* What happens when the last VM has ended, and whether it still is to. Starting a VM arms it. */
 extern enum config_done vm_when_done;

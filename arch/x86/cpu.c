@@ -28,7 +28,7 @@ INIT static void serialize_lfence(void)
 INIT void cpu_protect(void)
 {
     struct cpuid_regs f7 = cpuid(0, 0).eax >= 7 ? cpuid(7, 0) : (struct cpuid_regs){0};
-    uint64_t cr4 = read_cr4();
+    uint64_t cr4 = read_cr4() | CR4_MCE; /* else a machine check is a silent shutdown */
 
     cr4 |= f7.ebx & F7B_SMEP ? CR4_SMEP : 0;
     cr4 |= f7.ebx & F7B_SMAP ? CR4_SMAP : 0;

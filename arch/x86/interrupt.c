@@ -97,7 +97,7 @@ void interrupt_dispatch(struct interrupt_frame *frame)
     case VECTOR_SPURIOUS:
         return;
     case EXC_NMI:
-        log_warn("NMI in the core at 0x%llx: ignored", (unsigned long long)frame->rip);
+        this_cpu->nmi_seen = true; /* it may have come in the middle of anything, the log included */
         return;
     case EXC_GP:
         if (frame->rip == (uint64_t)rdmsr_safe_fault) {

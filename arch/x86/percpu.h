@@ -21,6 +21,7 @@ struct percpu {
     /* Set by interrupt handlers, cleared by the run loop. */
     volatile bool timer_fired;
     volatile bool console_input;
+    volatile bool nmi_seen;
 
     struct vcpu *current; /* whose state the CPU holds, or NULL */
     struct timer_queue timers;

@@ -7,6 +7,7 @@
 #include "lib/log.h"
 
 #define SLP_TYP_SHIFT 10
+#define SLP_TYP_MASK  (7u << SLP_TYP_SHIFT)
 #define SLP_EN        BIT(13)
 #define SCI_EN        BIT(0)
 
@@ -52,6 +53,16 @@ static void enter_acpi_mode(void)
     }
 }
 
+/* The other bits stay as they are, and the type comes before the enable (ACPI 6.5, 16.1.7). */
+static void enter_sleep(const struct acpi_register *reg, uint8_t type)
+{
+    uint16_t port = (uint16_t)reg->address;
+    uint16_t value = (uint16_t)((inw(port) & ~(SLP_TYP_MASK | SLP_EN)) | type << SLP_TYP_SHIFT);
+
+    outw(port, value);
+    outw(port, value | SLP_EN);
+}
+
 static void wait_a_moment(void)
 {
     for (unsigned int i = 0; i < WAIT_ROUNDS; i++) {
@@ -64,9 +75,9 @@ void power_off(void)
     uart_flush();
     if (has_s5 && is_port(&pm1a)) {
         enter_acpi_mode();
-        outw((uint16_t)pm1a.address, (uint16_t)(slp_typ_a << SLP_TYP_SHIFT | SLP_EN));
+        enter_sleep(&pm1a, slp_typ_a);
         if (is_port(&pm1b)) {
-            outw((uint16_t)pm1b.address, (uint16_t)(slp_typ_b << SLP_TYP_SHIFT | SLP_EN));
+            enter_sleep(&pm1b, slp_typ_b);
         }
         wait_a_moment();
         log_error("the machine did not power off; it is safe to turn it off by hand");

@@ -32,7 +32,7 @@ struct lapic_ipi {
 };
 
 /* All are called from within the calls below and must not call back into the same lapic, except
- * send_ipi, which may use lapic_accept() on it. */
+ * send_ipi and eoi, which may use lapic_accept() on it. */
 struct lapic_ops {
     /* The guest sends an IPI. Not called for a fixed IPI to itself by shorthand, for illegal
      * vectors and reserved modes, or for an INIT de-assert, which P6 and later ignore. */

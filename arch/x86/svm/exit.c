@@ -225,9 +225,11 @@ static enum exit_action on_cr(struct vcpu *v, struct vmcb *vmcb)
     unsigned int rm = (insn.modrm & 7) | (insn.rex & REX_B ? 8 : 0);
     uint64_t event_before = v->pending & PENDING_EVENT;
     switch (insn.opcode) {
-    case 0x20: /* MOV r, CRn: only CR0 reads are intercepted */
-        v->gpr[rm] = exit_cpu_mode(v) == MODE_64 ? regs.cr0 : (uint32_t)regs.cr0;
+    case 0x20: { /* MOV r, CRn: CR0 or CR4 */
+        uint64_t shown = vmcb->exit_code == SVM_EXIT_CR0_READ ? regs.cr0 : regs.cr4;
+        v->gpr[rm] = exit_cpu_mode(v) == MODE_64 ? shown : (uint32_t)shown;
         break;
+    }
     case 0x22: { /* MOV CRn, r */
         unsigned int cr = vmcb->exit_code == SVM_EXIT_CR0_SEL
                               ? 0
@@ -239,8 +241,14 @@ static enum exit_action on_cr(struct vcpu *v, struct vmcb *vmcb)
         exit_write_cr0(v, regs.cr0 & ~CR0_TS);
         break;
     case 0x01:
-        if (reg != 6 || (insn.modrm >> 6) != 3) {
+        if ((insn.modrm >> 6) != 3 || (reg != 4 && reg != 6)) {
             return exit_undefined(v); /* LMSW and SMSW with a memory operand: not emulated */
+        }
+        if (reg == 4) { /* SMSW */
+            uint64_t kept = insn.op_size == 2 ? v->gpr[rm] & ~0xffffull : 0;
+            uint64_t shown = insn.op_size == 2 ? regs.cr0 & 0xffff : regs.cr0;
+            v->gpr[rm] = kept | shown;
+            break;
         }
         /* LMSW changes PE, MP, EM, TS and cannot clear PE (APM vol. 3). */
         exit_write_cr0(v, (regs.cr0 & ~(CR0_MP | CR0_EM | CR0_TS)) | (v->gpr[rm] & 15));
@@ -282,6 +290,7 @@ static enum exit_action on_unknown(struct vcpu *v, struct vmcb *vmcb)
 
 static const struct exit_entry exit_table[SVM_EXIT_CODES] = {
     [SVM_EXIT_CR0_READ] = {on_cr, EXIT_KIND_CR},
+    [SVM_EXIT_CR4_READ] = {on_cr, EXIT_KIND_CR},
     [SVM_EXIT_CR0_WRITE] = {on_cr, EXIT_KIND_CR},
     [SVM_EXIT_CR4_WRITE] = {on_cr, EXIT_KIND_CR},
     [SVM_EXIT_CR8_WRITE] = {on_cr, EXIT_KIND_CR},

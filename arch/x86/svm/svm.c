@@ -17,6 +17,8 @@
 
 #define CPUID_AMD_FEATURES 0x80000001u
 #define ECX_SVM            BIT(2)
+#define EDX_PAGE_1G        BIT(26)
+#define EDX_RDTSCP         BIT(27)
 #define CPUID_SVM          0x8000000au
 #define EDX_NP             BIT(0)
 #define EDX_NRIPS          BIT(3)
@@ -80,10 +82,10 @@ INIT static int detect(char *why, size_t size)
         .decode_assists = (r.edx & EDX_DECODE_ASSISTS) != 0,
         .flush_by_asid = (r.edx & EDX_FLUSH_BY_ASID) != 0,
         .clean_bits = (r.edx & EDX_CLEAN) != 0,
+        .rdtscp = (cpuid(CPUID_AMD_FEATURES, 0).edx & EDX_RDTSCP) != 0,
         .asids = r.ebx,
     };
-    /* CPUID 80000001h EDX bit 26: 1 GiB pages. */
-    nested_format.leaf_max = cpuid(CPUID_AMD_FEATURES, 0).edx & BIT(26) ? 3 : 2;
+    nested_format.leaf_max = cpuid(CPUID_AMD_FEATURES, 0).edx & EDX_PAGE_1G ? 3 : 2;
     log_info("svm: revision %u, %u ASIDs,%s%s%s%s nested pages up to %s", r.eax & 0xff, r.ebx,
              svm_features.nrips ? " next RIP," : "",
              svm_features.decode_assists ? " decode assists," : "",
@@ -148,8 +150,7 @@ static void set_intercepts(struct vmcb *vmcb)
     vmcb->intercept3 = INTERCEPT3_INTR | INTERCEPT3_NMI | INTERCEPT3_SMI | INTERCEPT3_INIT |
                        INTERCEPT3_CR0_SEL | INTERCEPT3_RDPMC | INTERCEPT3_CPUID |
                        INTERCEPT3_RSM | INTERCEPT3_INVD | INTERCEPT3_HLT | INTERCEPT3_INVLPGA |
-                       INTERCEPT3_IOIO | INTERCEPT3_MSR | INTERCEPT3_FERR_FREEZE |
-                       INTERCEPT3_SHUTDOWN;
+                       INTERCEPT3_IOIO | INTERCEPT3_MSR | INTERCEPT3_SHUTDOWN;
     vmcb->intercept4 = INTERCEPT4_VMRUN | INTERCEPT4_VMMCALL | INTERCEPT4_VMLOAD |
                        INTERCEPT4_VMSAVE | INTERCEPT4_STGI | INTERCEPT4_CLGI | INTERCEPT4_SKINIT |
                        INTERCEPT4_WBINVD | INTERCEPT4_MONITOR | INTERCEPT4_MWAIT |
@@ -167,11 +168,12 @@ static void set_cr0(struct vcpu *v, uint64_t value)
     struct svm_vcpu *svm = v->svm;
     struct vmcb *vmcb = svm->vmcb;
 
-    /* Reads must show CD and NW as they were written; as long as neither is set, no exit. */
+    /* Reads must show CD and NW as they were written, and the write that clears them changes nothing
+     * that the hardware could see; as long as neither is set, no exit. */
     if (value & (CR0_CD | CR0_NW)) {
-        vmcb->intercept_cr |= INTERCEPT_CR_READ(0);
+        vmcb->intercept_cr |= INTERCEPT_CR_READ(0) | INTERCEPT_CR_WRITE(0);
     } else {
-        vmcb->intercept_cr &= ~INTERCEPT_CR_READ(0);
+        vmcb->intercept_cr &= ~(INTERCEPT_CR_READ(0) | INTERCEPT_CR_WRITE(0));
     }
     svm->guest_cr0 = value & (CR0_CD | CR0_NW);
     vmcb->cr0 = hardware_cr0(value);
@@ -204,13 +206,24 @@ static void set_cr2(struct vcpu *v, uint64_t value)
 
 static uint64_t get_cr4(struct vcpu *v)
 {
-    return v->svm->vmcb->cr4;
+    return v->svm->vmcb->cr4 & ~v->svm->hidden_cr4;
 }
 
+/* A machine check with CR4.MCE clear shuts the whole CPU down, so it is always set; a guest that has
+ * it clear reads CR4 by way of an exit. */
 static void set_cr4(struct vcpu *v, uint64_t value)
 {
-    v->svm->vmcb->cr4 = value;
-    svm_dirty(v->svm, CLEAN_CR);
+    struct svm_vcpu *svm = v->svm;
+    struct vmcb *vmcb = svm->vmcb;
+
+    svm->hidden_cr4 = ~value & CR4_MCE;
+    vmcb->cr4 = value | CR4_MCE;
+    if (svm->hidden_cr4) {
+        vmcb->intercept_cr |= INTERCEPT_CR_READ(4);
+    } else {
+        vmcb->intercept_cr &= ~INTERCEPT_CR_READ(4);
+    }
+    svm_dirty(svm, CLEAN_CR | CLEAN_INTERCEPTS);
 }
 
 static void set_dr6(struct vcpu *v, uint64_t value)
@@ -255,7 +268,7 @@ static void vcpu_reset(struct vcpu *v, const struct vcpu_sysregs *regs)
     vmcb->tr = regs->tr;
     vmcb->cpl = regs->cpl;
     vmcb->cr3 = regs->cr3;
-    vmcb->cr4 = regs->cr4;
+    set_cr4(v, regs->cr4);
     svm->guest_efer = regs->efer;
     set_cr0(v, regs->cr0);
     svm->asid_generation = 0;
@@ -271,7 +284,7 @@ static void get_sysregs(struct vcpu *v, struct vcpu_sysregs *regs)
     regs->cr0 = vmcb->cr0 | svm->guest_cr0;
     regs->cr2 = vmcb->cr2;
     regs->cr3 = vmcb->cr3;
-    regs->cr4 = vmcb->cr4;
+    regs->cr4 = vmcb->cr4 & ~svm->hidden_cr4;
     regs->efer = get_efer(v);
     regs->dr6 = vmcb->dr6;
     regs->dr7 = vmcb->dr7;
@@ -285,10 +298,13 @@ static void get_sysregs(struct vcpu *v, struct vcpu_sysregs *regs)
     regs->cpl = vmcb->cpl;
 }
 
-/* DR0..3 and the FPU stay loaded between exits; both are changed only when another vCPU comes. */
+/* DR0..3, the FPU and TSC_AUX stay loaded between exits and change only when another vCPU comes. */
 static void vcpu_load(struct vcpu *v)
 {
     fpu_load(v);
+    if (svm_features.rdtscp) {
+        wrmsr(MSR_TSC_AUX, v->tsc_aux);
+    }
     v->svm->vmcb->clean = 0;
 }
 
@@ -334,6 +350,17 @@ static enum exit_action vcpu_run(struct vcpu *v)
     return svm_handle_exit(v);
 }
 
+static void close_interrupt_window(struct vcpu *v)
+{
+    struct vmcb *vmcb = v->svm->vmcb;
+
+    if (vmcb->int_ctl & INT_CTL_V_IRQ) {
+        vmcb->int_ctl &= ~INT_CTL_V_IRQ;
+        vmcb->intercept3 &= ~INTERCEPT3_VINTR;
+        svm_dirty(v->svm, CLEAN_TPR | CLEAN_INTERCEPTS);
+    }
+}
+
 static bool interrupt_shadow(struct vcpu *v)
 {
     return (v->svm->vmcb->int_state & INT_STATE_SHADOW) != 0;
@@ -344,8 +371,11 @@ static void clear_shadow(struct vcpu *v)
     v->svm->vmcb->int_state &= ~INT_STATE_SHADOW;
 }
 
+/* An interrupt window that was asked for is closed: the interrupt needs none any more, and another
+ * one asks again. */
 static void inject(struct vcpu *v, const struct vcpu_event *event)
 {
+    close_interrupt_window(v);
     v->svm->vmcb->event_inject =
         EVENT_VALID | event->vector | (uint64_t)event->type << EVENT_TYPE_SHIFT |
         (event->has_error ? EVENT_ERROR_VALID | (uint64_t)event->error << EVENT_ERROR_SHIFT : 0);

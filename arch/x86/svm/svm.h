@@ -11,6 +11,7 @@ struct svm_vcpu {
     uint64_t vmcb_pa;
     uint64_t guest_cr0; /* as the guest sees it: CD and NW are not passed to hardware */
     uint64_t guest_efer;
+    uint64_t hidden_cr4; /* bits that hardware has set and the guest has not */
     uint64_t asid_generation;
     bool stepping_nmi; /* single-stepping over an NMI handler's IRET */
     bool stepping_had_tf;
@@ -22,6 +23,7 @@ struct svm_features {
     bool decode_assists;
     bool flush_by_asid;
     bool clean_bits;
+    bool rdtscp;
     uint32_t asids;
 };
 extern struct svm_features svm_features;

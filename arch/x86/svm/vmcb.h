@@ -27,7 +27,6 @@
 #define INTERCEPT3_IOIO        BIT(27)
 #define INTERCEPT3_MSR         BIT(28)
 #define INTERCEPT3_TASK_SWITCH BIT(29)
-#define INTERCEPT3_FERR_FREEZE BIT(30)
 #define INTERCEPT3_SHUTDOWN    BIT(31)
 
 #define INTERCEPT4_VMRUN       BIT(0)
@@ -95,6 +94,7 @@
 
 enum svm_exit_code {
     SVM_EXIT_CR0_READ = 0x000,
+    SVM_EXIT_CR4_READ = 0x004,
     SVM_EXIT_CR0_WRITE = 0x010,
     SVM_EXIT_CR4_WRITE = 0x014,
     SVM_EXIT_CR8_WRITE = 0x018,
@@ -116,7 +116,6 @@ enum svm_exit_code {
     SVM_EXIT_INVLPGA = 0x07a,
     SVM_EXIT_IOIO = 0x07b,
     SVM_EXIT_MSR = 0x07c,
-    SVM_EXIT_FERR_FREEZE = 0x07e,
     SVM_EXIT_SHUTDOWN = 0x07f,
     SVM_EXIT_VMRUN = 0x080,
     SVM_EXIT_VMMCALL = 0x081,
