@@ -177,6 +177,13 @@ INIT static void create_vms(void)
     unsigned int started = 0;
 
     for (unsigned int i = 0; i < core_config.vm_count; i++) {
+        const struct vm_config *c = &core_config.vms[i];
+        if (!(c->cpus & BIT64(this_cpu->id))) {
+            log_error("%s:%u: cpus: found none that runs, expected CPU 0 among them: this version "
+                      "uses one CPU",
+                      CONFIG_FILE_NAME, c->line);
+            refuse("a VM has no CPU");
+        }
         if (!vm_create(&core_config.vms[i])) {
             log_error("vm %s: the core's own memory is used up, expected more: raise [core] memory",
                       core_config.vms[i].name);
@@ -241,6 +248,7 @@ NORETURN INIT static void boot_continue(void)
     init_guest_memory();
     sched_slice_tsc = ns_span_to_tsc(core_config.slice_us * 1000ull);
     vm_when_done = core_config.when_done;
+    vm_scrub_at_start = core_config.scrub_at_start;
     create_vms();
     stack_switch(percpu_stack_top(0), enter_run_loop);
 }

@@ -139,6 +139,24 @@ INIT static void set_when_done(struct config_parser *p, struct text_span value)
     }
 }
 
+/* For keys that answer a question. */
+INIT static bool take_yes_no(struct config_parser *p, struct text_span value, bool *answer)
+{
+    static const struct word answers[] = {{"no", false}, {"yes", true}};
+    unsigned int taken;
+
+    if (!take_word(p, value, answers, ARRAY_SIZE(answers), &taken)) {
+        return false;
+    }
+    *answer = taken;
+    return true;
+}
+
+INIT static void set_scrub_at_start(struct config_parser *p, struct text_span value)
+{
+    (void)take_yes_no(p, value, &p->out->scrub_at_start);
+}
+
 static_assert(CONFIG_POOL_MIN == 2 * MIB && CONFIG_POOL_MAX == 256 * MIB &&
                   CONFIG_VM_MEM_MIN == 2 * MIB && CONFIG_VM_MEM_MAX == 1024 * GIB &&
                   CONFIG_MEM_UNIT == 2 * MIB && CONFIG_SLICE_MIN_US == 100 &&
@@ -154,6 +172,7 @@ const struct config_key config_core_keys[] = {
     {"slice", set_slice, false, "100us to 1000ms, such as 5ms"},
     {"memory", set_core_memory, false, "2M to 256M in steps of 2M, such as 8M"},
     {"when-done", set_when_done, false, "poweroff, reboot or halt"},
+    {"scrub-at-start", set_scrub_at_start, false, "yes or no"},
 };
 const unsigned int config_core_key_count = ARRAY_SIZE(config_core_keys);
 
@@ -277,12 +296,7 @@ INIT static void set_role(struct config_parser *p, struct text_span value)
 
 INIT static void set_autostart(struct config_parser *p, struct text_span value)
 {
-    static const struct word answers[] = {{"no", false}, {"yes", true}};
-    unsigned int answer;
-
-    if (take_word(p, value, answers, ARRAY_SIZE(answers), &answer)) {
-        p->vm->autostart = answer;
-    }
+    (void)take_yes_no(p, value, &p->vm->autostart);
 }
 
 INIT static void set_entry(struct config_parser *p, struct text_span value)

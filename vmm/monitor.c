@@ -52,7 +52,7 @@ static struct vm *find_vm(const char *name)
 static const char *state_of(const struct vm *vm)
 {
     if (vm->state != VM_RUNNING) {
-        return "off";
+        return vm->state == VM_OFF ? "off" : "ending";
     }
     return vm->vcpu->state == VCPU_HALTED ? "idle" : "running";
 }
@@ -292,6 +292,9 @@ void monitor_power_off(void)
 {
     for (unsigned int i = 0; i < vm_count; i++) {
         vm_stop(vms[i], "the machine is powered off");
+    }
+    while (vm_ending_count > 0) {
+        vm_scrub_step();
     }
     log_info("powering off");
     power_off();

@@ -131,6 +131,9 @@ static void idle(void)
     struct percpu *cpu = this_cpu;
     uint64_t start = rdtsc();
 
+    if (vm_ending_count > 0) {
+        return;
+    }
     arm_timer(TIMER_NEVER);
     if (!cpu->timer_fired && !cpu->console_input) {
         interrupts_wait();
@@ -154,7 +157,8 @@ static void run(struct vcpu *v)
         platform_resume(v->vm);
     }
     for (;;) {
-        arm_timer(cpu->run_head ? slice_end : TIMER_NEVER);
+        bool others_wait = cpu->run_head || vm_ending_count > 0;
+        arm_timer(others_wait ? slice_end : TIMER_NEVER);
         /* The guest may have asked for an earlier timer than the one that is armed. */
         do {
             action = virt->vcpu_run(v);
@@ -168,7 +172,7 @@ static void run(struct vcpu *v)
         if (vm_requests_waiting) {
             break;
         }
-        if (cpu->run_head && rdtsc() >= slice_end) {
+        if (others_wait && rdtsc() >= slice_end) {
             break;
         }
     }
@@ -201,6 +205,9 @@ void sched_loop(void)
         housekeeping();
         if (vm_requests_waiting) {
             vm_handle_requests();
+        }
+        if (vm_ending_count > 0) {
+            vm_scrub_step();
         }
         struct vcpu *v = dequeue();
         if (!v) {

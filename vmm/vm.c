@@ -23,7 +23,8 @@
  * 4 GiB on. The VGA frame buffer's place is a hole. */
 #define LOW_RAM_MAX  0xc0000000ull
 #define HIGH_RAM     (4 * GIB)
-#define DATA_ATTRIB  0x093u /* present, writable, accessed, 16 bit */
+/* Memory that is scrubbed without looking at anything else in between. */
+#define SCRUB_STEP   (4 * MIB)
 #define PAT_RESET    0x0007040600070406ull
 #define MTRR_WB_ON   0xc06ull /* enabled, fixed ranges too, default write-back: as firmware does */
 #define MTRR_ALL_WB  0x0606060606060606ull
@@ -33,6 +34,8 @@ unsigned int vm_count;
 enum config_done vm_when_done;
 bool vm_when_done_armed;
 bool vm_requests_waiting;
+unsigned int vm_ending_count;
+bool vm_scrub_at_start;
 
 static unsigned int pages_of(size_t size)
 {
@@ -75,10 +78,10 @@ INIT struct vm *vm_create(const struct vm_config *config)
     return vm;
 }
 
+/* Gives memory back that has been scrubbed, or never used. */
 static void free_memory(struct vm *vm)
 {
     for (unsigned int i = 0; i < vm->region_count; i++) {
-        physical_scrub(vm->regions[i].hpa, vm->regions[i].size);
         if (frame_free(vm->regions[i].hpa, vm->regions[i].size) != 0) {
             log_error("%s: memory at 0x%llx was not allocated", vm_name(vm),
                       (unsigned long long)vm->regions[i].hpa);
@@ -139,6 +142,9 @@ static int alloc_memory(struct vm *vm)
         return err;
     }
     vm->region_count = 0;
+    for (unsigned int i = 0; i < count && vm_scrub_at_start; i++) {
+        physical_scrub(runs[i].base, runs[i].size);
+    }
     err = place_runs(vm, runs, count);
     if (!err) {
         err = map_regions(vm);
@@ -220,19 +226,28 @@ static void reset_vcpu(struct vm *vm, const struct linux_entry *entry)
     virt->set_tsc_offset(v, v->tsc_offset);
 }
 
+static void begin_scrub(struct vm *vm)
+{
+    vm->state = VM_ENDING;
+    vm->scrub_region = 0;
+    vm->scrub_offset = 0;
+    vm_ending_count++;
+}
+
 int vm_start(struct vm *vm)
 {
     struct linux_entry entry;
     int err;
 
-    if (vm->state == VM_RUNNING) {
+    if (vm->state != VM_OFF) {
         return -BH_EBUSY;
     }
     err = alloc_memory(vm);
     if (!err) {
         err = load_kernel(vm, &entry);
         if (err) {
-            free_memory(vm);
+            /* What had been loaded was the VM's own; still, nobody else is to find it. */
+            begin_scrub(vm);
         }
     }
     if (err) {
@@ -262,14 +277,56 @@ void vm_stop(struct vm *vm, const char *why)
     sched_remove(vm->vcpu);
     platform_stop(vm);
     console_vm_end(vm);
-    vm->state = VM_OFF;
     vm->request = VM_REQUEST_NONE;
     if (why != vm->end_text) {
         format(vm->end_text, sizeof(vm->end_text), "%s", why);
     }
+    begin_scrub(vm);
+}
+
+static void end(struct vm *vm)
+{
+    vm->state = VM_OFF;
+    vm_ending_count--;
     free_memory(vm);
     log_info("%s: ended: %s; its %llu MiB are scrubbed and free", vm_name(vm), vm->end_text,
              (unsigned long long)(vm->config->memory / MIB));
+    if (vm->start_again) {
+        vm->start_again = false;
+        if (vm_start(vm) != 0) {
+            log_error("%s: could not be started again", vm_name(vm));
+        }
+    }
+}
+
+static void scrub(struct vm *vm)
+{
+    uint64_t left = SCRUB_STEP;
+
+    while (left > 0 && vm->scrub_region < vm->region_count) {
+        const struct vm_region *region = &vm->regions[vm->scrub_region];
+        uint64_t n = MIN(left, region->size - vm->scrub_offset);
+        physical_scrub(region->hpa + vm->scrub_offset, n);
+        vm->scrub_offset += n;
+        left -= n;
+        if (vm->scrub_offset == region->size) {
+            vm->scrub_region++;
+            vm->scrub_offset = 0;
+        }
+    }
+    if (vm->scrub_region == vm->region_count) {
+        end(vm);
+    }
+}
+
+void vm_scrub_step(void)
+{
+    for (unsigned int i = 0; i < vm_count; i++) {
+        if (vms[i]->state == VM_ENDING) {
+            scrub(vms[i]);
+            return;
+        }
+    }
 }
 
 void vm_request(struct vm *vm, enum vm_request request, const char *fmt, ...)
@@ -300,10 +357,8 @@ static void handle_request(struct vm *vm)
         log_error("%s: crashed: %s", vm_name(vm), vm->end_text);
         vm_dump(vm, emit_to_log);
     }
+    vm->start_again = request == VM_REQUEST_RESET;
     vm_stop(vm, vm->end_text);
-    if (request == VM_REQUEST_RESET && vm_start(vm) != 0) {
-        log_error("%s: could not be started again", vm_name(vm));
-    }
 }
 
 void vm_handle_requests(void)
@@ -319,7 +374,7 @@ void vm_handle_requests(void)
 bool vm_all_off(void)
 {
     for (unsigned int i = 0; i < vm_count; i++) {
-        if (vms[i]->state == VM_RUNNING) {
+        if (vms[i]->state != VM_OFF) {
             return false;
         }
     }

@@ -24,7 +24,11 @@
 #define VM_LINE_MAX      200
 #define VM_END_TEXT_SIZE 64
 
-enum vm_state { VM_OFF, VM_RUNNING };
+enum vm_state {
+    VM_OFF,
+    VM_RUNNING,
+    VM_ENDING, /* runs no more; its memory is being scrubbed */
+};
 
 /* What the run loop still has to do for a VM, asked for from inside an exit handler. */
 enum vm_request { VM_REQUEST_NONE, VM_REQUEST_OFF, VM_REQUEST_RESET, VM_REQUEST_CRASH };
@@ -45,6 +49,9 @@ struct vm {
     struct vm_region regions[VM_REGIONS_MAX];
     unsigned int region_count;
     uint64_t ram_low, ram_high;
+    unsigned int scrub_region; /* while ending: how far the scrubbing came */
+    uint64_t scrub_offset;
+    bool start_again; /* when it has ended */
 
     struct vcpu *vcpu;
 
@@ -82,8 +89,15 @@ struct vm *vm_create(const struct vm_config *config);
  * logging what is wrong; the VM is off then. */
 MUST_CHECK int vm_start(struct vm *vm);
 
-/* Ends it: scrubs its memory and gives it back. `why` ends up in the log and in lists. */
+/* Ends it: it runs no more, and the run loop scrubs its memory bit by bit and then gives it back.
+ * `why` ends up in the log and in lists. */
 void vm_stop(struct vm *vm, const char *why);
+
+/* VMs that are ending: vm_scrub_step() has something to do. */
+extern unsigned int vm_ending_count;
+
+/* Scrubs a bounded piece of an ending VM's memory; ends, or starts again, a VM that is done. */
+void vm_scrub_step(void);
 
 /* Asks the run loop to end or restart the VM; usable inside exit handlers. The reason is shown. */
 void vm_request(struct vm *vm, enum vm_request request, const char *fmt, ...) PRINTF(3, 4);
@@ -93,6 +107,10 @@ extern bool vm_requests_waiting;
 
 /* Carries out what vm_request() asked for. Run loop only, with no vCPU running. */
 void vm_handle_requests(void);
+
+/* Whether memory is cleared before a VM gets it, besides after it had it: what stood in it before
+ * the core was booted is then hidden from VMs, too. */
+extern bool vm_scrub_at_start;
 
 /* What happens when the last VM has ended, and whether it still is to. Starting a VM arms it. */
 extern enum config_done vm_when_done;

@@ -7,6 +7,8 @@
 #include "lib/string.h"
 
 #define CPUID1_ECX_XSAVE BIT(26)
+#define CPUID_SIZES      0x80000008u
+#define EBX_XSAVEERPTR   BIT(2)
 #define FXSAVE_SIZE      512u
 #define FCW_INIT         0x037f
 #define MXCSR_INIT       0x1f80
@@ -14,6 +16,9 @@
 
 static uint64_t machine_xcr0; /* 0: no XSAVE */
 static unsigned int area_pages;
+/* AMD CPUs without this CPUID bit do not restore the x87 instruction and data pointers while no
+ * exception is pending (CVE-2006-1056): they are overwritten with the core's own first. */
+static uint32_t stale_pointers;
 
 INIT void fpu_init(void)
 {
@@ -28,6 +33,8 @@ INIT void fpu_init(void)
         xsetbv(0, machine_xcr0);
         size = cpuid(0xd, 0).ebx;
     }
+    stale_pointers = cpuid(0x80000000, 0).eax >= CPUID_SIZES &&
+                     !(cpuid(CPUID_SIZES, 0).ebx & EBX_XSAVEERPTR);
     area_pages = (unsigned int)(ALIGN_UP((uint64_t)size, PAGE_SIZE_4K) / PAGE_SIZE_4K);
     log_debug("fpu: XCR0 0x%llx, %u bytes a vCPU", (unsigned long long)machine_xcr0, size);
 }
@@ -67,6 +74,9 @@ void fpu_destroy(struct vcpu *v)
  * every machine lets the core intercept XSETBV (QEMU's TCG does not). */
 void fpu_load(struct vcpu *v)
 {
+    if (stale_pointers) {
+        __asm__ volatile("fnclex; emms; fildl %0" ::"m"(stale_pointers));
+    }
     if (machine_xcr0) {
         xsetbv(0, machine_xcr0);
         __asm__ volatile("xrstor64 (%0)" ::"r"(v->xsave), "a"((uint32_t)machine_xcr0),

@@ -21,7 +21,7 @@ UNIT_LIB   := $(BUILD)/unit/libcore.a
 $(BUILD)/unit/core/%.o: %.c | $(GENERATED_HEADERS)
 	$(call say,HOSTCC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(HOST_CFLAGS) $(SAN) --coverage -c $< -o $@
+	$(Q)rm -f $(@:.o=.gcda) && $(CC) $(HOST_CFLAGS) $(SAN) --coverage -c $< -o $@
 
 $(BUILD)/unit/%.o: tests/unit/%.c | $(GENERATED_HEADERS)
 	$(call say,HOSTCC,$<)
