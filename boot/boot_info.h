@@ -1,7 +1,8 @@
 #ifndef BULKHEAD_BOOT_BOOT_INFO_H
 #define BULKHEAD_BOOT_BOOT_INFO_H
 
-/* What every way in leaves behind. After it is filled in, no code knows how the machine was booted. */
+/* What every way in leaves behind. After it is filled in, no code knows how the machine was booted.
+ */
 
 #include "boot/memory_map.h"
 #include "lib/macros.h"

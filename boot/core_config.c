@@ -107,7 +107,8 @@ INIT int core_config_load(const struct phys_view *memory)
                   (unsigned long long)file->base);
         return -BH_ERANGE;
     }
-    int err = config_parse(&core_config, (const char *)memory->base + file->base, file->size, &sink);
+    int err =
+        config_parse(&core_config, (const char *)memory->base + file->base, file->size, &sink);
     if (!err && config_check_modules(&core_config, names, boot_info.module_count, &sink) > 0) {
         err = -BH_EINVAL;
     }

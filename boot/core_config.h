@@ -2,7 +2,8 @@
 #define BULKHEAD_BOOT_CORE_CONFIG_H
 
 /* Where the configuration comes from: the core's command line for the console, so that there is one
- * before anything can go wrong, and the module bulkhead.conf. Boot only, on the boot page tables. */
+ * before anything can go wrong, and the module bulkhead.conf. Boot only, on the boot page tables.
+ */
 
 #include "boot/multiboot.h"
 #include "vmm/config.h"

@@ -257,8 +257,7 @@ static int mb2_tag(struct boot_info *info, const struct mb2_tag *tag, uint64_t a
         }
         view_string(view, body + sizeof(mod), size - sizeof(mod), string, sizeof(string));
         return add_module(info, mod.start, mod.end, string);
-    case MB2_TAG_MMAP:
-        return mb2_memory(info, body, at + tag->size, view);
+    case MB2_TAG_MMAP: return mb2_memory(info, body, at + tag->size, view);
     case MB2_TAG_RSDP_V1:
     case MB2_TAG_RSDP_V2:
         /* Version 2 comes with the XSDT and so wins, whatever the order of the tags. */
@@ -269,8 +268,7 @@ static int mb2_tag(struct boot_info *info, const struct mb2_tag *tag, uint64_t a
             }
         }
         return 0;
-    default:
-        return 0;
+    default: return 0;
     }
 }
 
@@ -280,8 +278,8 @@ static int parse_mb2(struct boot_info *info, uint64_t addr, const struct phys_vi
     struct mb2_tag tag;
 
     info->protocol = "multiboot 2";
-    if (!view_read(view, addr, &header, sizeof(header)) ||
-        header.total_size > view->limit - addr || header.total_size < sizeof(header)) {
+    if (!view_read(view, addr, &header, sizeof(header)) || header.total_size > view->limit - addr ||
+        header.total_size < sizeof(header)) {
         log_error("boot: malformed multiboot2 information at 0x%llx", (unsigned long long)addr);
         return -BH_EINVAL;
     }

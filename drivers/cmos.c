@@ -79,8 +79,8 @@ INIT uint64_t cmos_read_epoch(uint8_t century_reg)
     unsigned int month = number(a.month, reg_b);
     unsigned int day = number(a.day, reg_b);
     unsigned int century = century_reg ? number(a.century, reg_b) : 20;
-    unsigned int year = (century >= 19 && century <= 25 ? century : 20) * 100 +
-                        number(a.year, reg_b);
+    unsigned int year =
+        (century >= 19 && century <= 25 ? century : 20) * 100 + number(a.year, reg_b);
     if (month < 1 || month > 12 || day < 1 || day > 31 || year < 1970) {
         return 0;
     }

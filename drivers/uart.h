@@ -21,7 +21,8 @@ void uart_flush(void);
 
 bool uart_has_output(void);
 
-/* True while the UART has a reason to interrupt. Reading it also takes back the empty transmitter's. */
+/* True while the UART has a reason to interrupt. Reading it also takes back the empty
+ * transmitter's. */
 bool uart_interrupt_pending(void);
 
 /* Next received byte, or -1. */

@@ -19,17 +19,17 @@
 #define ALIGN_UP(x, a)   ALIGN_DOWN((x) + ((a)-1), a)
 #define IS_ALIGNED(x, a) (((x) & ((__typeof__(x))(a)-1)) == 0)
 
-#define MIN(a, b)                                                                                  \
-    ({                                                                                             \
-        __typeof__(a) min_a = (a);                                                                 \
-        __typeof__(b) min_b = (b);                                                                 \
-        min_a < min_b ? min_a : min_b;                                                             \
+#define MIN(a, b)                      \
+    ({                                 \
+        __typeof__(a) min_a = (a);     \
+        __typeof__(b) min_b = (b);     \
+        min_a < min_b ? min_a : min_b; \
     })
-#define MAX(a, b)                                                                                  \
-    ({                                                                                             \
-        __typeof__(a) max_a = (a);                                                                 \
-        __typeof__(b) max_b = (b);                                                                 \
-        max_a > max_b ? max_a : max_b;                                                             \
+#define MAX(a, b)                      \
+    ({                                 \
+        __typeof__(a) max_a = (a);     \
+        __typeof__(b) max_b = (b);     \
+        max_a > max_b ? max_a : max_b; \
     })
 
 #define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
@@ -42,13 +42,13 @@
 #define PAGE_SIZE_2M (2 * MIB)
 #define PAGE_SIZE_1G (1 * GIB)
 
-#define PACKED         __attribute__((packed))
-#define NORETURN       __attribute__((noreturn))
-#define PRINTF(f, a)   __attribute__((format(printf, f, a)))
-#define MUST_CHECK     __attribute__((warn_unused_result))
-#define ALIGNED(n)     __attribute__((aligned(n)))
-#define likely(x)      __builtin_expect(!!(x), 1)
-#define unlikely(x)    __builtin_expect(!!(x), 0)
+#define PACKED       __attribute__((packed))
+#define NORETURN     __attribute__((noreturn))
+#define PRINTF(f, a) __attribute__((format(printf, f, a)))
+#define MUST_CHECK   __attribute__((warn_unused_result))
+#define ALIGNED(n)   __attribute__((aligned(n)))
+#define likely(x)    __builtin_expect(!!(x), 1)
+#define unlikely(x)  __builtin_expect(!!(x), 0)
 
 /* Code and data needed only until the first VM runs; their memory is given back after boot. Host
  * builds (unit tests, fuzzers) have no such section. */

@@ -8,10 +8,11 @@
 #include "vmm/platform.h"
 #include "vmm/vm.h"
 
-#define KEY_ESCAPE  0x01 /* Ctrl-A */
+#define KEY_ESCAPE  0x01       /* Ctrl-A */
+#define ERASE_LINE  "\r\033[K" /* ECMA-48, 8.3.41 */
 #define POLL_ROUNDS 8
 #define POLL_BYTES  64
-#define ESC        0x1b
+#define ESC         0x1b
 
 /* A VM's escape sequences: shown only while it has the keyboard, and never shown again. */
 enum escape_state { ESCAPE_NONE, ESCAPE_START, ESCAPE_SEQUENCE };
@@ -33,7 +34,17 @@ static void put_prefix(const struct vm *vm)
     put("| ", 2);
 }
 
-/* Ends the unfinished line on the screen, so that another one can be printed. */
+/* Takes the unfinished line off the screen, so that another one can be printed in its place and it
+ * comes back after it. */
+static void hide_line(void)
+{
+    if (line_open) {
+        put(ERASE_LINE, sizeof(ERASE_LINE) - 1);
+        line_open = false;
+    }
+}
+
+/* Ends the unfinished line on the screen: it stays there. */
 static void break_line(void)
 {
     if (line_open) {
@@ -62,7 +73,7 @@ static void restore_line(void)
 
 void console_core_line(const char *text, size_t len)
 {
-    break_line();
+    hide_line();
     put(text, len);
     put("\r\n", 2);
     restore_line();
@@ -92,7 +103,7 @@ void console_monitor_write(const char *text, size_t len)
 /* A finished line of a VM that has not the keyboard, or what fits of it. */
 static void emit_line(struct vm *vm)
 {
-    break_line();
+    hide_line();
     put_prefix(vm);
     put(vm->line, vm->line_len);
     put("\r\n", 2);
@@ -305,8 +316,8 @@ static void receive(uint8_t c)
     }
 }
 
-/* The UART's interrupt is an edge: it must be seen without a reason at least once, or no further one
- * comes. Bounded all the same: the next interrupt or poll goes on. */
+/* The UART's interrupt is an edge: it must be seen without a reason at least once, or no further
+ * one comes. Bounded all the same: the next interrupt or poll goes on. */
 void console_poll(void)
 {
     for (unsigned int round = 0; round < POLL_ROUNDS; round++) {

@@ -2,8 +2,8 @@
 #define BULKHEAD_VMM_CONSOLE_H
 
 /* One serial line for the core and all VMs. Whole lines never mix: each begins with its VM's name.
- * The VM that has the keyboard shows its unfinished line at once; when another line comes in
- * between, the unfinished one is shown again after it. */
+ * The VM that has the keyboard shows its unfinished line at once; when another line comes, it
+ * takes the unfinished one's place, which is shown again below it. */
 
 #include "lib/macros.h"
 

@@ -36,8 +36,8 @@
 #define F1C_F16C         BIT(29)
 #define F1C_RDRAND       BIT(30)
 #define F1C_HYPERVISOR   BIT(31)
-#define F1C_SHOWN                                                                                  \
-    (F1C_SSE3 | F1C_PCLMUL | F1C_SSSE3 | F1C_FMA | F1C_CX16 | F1C_PCID | F1C_SSE41 | F1C_SSE42 |   \
+#define F1C_SHOWN                                                                                \
+    (F1C_SSE3 | F1C_PCLMUL | F1C_SSSE3 | F1C_FMA | F1C_CX16 | F1C_PCID | F1C_SSE41 | F1C_SSE42 | \
      F1C_MOVBE | F1C_POPCNT | F1C_AES | F1C_XSAVE | F1C_AVX | F1C_F16C | F1C_RDRAND)
 
 /* Leaf 1 EDX: FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFSH MMX
@@ -57,10 +57,10 @@
 #define F7D_SHOWN BIT(4) /* FSRM */
 
 /* 80000001h ECX: LAHF ABM SSE4A MISALIGNSSE 3DNOWPREFETCH XOP FMA4 TBM. */
-#define FE1C_SHOWN 0x002109e1u
-#define FE1D_NX      BIT(20)
-#define FE1D_FFXSR   BIT(25)
-#define FE1D_RDTSCP  BIT(27)
+#define FE1C_SHOWN  0x002109e1u
+#define FE1D_NX     BIT(20)
+#define FE1D_FFXSR  BIT(25)
+#define FE1D_RDTSCP BIT(27)
 /* 80000001h EDX: the bits that repeat leaf 1, SYSCALL NX MMXEXT FFXSR PAGE1GB RDTSCP LM 3DNOW. */
 #define FE1D_SHOWN 0xefd3fbffu
 
@@ -209,17 +209,26 @@ static void adjust_kvm_features(struct vcpu *v, uint32_t subleaf, struct cpuid_r
 
 static const struct cpuid_row rows[] = {
     {0x0, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, adjust_max, "vendor; the highest leaf listed here"},
-    {0x1, ANY_SUBLEAF, {0x0fff3fff, 0x0000ff00, F1C_SHOWN, F1D_SHOWN}, adjust_features,
+    {0x1,
+     ANY_SUBLEAF,
+     {0x0fff3fff, 0x0000ff00, F1C_SHOWN, F1D_SHOWN},
+     adjust_features,
      "what needs no emulation or is emulated; not: MONITOR, virtualization, thermal, debug store"},
     {0x2, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, NULL, "cache descriptors"},
     {0x4, ANY_SUBLEAF, {0x00003fff, ALL, ALL, ALL}, NULL, "caches, without who shares them"},
     {0x6, ANY_SUBLEAF, {0, 0, 0, 0}, adjust_power, "ARAT only: no thermal or power interface"},
-    {0x7, ANY_SUBLEAF, {0, F7B_SHOWN, F7C_SHOWN, F7D_SHOWN}, adjust_leaf7,
+    {0x7,
+     ANY_SUBLEAF,
+     {0, F7B_SHOWN, F7C_SHOWN, F7D_SHOWN},
+     adjust_leaf7,
      "not: SGX, MPX, RTM, PQM, PKU, LA57, Intel PT; speculation control MSRs are not offered"},
     {0xb, ANY_SUBLEAF, {0, 0, 0, 0}, adjust_topology, "one CPU; its x2APIC ID"},
     {0xd, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, adjust_xsave, "components that are switched"},
     {0x80000000, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, adjust_max_extended, "highest leaf"},
-    {0x80000001, ANY_SUBLEAF, {0x0fff3fff, 0, FE1C_SHOWN, FE1D_SHOWN}, NULL,
+    {0x80000001,
+     ANY_SUBLEAF,
+     {0x0fff3fff, 0, FE1C_SHOWN, FE1D_SHOWN},
+     NULL,
      "not: SVM, extended APIC space, OSVW, IBS, watchdog, topology, counters, MONITORX"},
     {0x80000002, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, NULL, "name"},
     {0x80000003, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, NULL, "name"},
@@ -270,8 +279,8 @@ INIT void cpuid_policy_init(void)
     uint32_t max_extended = cpuid(0x80000000, 0).eax;
 
     for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
-        bool present = rows[i].leaf >= 0x80000000 ? rows[i].leaf <= max_extended
-                                                  : rows[i].leaf <= max_basic;
+        bool present =
+            rows[i].leaf >= 0x80000000 ? rows[i].leaf <= max_extended : rows[i].leaf <= max_basic;
         if (present) {
             cached[i] = apply(&rows[i], cpuid(rows[i].leaf, 0));
         }
@@ -300,8 +309,7 @@ void cpuid_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf, struct cpuid_r
         return;
     }
     if (has_subleaves(leaf)) {
-        *out = cpuid(0, 0).eax >= leaf ? apply(row, cpuid(leaf, subleaf))
-                                       : (struct cpuid_regs){0};
+        *out = cpuid(0, 0).eax >= leaf ? apply(row, cpuid(leaf, subleaf)) : (struct cpuid_regs){0};
     } else {
         *out = cached[row - rows];
     }

@@ -15,13 +15,13 @@
  * leaves promise. */
 #define HYPERCALL_UNKNOWN ((uint64_t)-1000)
 
-#define XCR0_X87 BIT64(0)
-#define XCR0_SSE BIT64(1)
-#define XCR0_AVX BIT64(2)
+#define XCR0_X87    BIT64(0)
+#define XCR0_SSE    BIT64(1)
+#define XCR0_AVX    BIT64(2)
 #define XCR0_AVX512 (BIT64(5) | BIT64(6) | BIT64(7))
 
-#define CR0_DEFINED                                                                                \
-    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD |     \
+#define CR0_DEFINED                                                                            \
+    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
      CR0_PG)
 
 enum exit_action exit_cpuid(struct vcpu *v, unsigned int length)

@@ -30,8 +30,8 @@ enum exit_action exit_io(struct vcpu *v, const struct io_exit *io);
 enum exit_action exit_nested_fault(struct vcpu *v, uint64_t gpa, bool write, bool fetch,
                                    bool table_walk, const uint8_t *bytes, unsigned int len);
 
-/* MOV to CR0/CR4 with the value already known. Raises #GP for what is not allowed. Returns true when
- * the register was written. */
+/* MOV to CR0/CR4 with the value already known. Raises #GP for what is not allowed. Returns true
+ * when the register was written. */
 bool exit_write_cr0(struct vcpu *v, uint64_t value);
 bool exit_write_cr4(struct vcpu *v, uint64_t value);
 

@@ -15,11 +15,11 @@
 #include "vmm/vm.h"
 
 /* FFDIS, IGNNE_EM, MCi status writes, TscFreqSel (APM vol. 2, 3.2.10). */
-#define HWCR_ALLOWED      (BIT64(6) | BIT64(8) | BIT64(18) | BIT64(24))
-#define MTRR_CAP          0x508ull              /* write-combining, fixed ranges, 8 variable ones */
-#define MTRR_DEF_ALLOWED  0xcffull
-#define FEATURE_LOCKED    BIT64(0)
-#define DE_CFG_LFENCE     BIT64(1)
+#define HWCR_ALLOWED     (BIT64(6) | BIT64(8) | BIT64(18) | BIT64(24))
+#define MTRR_CAP         0x508ull /* write-combining, fixed ranges, 8 variable ones */
+#define MTRR_DEF_ALLOWED 0xcffull
+#define FEATURE_LOCKED   BIT64(0)
+#define DE_CFG_LFENCE    BIT64(1)
 
 typedef int read_fn(struct vcpu *v, uint32_t msr, uint64_t *value);
 typedef int write_fn(struct vcpu *v, uint32_t msr, uint64_t value);

@@ -12,8 +12,8 @@
 #define PIT_IRQ   0
 #define PIT_GSI   2 /* the MADT's override */
 
-#define LAPIC_BASE 0xfee00000ull
-#define LAPIC_SIZE 0x1000ull
+#define LAPIC_BASE  0xfee00000ull
+#define LAPIC_SIZE  0x1000ull
 #define IOAPIC_SIZE 0x1000ull
 
 #define POST_PORT 0x80
@@ -106,8 +106,7 @@ bool platform_extint_pending(const struct vm *vm)
         return false;
     }
     return lapic_lint0_extint(&vm->vcpu->lapic) ||
-           (ioapic_pin_message(&vm->ioapic, 0, &msg) &&
-            msg.delivery_mode == APIC_DELIVERY_EXTINT);
+           (ioapic_pin_message(&vm->ioapic, 0, &msg) && msg.delivery_mode == APIC_DELIVERY_EXTINT);
 }
 
 uint8_t platform_extint_ack(struct vm *vm)

@@ -29,7 +29,8 @@ void platform_power_button(struct vm *vm);
 /* Input for the serial port: takes what fits. */
 void platform_feed_input(struct vm *vm);
 
-/* Interrupts that wait at the vCPU's pins: the vector of the 8259 if LINT0 lets it through, else -1. */
+/* Interrupts that wait at the vCPU's pins: the vector of the 8259 if LINT0 lets it through, else
+ * -1. */
 bool platform_extint_pending(const struct vm *vm);
 uint8_t platform_extint_ack(struct vm *vm);
 

@@ -5,8 +5,8 @@
 #include "vmm/guest_memory.h"
 #include "vmm/platform.h"
 
-#define PVCLOCK_ENABLE   BIT64(0)
-#define PVCLOCK_STABLE   BIT(0)
+#define PVCLOCK_ENABLE BIT64(0)
+#define PVCLOCK_STABLE BIT(0)
 
 /* Both are read by the guest without an exit; an odd version says that an update is under way. */
 struct pvclock_time {

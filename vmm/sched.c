@@ -187,9 +187,7 @@ static void check_all_off(void)
     }
     vm_when_done_armed = false;
     switch (vm_when_done) {
-    case CONFIG_DONE_POWEROFF:
-        log_info("the last VM has ended: powering off");
-        power_off();
+    case CONFIG_DONE_POWEROFF: log_info("the last VM has ended: powering off"); power_off();
     case CONFIG_DONE_REBOOT:
         log_info("the last VM has ended: resetting the machine");
         power_reset();

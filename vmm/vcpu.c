@@ -14,12 +14,18 @@
 #define OTHERS_TIMER_MIN_NS 1000000u
 
 static const char *const kind_names[EXIT_KINDS] = {
-    [EXIT_KIND_INTERRUPT] = "interrupt", [EXIT_KIND_NMI] = "nmi",
-    [EXIT_KIND_WINDOW] = "window",       [EXIT_KIND_CPUID] = "cpuid",
-    [EXIT_KIND_MSR] = "msr",             [EXIT_KIND_IO] = "io",
-    [EXIT_KIND_MMIO] = "mmio",           [EXIT_KIND_HLT] = "hlt",
-    [EXIT_KIND_HYPERCALL] = "hypercall", [EXIT_KIND_CR] = "cr",
-    [EXIT_KIND_DR] = "dr",               [EXIT_KIND_EXCEPTION] = "exception",
+    [EXIT_KIND_INTERRUPT] = "interrupt",
+    [EXIT_KIND_NMI] = "nmi",
+    [EXIT_KIND_WINDOW] = "window",
+    [EXIT_KIND_CPUID] = "cpuid",
+    [EXIT_KIND_MSR] = "msr",
+    [EXIT_KIND_IO] = "io",
+    [EXIT_KIND_MMIO] = "mmio",
+    [EXIT_KIND_HLT] = "hlt",
+    [EXIT_KIND_HYPERCALL] = "hypercall",
+    [EXIT_KIND_CR] = "cr",
+    [EXIT_KIND_DR] = "dr",
+    [EXIT_KIND_EXCEPTION] = "exception",
     [EXIT_KIND_OTHER] = "other",
 };
 

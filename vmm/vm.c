@@ -12,22 +12,22 @@
 #include "lib/string.h"
 #include "vmm/console.h"
 #include "vmm/guest_memory_bulk.h"
+#include "vmm/loader/guest_acpi.h"
+#include "vmm/loader/linux.h"
 #include "vmm/modules.h"
 #include "vmm/platform.h"
 #include "vmm/pvclock.h"
 #include "vmm/sched.h"
-#include "vmm/loader/guest_acpi.h"
-#include "vmm/loader/linux.h"
 
 /* The virtual PC's address space: RAM up to the PCI window of the DSDT at the most, the rest from
  * 4 GiB on. The VGA frame buffer's place is a hole. */
-#define LOW_RAM_MAX  0xc0000000ull
-#define HIGH_RAM     (4 * GIB)
+#define LOW_RAM_MAX 0xc0000000ull
+#define HIGH_RAM    (4 * GIB)
 /* Memory that is scrubbed without looking at anything else in between. */
-#define SCRUB_STEP   (4 * MIB)
-#define PAT_RESET    0x0007040600070406ull
-#define MTRR_WB_ON   0xc06ull /* enabled, fixed ranges too, default write-back: as firmware does */
-#define MTRR_ALL_WB  0x0606060606060606ull
+#define SCRUB_STEP  (4 * MIB)
+#define PAT_RESET   0x0007040600070406ull
+#define MTRR_WB_ON  0xc06ull /* enabled, fixed ranges too, default write-back: as firmware does */
+#define MTRR_ALL_WB 0x0606060606060606ull
 
 struct vm *vms[CONFIG_MAX_VMS];
 unsigned int vm_count;

@@ -80,16 +80,16 @@ static inline uint32_t inl(uint16_t port)
     return v;
 }
 
-#define DEFINE_CR(n)                                                                               \
-    static inline uint64_t read_cr##n(void)                                                        \
-    {                                                                                              \
-        uint64_t v;                                                                                \
-        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v)::"memory");                                \
-        return v;                                                                                  \
-    }                                                                                              \
-    static inline void write_cr##n(uint64_t v)                                                     \
-    {                                                                                              \
-        __asm__ volatile("mov %0, %%cr" #n ::"r"(v) : "memory");                                   \
+#define DEFINE_CR(n)                                                \
+    static inline uint64_t read_cr##n(void)                         \
+    {                                                               \
+        uint64_t v;                                                 \
+        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v)::"memory"); \
+        return v;                                                   \
+    }                                                               \
+    static inline void write_cr##n(uint64_t v)                      \
+    {                                                               \
+        __asm__ volatile("mov %0, %%cr" #n ::"r"(v) : "memory");    \
     }
 DEFINE_CR(0)
 DEFINE_CR(2)
@@ -97,16 +97,16 @@ DEFINE_CR(3)
 DEFINE_CR(4)
 #undef DEFINE_CR
 
-#define DEFINE_DR(n)                                                                               \
-    static inline uint64_t read_dr##n(void)                                                        \
-    {                                                                                              \
-        uint64_t v;                                                                                \
-        __asm__ volatile("mov %%dr" #n ", %0" : "=r"(v));                                          \
-        return v;                                                                                  \
-    }                                                                                              \
-    static inline void write_dr##n(uint64_t v)                                                     \
-    {                                                                                              \
-        __asm__ volatile("mov %0, %%dr" #n ::"r"(v));                                              \
+#define DEFINE_DR(n)                                      \
+    static inline uint64_t read_dr##n(void)               \
+    {                                                     \
+        uint64_t v;                                       \
+        __asm__ volatile("mov %%dr" #n ", %0" : "=r"(v)); \
+        return v;                                         \
+    }                                                     \
+    static inline void write_dr##n(uint64_t v)            \
+    {                                                     \
+        __asm__ volatile("mov %0, %%dr" #n ::"r"(v));     \
     }
 DEFINE_DR(0)
 DEFINE_DR(1)

@@ -17,15 +17,12 @@
 #define CRASH_LOG_LINES 20
 
 static const char *const exception_names[] = {
-    [0] = "#DE divide error",      [1] = "#DB debug",
-    [2] = "NMI",                   [3] = "#BP breakpoint",
-    [4] = "#OF overflow",          [5] = "#BR bound range",
-    [6] = "#UD invalid opcode",    [7] = "#NM no x87",
-    [8] = "#DF double fault",      [10] = "#TS invalid TSS",
-    [11] = "#NP not present",      [12] = "#SS stack fault",
-    [13] = "#GP protection fault", [14] = "#PF page fault",
-    [16] = "#MF x87 error",        [17] = "#AC alignment",
-    [18] = "#MC machine check",    [19] = "#XM SIMD error",
+    [0] = "#DE divide error",      [1] = "#DB debug",          [2] = "NMI",
+    [3] = "#BP breakpoint",        [4] = "#OF overflow",       [5] = "#BR bound range",
+    [6] = "#UD invalid opcode",    [7] = "#NM no x87",         [8] = "#DF double fault",
+    [10] = "#TS invalid TSS",      [11] = "#NP not present",   [12] = "#SS stack fault",
+    [13] = "#GP protection fault", [14] = "#PF page fault",    [16] = "#MF x87 error",
+    [17] = "#AC alignment",        [18] = "#MC machine check", [19] = "#XM SIMD error",
 };
 
 static void print(const char *fmt, ...) PRINTF(1, 2);

@@ -45,8 +45,8 @@ INIT void gdt_init(void)
     cpu->tss.io_map_base = sizeof(cpu->tss);
     cpu->gdt.entry[SELECTOR_CODE / 8] = DESC_CODE64;
     cpu->gdt.entry[SELECTOR_DATA / 8] = DESC_DATA;
-    cpu->gdt.entry[SELECTOR_TSS / 8] = DESC_TSS | limit | (tss & 0xffffff) << 16 |
-                                       (tss >> 24 & 0xff) << 56;
+    cpu->gdt.entry[SELECTOR_TSS / 8] =
+        DESC_TSS | limit | (tss & 0xffffff) << 16 | (tss >> 24 & 0xff) << 56;
     cpu->gdt.entry[SELECTOR_TSS / 8 + 1] = tss >> 32;
     load_segments(&cpu->gdt);
 }

@@ -94,10 +94,10 @@ void interrupt_dispatch(struct interrupt_frame *frame)
         this_cpu->console_input = true;
         lapic_hw_eoi();
         return;
-    case VECTOR_SPURIOUS:
-        return;
+    case VECTOR_SPURIOUS: return;
     case EXC_NMI:
-        this_cpu->nmi_seen = true; /* it may have come in the middle of anything, the log included */
+        this_cpu->nmi_seen =
+            true; /* it may have come in the middle of anything, the log included */
         return;
     case EXC_GP:
         if (frame->rip == (uint64_t)rdmsr_safe_fault) {

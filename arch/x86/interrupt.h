@@ -11,7 +11,8 @@ struct interrupt_frame {
     uint64_t rip, cs, rflags, rsp, ss;
 };
 
-/* Loads an IDT whose gates use the current stack, so that exceptions are reported from the start. */
+/* Loads an IDT whose gates use the current stack, so that exceptions are reported from the start.
+ */
 void interrupts_init_early(void);
 
 /* Gives NMI, double fault and machine check stacks of their own. After gdt_init(). */

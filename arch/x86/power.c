@@ -11,11 +11,11 @@
 #define SLP_EN        BIT(13)
 #define SCI_EN        BIT(0)
 
-#define RESET_PORT    0xcf9
-#define RESET_HARD    0x06
-#define KBD_COMMAND   0x64
-#define KBD_RESET     0xfe
-#define WAIT_ROUNDS   1000000u
+#define RESET_PORT  0xcf9
+#define RESET_HARD  0x06
+#define KBD_COMMAND 0x64
+#define KBD_RESET   0xfe
+#define WAIT_ROUNDS 1000000u
 
 static struct acpi_register pm1a, pm1b, reset_register;
 static uint8_t reset_value, slp_typ_a, slp_typ_b;

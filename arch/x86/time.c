@@ -12,7 +12,7 @@
 
 #define CALIBRATION_US 10000u
 #define GIVE_UP_TSC    1000000000ull /* 10 ms at 100 GHz, or 1 s at 1 GHz */
-#define PM_TIMER_HZ    3579545u /* ACPI 6.5, 4.8.2.1 */
+#define PM_TIMER_HZ    3579545u      /* ACPI 6.5, 4.8.2.1 */
 #define FS_PER_MS      1000000000000ull
 
 /* HPET registers (IA-PC HPET 1.0a, 2.3). */
@@ -56,9 +56,11 @@ INIT static bool use_hpet(struct reference *ref, const struct acpi_info *acpi)
         return false;
     }
     *(volatile uint32_t *)(mmio + HPET_CONFIG) |= HPET_ENABLE;
-    *ref = (struct reference){
-        .name = "HPET", .khz = FS_PER_MS / period_fs, .mask = UINT32_MAX, .read = read_hpet,
-        .mmio = mmio};
+    *ref = (struct reference){.name = "HPET",
+                              .khz = FS_PER_MS / period_fs,
+                              .mask = UINT32_MAX,
+                              .read = read_hpet,
+                              .mmio = mmio};
     return true;
 }
 

@@ -35,8 +35,8 @@ static inline uint64_t tsc_to_ns(uint64_t tsc)
     return mul_shift32(tsc - time_scale.base, time_scale.ns_per_tsc);
 }
 
-/* Never before `ns` by tsc_to_ns(): the factors are no exact inverses, and what they are off by grows
- * with the time; a timer that comes early would be armed again and again. */
+/* Never before `ns` by tsc_to_ns(): the factors are no exact inverses, and what they are off by
+ * grows with the time; a timer that comes early would be armed again and again. */
 static inline uint64_t ns_to_tsc(uint64_t ns)
 {
     uint64_t tsc = mul_shift32(ns, time_scale.tsc_per_ns);

@@ -70,7 +70,7 @@ def test_hostile_guest_hurts_nobody(boot):
     still_right(m)
     m.expect("^msrs from c0010000", timeout=120, source="hostile", forbid="FATAL")
     still_right(m)
-    m.expect("^ports", timeout=170, source="hostile", forbid="FATAL")
+    m.expect("ports, faults", timeout=170, source="hostile", forbid="FATAL")
     m.expect("^DONE", source="hostile")
     still_right(m, periods=4)
     assert not re.search(CORE_CRASH, m.text())

@@ -15,12 +15,12 @@
 #define PT_UNCACHED BIT(5)
 
 struct pt_format {
-    unsigned int levels;     /* 4 or 5 */
-    unsigned int leaf_max;   /* highest level with leaves: 1 = 4 KiB, 2 = 2 MiB, 3 = 1 GiB */
-    uint64_t present;        /* an entry is in use when any of these is set */
-    uint64_t large;          /* bit that makes an entry above level 1 a leaf */
-    uint64_t table;          /* bits of an entry that points to a table */
-    uint64_t addr_mask;      /* physical address bits */
+    unsigned int levels;   /* 4 or 5 */
+    unsigned int leaf_max; /* highest level with leaves: 1 = 4 KiB, 2 = 2 MiB, 3 = 1 GiB */
+    uint64_t present;      /* an entry is in use when any of these is set */
+    uint64_t large;        /* bit that makes an entry above level 1 a leaf */
+    uint64_t table;        /* bits of an entry that points to a table */
+    uint64_t addr_mask;    /* physical address bits */
     uint64_t (*leaf)(unsigned int flags, unsigned int level); /* bits of a leaf, without `large` */
 };
 

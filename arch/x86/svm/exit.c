@@ -1,9 +1,9 @@
 /* What AMD-V's exit codes are, in terms of vmm/exit.h. One table, indexed by the code. */
 
+#include "vmm/exit.h"
 #include "arch/x86/asm.h"
 #include "arch/x86/svm/svm.h"
 #include "vmm/emulate/decode.h"
-#include "vmm/exit.h"
 #include "vmm/vm.h"
 
 #define DR6_BS BIT64(14)
@@ -237,9 +237,7 @@ static enum exit_action on_cr(struct vcpu *v, struct vmcb *vmcb)
         write_cr(v, cr, exit_cpu_mode(v) == MODE_64 ? v->gpr[rm] : (uint32_t)v->gpr[rm]);
         break;
     }
-    case 0x06: /* CLTS */
-        exit_write_cr0(v, regs.cr0 & ~CR0_TS);
-        break;
+    case 0x06: /* CLTS */ exit_write_cr0(v, regs.cr0 & ~CR0_TS); break;
     case 0x01:
         if ((insn.modrm >> 6) != 3 || (reg != 4 && reg != 6)) {
             return exit_undefined(v); /* LMSW and SMSW with a memory operand: not emulated */

@@ -26,7 +26,7 @@ static void allow(uint32_t msr, bool read, bool write, void *ctx)
         if (msr - range_base[i] < MSR_RANGE_SIZE) {
             unsigned int bit = (msr - range_base[i]) * 2;
             uint8_t *byte = &map[i * MSR_RANGE_BYTES + bit / 8];
-            *byte &= (uint8_t)~((read ? 1u : 0u) << bit % 8 | (write ? 2u : 0u) << bit % 8);
+            *byte &= (uint8_t) ~((read ? 1u : 0u) << bit % 8 | (write ? 2u : 0u) << bit % 8);
             return;
         }
     }

@@ -62,8 +62,9 @@ INIT static int detect(char *why, size_t size)
     }
     /* A CPU without VM_CR (Bochs has none) cannot have SVM turned off by it. */
     if (rdmsr_safe(MSR_AMD_VM_CR, &vm_cr) && (vm_cr & VM_CR_SVMDIS)) {
-        format(why, size, "AMD-V (SVM) is turned off in firmware: MSR VM_CR, SVMDIS is set; look "
-                          "for \"SVM\" or \"virtualization\" in the firmware's setup");
+        format(why, size,
+               "AMD-V (SVM) is turned off in firmware: MSR VM_CR, SVMDIS is set; look "
+               "for \"SVM\" or \"virtualization\" in the firmware's setup");
         return -BH_ENOTSUP;
     }
     struct cpuid_regs r = cpuid(CPUID_SVM, 0);
@@ -148,9 +149,9 @@ static void set_intercepts(struct vmcb *vmcb)
      * no interrupt would end (CVE-2015-5307, CVE-2015-8104). Machine checks are the core's. */
     vmcb->intercept_exceptions = BIT(EXC_DB) | BIT(EXC_AC) | BIT(EXC_MC);
     vmcb->intercept3 = INTERCEPT3_INTR | INTERCEPT3_NMI | INTERCEPT3_SMI | INTERCEPT3_INIT |
-                       INTERCEPT3_CR0_SEL | INTERCEPT3_RDPMC | INTERCEPT3_CPUID |
-                       INTERCEPT3_RSM | INTERCEPT3_INVD | INTERCEPT3_HLT | INTERCEPT3_INVLPGA |
-                       INTERCEPT3_IOIO | INTERCEPT3_MSR | INTERCEPT3_SHUTDOWN;
+                       INTERCEPT3_CR0_SEL | INTERCEPT3_RDPMC | INTERCEPT3_CPUID | INTERCEPT3_RSM |
+                       INTERCEPT3_INVD | INTERCEPT3_HLT | INTERCEPT3_INVLPGA | INTERCEPT3_IOIO |
+                       INTERCEPT3_MSR | INTERCEPT3_SHUTDOWN;
     vmcb->intercept4 = INTERCEPT4_VMRUN | INTERCEPT4_VMMCALL | INTERCEPT4_VMLOAD |
                        INTERCEPT4_VMSAVE | INTERCEPT4_STGI | INTERCEPT4_CLGI | INTERCEPT4_SKINIT |
                        INTERCEPT4_WBINVD | INTERCEPT4_MONITOR | INTERCEPT4_MWAIT |
@@ -168,8 +169,8 @@ static void set_cr0(struct vcpu *v, uint64_t value)
     struct svm_vcpu *svm = v->svm;
     struct vmcb *vmcb = svm->vmcb;
 
-    /* Reads must show CD and NW as they were written, and the write that clears them changes nothing
-     * that the hardware could see; as long as neither is set, no exit. */
+    /* Reads must show CD and NW as they were written, and the write that clears them changes
+     * nothing that the hardware could see; as long as neither is set, no exit. */
     if (value & (CR0_CD | CR0_NW)) {
         vmcb->intercept_cr |= INTERCEPT_CR_READ(0) | INTERCEPT_CR_WRITE(0);
     } else {
@@ -178,8 +179,7 @@ static void set_cr0(struct vcpu *v, uint64_t value)
     svm->guest_cr0 = value & (CR0_CD | CR0_NW);
     vmcb->cr0 = hardware_cr0(value);
     if (svm->guest_efer & EFER_LME) {
-        svm->guest_efer = value & CR0_PG ? svm->guest_efer | EFER_LMA
-                                         : svm->guest_efer & ~EFER_LMA;
+        svm->guest_efer = value & CR0_PG ? svm->guest_efer | EFER_LMA : svm->guest_efer & ~EFER_LMA;
     }
     vmcb->efer = svm->guest_efer | EFER_SVME;
     svm_dirty(svm, CLEAN_CR | CLEAN_INTERCEPTS);
@@ -209,8 +209,8 @@ static uint64_t get_cr4(struct vcpu *v)
     return v->svm->vmcb->cr4 & ~v->svm->hidden_cr4;
 }
 
-/* A machine check with CR4.MCE clear shuts the whole CPU down, so it is always set; a guest that has
- * it clear reads CR4 by way of an exit. */
+/* A machine check with CR4.MCE clear shuts the whole CPU down, so it is always set; a guest that
+ * has it clear reads CR4 by way of an exit. */
 static void set_cr4(struct vcpu *v, uint64_t value)
 {
     struct svm_vcpu *svm = v->svm;

@@ -58,12 +58,12 @@
 #define NP_ENABLE BIT64(0)
 
 /* EVENTINJ and EXITINTINFO (APM vol. 2, 15.20). */
-#define EVENT_VECTOR(e)    ((uint8_t)(e))
-#define EVENT_TYPE(e)      ((uint8_t)((e) >> 8 & 7))
-#define EVENT_TYPE_SHIFT   8
-#define EVENT_ERROR_VALID  BIT64(11)
-#define EVENT_VALID        BIT64(31)
-#define EVENT_ERROR_SHIFT  32
+#define EVENT_VECTOR(e)   ((uint8_t)(e))
+#define EVENT_TYPE(e)     ((uint8_t)((e) >> 8 & 7))
+#define EVENT_TYPE_SHIFT  8
+#define EVENT_ERROR_VALID BIT64(11)
+#define EVENT_VALID       BIT64(31)
+#define EVENT_ERROR_SHIFT 32
 
 /* Clean bits (APM vol. 2, 15.15.3). */
 #define CLEAN_INTERCEPTS BIT(0)
@@ -79,10 +79,10 @@
 #define CLEAN_ALL        0xffffffffu
 
 /* EXITINFO1 of an I/O exit (APM vol. 2, 15.10.2). */
-#define IOIO_IN       BIT64(0)
-#define IOIO_STRING   BIT64(2)
-#define IOIO_SIZE(i)  ((unsigned int)((i) >> 4 & 7)) /* 1, 2 or 4: the bits are one-hot */
-#define IOIO_PORT(i)  ((uint16_t)((i) >> 16))
+#define IOIO_IN      BIT64(0)
+#define IOIO_STRING  BIT64(2)
+#define IOIO_SIZE(i) ((unsigned int)((i) >> 4 & 7)) /* 1, 2 or 4: the bits are one-hot */
+#define IOIO_PORT(i) ((uint16_t)((i) >> 16))
 
 /* EXITINFO1 of a nested page fault (APM vol. 2, 15.25.6): a page-fault error code, and: */
 #define NPF_FINAL      BIT64(32) /* the guest's final address, not one of its page tables */
