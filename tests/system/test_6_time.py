@@ -1,0 +1,64 @@
+"""Time and wake-ups where it is easy to get them wrong: what a review found, kept found."""
+
+import pytest
+
+from bulkhead import config, vm
+
+SMALL = config(vm("p", "power.img", cmdline="off"))
+
+
+def test_a_timer_storm_costs_the_vm_that_makes_it(boot):
+    m = boot(config(vm("storm", "storm.img"),
+                    vm("share", "counter.img", cmdline="share period=400")), icount=True)
+    m.expect("^READY", source="storm")
+    m.expect("^share", timeout=150, source="share")
+    found = m.expect(r"^share ([\d.]+) %", timeout=150, source="share")
+    assert float(found.group(1)) >= 45
+
+
+def test_cr8_that_changed_without_an_exit_does_not_lose_a_wake_up(boot):
+    m = boot(config(vm("wake", "wake.img")))
+    m.expect("^READY", source="wake")
+    m.expect("^WOKE", timeout=30, source="wake")
+
+
+def test_a_vm_that_halted_for_ever_can_be_stopped_and_reset(boot):
+    m = boot(config(vm("halt", "power.img", cmdline="halt"), core="when-done = halt\n"))
+    m.expect("^READY", source="halt")
+    m.focus(0)
+    m.send("reset halt\r")
+    m.expect("halt: ended: reset by the monitor", source="core")
+    m.expect("^READY", source="halt")
+    m.send("stop halt\r")
+    m.expect("halt: ended: stopped by the monitor", source="core")
+
+
+@pytest.mark.parametrize("machine, clock", [
+    ("q35", "HPET"), ("q35,hpet=off", "PM timer"), ("pc,acpi=off", "PIT"),
+], ids=["hpet", "pm-timer", "pit"])
+def test_tsc_is_measured_with_the_clock_that_is_there(boot, machine, clock):
+    m = boot(SMALL, machine=machine, icount=True)
+    found = m.expect(r"time: TSC (\d+)\.(\d+) MHz, by %s" % clock, timeout=60)
+    # Under -icount the TSC has 1000 MHz.
+    assert abs(float(found.group(1) + "." + found.group(2)) - 1000) < 2
+    m.expect("^READY", timeout=60, source="p")
+
+
+def test_console_without_an_interrupt_is_polled(boot):
+    # No ACPI tables, so no I/O APIC: the monitor must answer all the same, with all VMs idle.
+    m = boot(config(vm("halt", "power.img", cmdline="halt")), machine="pc,acpi=off")
+    m.expect("^READY", source="halt")
+    m.focus(0)
+    m.send("list\r")
+    m.expect("halt +idle", timeout=20)
+
+
+def test_linux_by_its_32_bit_entry(boot):
+    m = boot(config(vm("linux", entry="32")))
+    m.expect("linux: started, .* in 32-bit mode", source="core")
+    m.shell("linux", timeout=170)
+
+
+def test_scrub_at_start(boot):
+    m = boot(config(vm("p", "power.img", cmdline="off"), core="scrub-at-start = yes\n"))
+    m.expect("^READY", source="p")
