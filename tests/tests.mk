@@ -18,7 +18,7 @@ test-now:
 test-build: $(CORE_IMAGE) guests $(UNIT_BINS) $(FUZZ_BINS) $(if $(wildcard $(TOOL_SRCS)),tools)
 
 ## make system     the system tests alone (TESTS='-k name' chooses some)
-system: $(CORE_IMAGE) guests
+system: $(CORE_IMAGE) guests tools
 	@BULKHEAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest -p no:cacheprovider -v \
 	  tests/system $(TESTS)
 

@@ -129,7 +129,7 @@ def test_long_output_does_not_mix(two_linux):
     # Both print at once; every line of each must come out whole and in order.
     numbers = ("i=0; while [ $i -lt 200 ]; do i=$((i+1)); "
                "echo line-$i-abcdefghijklmnopqrstuvwxyz; done")
-    two_linux.run("linux2", "(sleep 1; %s; echo all'done') & true" % numbers)
+    two_linux.run("linux2", "(sleep 1; echo; %s; echo all'done') & true" % numbers)
     lines, _ = two_linux.run("linux1", numbers, timeout=60)
     expected = ["line-%d-abcdefghijklmnopqrstuvwxyz" % i for i in range(1, 201)]
     assert lines == expected
