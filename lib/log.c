@@ -77,7 +77,7 @@ static uint64_t ring_start(unsigned int lines)
     return at;
 }
 
-void log_replay(unsigned int lines, void (*emit)(const char *text, size_t len))
+void log_replay(unsigned int lines, emit_fn *emit)
 {
     char line[LOG_LINE_MAX];
     size_t n = 0;

@@ -1,6 +1,7 @@
 #ifndef BULKHEAD_LIB_LOG_RING_H
 #define BULKHEAD_LIB_LOG_RING_H
 
+#include "lib/emit.h"
 #include "lib/log.h"
 
 #define LOG_RING_SIZE (32 * 1024)
@@ -10,6 +11,6 @@ void log_set_level(enum log_level level);
 
 /* Hands the last `lines` lines of the ring (all, when there are fewer) to `emit`, oldest first,
  * without their newline. */
-void log_replay(unsigned int lines, void (*emit)(const char *text, size_t len));
+void log_replay(unsigned int lines, emit_fn *emit);
 
 #endif

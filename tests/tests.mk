@@ -1,7 +1,5 @@
 # `make test`: unit tests, fuzzers, coverage and system tests, one line of figures at the end.
 
-LCOV_DIR := $(BUILD)/coverage
-
 ## make test       everything that can be proven here: unit tests, fuzzers (60 s each), coverage,
 ##                 system tests in QEMU. Ends with one line "N passed, N failed"
 .PHONY: test test-now test-build system

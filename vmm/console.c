@@ -2,7 +2,7 @@
 
 #include "arch/x86/percpu.h"
 #include "drivers/uart.h"
-#include "lib/format.h"
+#include "lib/emit.h"
 #include "lib/string.h"
 #include "vmm/monitor.h"
 #include "vmm/platform.h"
@@ -101,7 +101,7 @@ void console_monitor_write(const char *text, size_t len)
 }
 
 /* A finished line of a VM that has not the keyboard, or what fits of it. */
-static void emit_line(struct vm *vm)
+static void print_line(struct vm *vm)
 {
     hide_line();
     put_prefix(vm);
@@ -134,7 +134,7 @@ static bool is_escape(struct vm *vm, uint8_t c)
 static void output_newline(struct vm *vm)
 {
     if (vm != focus) {
-        emit_line(vm);
+        print_line(vm);
         return;
     }
     if (!line_open) {
@@ -165,7 +165,7 @@ static void output_char(struct vm *vm, uint8_t c)
     }
     if (vm->line_len == VM_LINE_MAX) {
         if (vm != focus) {
-            emit_line(vm);
+            print_line(vm);
         } else {
             vm->line_len = 0; /* only what is shown again after a break is lost */
         }
@@ -206,25 +206,20 @@ void console_vm_end(struct vm *vm)
             break_line();
             vm->line_len = 0;
         } else {
-            emit_line(vm);
+            print_line(vm);
         }
     }
     vm->cr_seen = false;
     vm->escape = ESCAPE_NONE;
 }
 
-static void say(const char *fmt, ...) PRINTF(1, 2);
-static void say(const char *fmt, ...)
+static void put_line(const char *text, size_t len)
 {
-    char line[100];
-    va_list ap;
-
-    va_start(ap, fmt);
-    int n = format_v(line, sizeof(line), fmt, ap);
-    va_end(ap);
-    put(line, MIN((size_t)n, sizeof(line) - 1));
+    put(text, len);
     put("\r\n", 2);
 }
+
+#define say(...) emit_line(put_line, __VA_ARGS__)
 
 static void set_focus(struct vm *vm)
 {

@@ -2,7 +2,6 @@
 
 #include "arch/x86/mm/address_space.h"
 #include "arch/x86/mm/window.h"
-#include "lib/format.h"
 #include "vmm/vm.h"
 
 static bool any_mapped(void)
@@ -18,10 +17,9 @@ static bool any_mapped(void)
     return false;
 }
 
-bool isolation_check(void (*emit)(const char *text, size_t len))
+bool isolation_check(emit_fn *emit)
 {
     const struct vm_region *probe = NULL;
-    char line[100];
     bool outside = any_mapped();
     bool inside = true;
 
@@ -33,9 +31,7 @@ bool isolation_check(void (*emit)(const char *text, size_t len))
         inside = any_mapped();
         window_unmap(WINDOW_COPY);
     }
-    int n = format(line, sizeof(line),
-                   "isolation: guest memory mapped in the core: %s; found while in the window: %s",
-                   outside ? "YES" : "no", inside ? "yes" : "NO");
-    emit(line, MIN((size_t)n, sizeof(line) - 1));
+    emit_line(emit, "isolation: guest memory mapped in the core: %s; found while in the window: %s",
+              outside ? "YES" : "no", inside ? "yes" : "NO");
     return !outside && inside;
 }

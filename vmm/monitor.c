@@ -1,7 +1,5 @@
 #include "vmm/monitor.h"
 
-#include <stdarg.h>
-
 #include "arch/x86/mm/frame_alloc.h"
 #include "arch/x86/mm/page_alloc.h"
 #include "arch/x86/percpu.h"
@@ -9,7 +7,6 @@
 #include "arch/x86/time.h"
 #include "drivers/uart.h"
 #include "lib/error.h"
-#include "lib/format.h"
 #include "lib/log_ring.h"
 #include "lib/string.h"
 #include "lib/version.h"
@@ -25,18 +22,13 @@ static char line[LINE_MAX];
 static unsigned int line_len;
 static bool open;
 
-static void print(const char *fmt, ...) PRINTF(1, 2);
-static void print(const char *fmt, ...)
+static void print_plain(const char *text, size_t len)
 {
-    char text[160];
-    va_list ap;
-
-    va_start(ap, fmt);
-    int n = format_v(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    console_monitor_write(text, MIN((size_t)n, sizeof(text) - 1));
+    console_monitor_write(text, len);
     console_monitor_write("\r\n", 2);
 }
+
+#define print(...) emit_line(print_plain, __VA_ARGS__)
 
 static struct vm *find_vm(const char *name)
 {
@@ -95,12 +87,6 @@ static void command_memory(const char *arg)
           (unsigned long long)(page_free_count() * PAGE_SIZE_4K / KIB));
     print("guests: %llu MiB, %llu MiB free", (unsigned long long)(frame_total_bytes() / MIB),
           (unsigned long long)(frame_free_bytes() / MIB));
-}
-
-static void print_plain(const char *text, size_t len)
-{
-    console_monitor_write(text, len);
-    console_monitor_write("\r\n", 2);
 }
 
 static void command_log(const char *arg)

@@ -24,6 +24,39 @@
 typedef int read_fn(struct vcpu *v, uint32_t msr, uint64_t *value);
 typedef int write_fn(struct vcpu *v, uint32_t msr, uint64_t value);
 
+/* A register that is only kept: its place in struct vcpu, or in its arrays. */
+static uint64_t *stored(struct vcpu *v, uint32_t msr)
+{
+    switch (msr) {
+    case MSR_TSC_ADJUST: return &v->tsc_adjust;
+    case MSR_MCG_STATUS: return &v->mcg_status;
+    case MSR_MISC_ENABLE: return &v->misc_enable;
+    case MSR_MTRR_PHYS_BASE0 ... MSR_MTRR_PHYS_LAST:
+        return &v->mtrr_variable[msr - MSR_MTRR_PHYS_BASE0];
+    case MSR_MTRR_FIX64K_00000: return &v->mtrr_fixed[0];
+    case MSR_MTRR_FIX16K_80000: return &v->mtrr_fixed[1];
+    case MSR_MTRR_FIX16K_A0000: return &v->mtrr_fixed[2];
+    case MSR_MTRR_FIX4K_C0000 ... MSR_MTRR_FIX4K_F8000:
+        return &v->mtrr_fixed[3 + (msr - MSR_MTRR_FIX4K_C0000)];
+    case MSR_MTRR_DEF_TYPE: return &v->mtrr_def_type;
+    case MSR_PAT: return &v->pat;
+    case MSR_AMD_HWCR: return &v->hwcr;
+    default: return &v->tsc_aux;
+    }
+}
+
+static int read_stored(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    *value = *stored(v, msr);
+    return 0;
+}
+
+static int write_stored(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    *stored(v, msr) = value;
+    return 0;
+}
+
 struct msr_row {
     uint32_t first, last;
     bool direct; /* the guest's own: no exit, switched with the vCPU */
@@ -71,13 +104,6 @@ static int write_tsc(struct vcpu *v, uint32_t msr, uint64_t value)
     (void)msr;
     v->tsc_adjust += delta;
     set_tsc_offset(v, v->tsc_offset + delta);
-    return 0;
-}
-
-static int read_tsc_adjust(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = v->tsc_adjust;
     return 0;
 }
 
@@ -160,13 +186,6 @@ static int write_efer(struct vcpu *v, uint32_t msr, uint64_t value)
     return 0;
 }
 
-static int read_pat(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = v->pat;
-    return 0;
-}
-
 /* Memory types 0, 1, 4, 5, 6 and 7 exist (SDM vol. 3, table 12-10). */
 static int write_pat(struct vcpu *v, uint32_t msr, uint64_t value)
 {
@@ -182,20 +201,6 @@ static int write_pat(struct vcpu *v, uint32_t msr, uint64_t value)
     return 0;
 }
 
-static uint64_t *mtrr_slot(struct vcpu *v, uint32_t msr)
-{
-    if (msr <= MSR_MTRR_PHYS_LAST) {
-        return &v->mtrr_variable[msr - MSR_MTRR_PHYS_BASE0];
-    }
-    switch (msr) {
-    case MSR_MTRR_FIX64K_00000: return &v->mtrr_fixed[0];
-    case MSR_MTRR_FIX16K_80000: return &v->mtrr_fixed[1];
-    case MSR_MTRR_FIX16K_A0000: return &v->mtrr_fixed[2];
-    case MSR_MTRR_DEF_TYPE: return &v->mtrr_def_type;
-    default: return &v->mtrr_fixed[3 + (msr - MSR_MTRR_FIX4K_C0000)];
-    }
-}
-
 static int read_mtrr_cap(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
     (void)v;
@@ -204,46 +209,18 @@ static int read_mtrr_cap(struct vcpu *v, uint32_t msr, uint64_t *value)
     return 0;
 }
 
-static int read_mtrr(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-    *value = *mtrr_slot(v, msr);
-    return 0;
-}
-
 static int write_mtrr(struct vcpu *v, uint32_t msr, uint64_t value)
 {
     if (msr == MSR_MTRR_DEF_TYPE && (value & ~MTRR_DEF_ALLOWED)) {
         return -BH_EINVAL;
     }
-    *mtrr_slot(v, msr) = value;
-    return 0;
-}
-
-static int read_mcg_status(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = v->mcg_status;
-    return 0;
+    return write_stored(v, msr, value);
 }
 
 static int write_mcg_status(struct vcpu *v, uint32_t msr, uint64_t value)
 {
     (void)msr;
     v->mcg_status = value & 7;
-    return 0;
-}
-
-static int read_misc_enable(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = v->misc_enable;
-    return 0;
-}
-
-static int write_misc_enable(struct vcpu *v, uint32_t msr, uint64_t value)
-{
-    (void)msr;
-    v->misc_enable = value;
     return 0;
 }
 
@@ -258,13 +235,6 @@ static int read_feature_control(struct vcpu *v, uint32_t msr, uint64_t *value)
     (void)v;
     (void)msr;
     *value = FEATURE_LOCKED;
-    return 0;
-}
-
-static int read_hwcr(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-    (void)msr;
-    *value = v->hwcr;
     return 0;
 }
 
@@ -316,24 +286,24 @@ static const struct msr_row rows[] = {
     {0x2a, 0x2a, false, read_zero, write_ignore, "EBL_CR_POWERON: power-on configuration"},
     {MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, false, read_feature_control, NULL,
      "locked with everything off"},
-    {MSR_TSC_ADJUST, MSR_TSC_ADJUST, false, read_tsc_adjust, write_tsc_adjust, "TSC offset"},
+    {MSR_TSC_ADJUST, MSR_TSC_ADJUST, false, read_stored, write_tsc_adjust, "TSC offset"},
     {0x79, 0x79, false, NULL, write_ignore, "microcode update trigger (Intel)"},
     {MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, false, read_microcode, write_ignore,
      "microcode revision; Intel's protocol writes 0 before"},
     {MSR_MTRR_CAP, MSR_MTRR_CAP, false, read_mtrr_cap, NULL, "MTRRs are stored, no more"},
     {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, true, NULL, NULL, "switched by VMLOAD/VMSAVE"},
     {MSR_MCG_CAP, MSR_MCG_CAP, false, read_zero, NULL, "no machine check banks"},
-    {MSR_MCG_STATUS, MSR_MCG_STATUS, false, read_mcg_status, write_mcg_status, "stored"},
-    {MSR_MISC_ENABLE, MSR_MISC_ENABLE, false, read_misc_enable, write_misc_enable, "stored"},
+    {MSR_MCG_STATUS, MSR_MCG_STATUS, false, read_stored, write_mcg_status, "stored"},
+    {MSR_MISC_ENABLE, MSR_MISC_ENABLE, false, read_stored, write_stored, "stored"},
     {MSR_DEBUGCTL, MSR_DEBUGCTL, false, read_zero, write_ignore,
      "no branch records; single-step on branches is not offered"},
-    {MSR_MTRR_PHYS_BASE0, MSR_MTRR_PHYS_LAST, false, read_mtrr, write_mtrr,
+    {MSR_MTRR_PHYS_BASE0, MSR_MTRR_PHYS_LAST, false, read_stored, write_mtrr,
      "stored: the nested tables decide on memory types"},
-    {MSR_MTRR_FIX64K_00000, MSR_MTRR_FIX64K_00000, false, read_mtrr, write_mtrr, "stored"},
-    {MSR_MTRR_FIX16K_80000, MSR_MTRR_FIX16K_A0000, false, read_mtrr, write_mtrr, "stored"},
-    {MSR_MTRR_FIX4K_C0000, MSR_MTRR_FIX4K_F8000, false, read_mtrr, write_mtrr, "stored"},
-    {MSR_PAT, MSR_PAT, false, read_pat, write_pat, "the VMCB's; not every machine switches it"},
-    {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, false, read_mtrr, write_mtrr, "stored"},
+    {MSR_MTRR_FIX64K_00000, MSR_MTRR_FIX64K_00000, false, read_stored, write_mtrr, "stored"},
+    {MSR_MTRR_FIX16K_80000, MSR_MTRR_FIX16K_A0000, false, read_stored, write_mtrr, "stored"},
+    {MSR_MTRR_FIX4K_C0000, MSR_MTRR_FIX4K_F8000, false, read_stored, write_mtrr, "stored"},
+    {MSR_PAT, MSR_PAT, false, read_stored, write_pat, "the VMCB's; not every machine switches it"},
+    {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, false, read_stored, write_mtrr, "stored"},
     {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, false, read_tsc_deadline, write_tsc_deadline,
      "virtual LAPIC timer"},
     {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, false, read_x2apic, write_x2apic, "virtual LAPIC"},
@@ -345,7 +315,7 @@ static const struct msr_row rows[] = {
     {MSR_FS_BASE, MSR_KERNEL_GS_BASE, true, NULL, NULL, "switched by VMLOAD/VMSAVE"},
     {MSR_TSC_AUX, MSR_TSC_AUX, false, read_tsc_aux, write_tsc_aux, "switched with the vCPU"},
     {MSR_AMD_SYSCFG, MSR_AMD_SYSCFG, false, read_zero, write_ignore, "no memory encryption"},
-    {MSR_AMD_HWCR, MSR_AMD_HWCR, false, read_hwcr, write_hwcr, "stored"},
+    {MSR_AMD_HWCR, MSR_AMD_HWCR, false, read_stored, write_hwcr, "stored"},
     {MSR_AMD_NB_CFG, MSR_AMD_NB_CFG, false, read_zero, write_ignore, "no northbridge"},
     {MSR_AMD_PATCH_LOADER, MSR_AMD_PATCH_LOADER, false, NULL, write_ignore, "microcode"},
     {MSR_AMD_INT_PENDING, MSR_AMD_INT_PENDING, false, read_zero, write_ignore, "no C1E"},

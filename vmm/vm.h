@@ -4,6 +4,7 @@
 /* A virtual machine: memory, a vCPU and the devices of a small PC. */
 
 #include "arch/x86/mm/pagetable.h"
+#include "lib/emit.h"
 #include "vmm/config.h"
 #include "vmm/devices/acpi_pm.h"
 #include "vmm/devices/guest_uart.h"
@@ -120,10 +121,10 @@ extern bool vm_when_done_armed;
 bool vm_all_off(void);
 
 /* Prints the vCPU's registers and recent state, for a VM that ends unexpectedly. */
-void vm_dump(struct vm *vm, void (*emit)(const char *text, size_t len));
+void vm_dump(struct vm *vm, emit_fn *emit);
 
 /* For a crash of the core: which vCPU was loaded and where it stood. */
-void vm_print_crash_context(void (*emit)(const char *text, size_t len));
+void vm_print_crash_context(emit_fn *emit);
 
 static inline const char *vm_name(const struct vm *vm)
 {

@@ -25,17 +25,7 @@ static const char *const exception_names[] = {
     [17] = "#AC alignment",        [18] = "#MC machine check", [19] = "#XM SIMD error",
 };
 
-static void print(const char *fmt, ...) PRINTF(1, 2);
-static void print(const char *fmt, ...)
-{
-    char line[160];
-    va_list ap;
-
-    va_start(ap, fmt);
-    int n = format_v(line, sizeof(line), fmt, ap);
-    va_end(ap);
-    console_crash_line(line, MIN((size_t)n, sizeof(line) - 1));
-}
+#define print(...) emit_line(console_crash_line, __VA_ARGS__)
 
 static void print_address(const char *what, uint64_t addr)
 {

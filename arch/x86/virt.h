@@ -4,6 +4,7 @@
 /* The one interface between vendor-neutral code and the two virtualization backends. */
 
 #include "arch/x86/mm/pagetable.h"
+#include "lib/emit.h"
 #include "vmm/vcpu.h"
 
 struct virt_ops {
@@ -57,7 +58,7 @@ struct virt_ops {
     /* Nested translations of this VM that a CPU may hold are out of date. */
     void (*flush_nested)(struct vcpu *v);
     /* Vendor's own control state, for a dump of a VM that died. */
-    void (*dump)(struct vcpu *v, void (*emit)(const char *text, size_t len));
+    void (*dump)(struct vcpu *v, emit_fn *emit);
 };
 
 extern const struct virt_ops *virt;

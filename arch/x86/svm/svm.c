@@ -428,20 +428,17 @@ static void flush_nested(struct vcpu *v)
     v->svm->asid_generation = 0;
 }
 
-static void dump(struct vcpu *v, void (*emit)(const char *text, size_t len))
+static void dump(struct vcpu *v, emit_fn *emit)
 {
     const struct vmcb *vmcb = v->svm->vmcb;
-    char line[160];
-    int n = format(line, sizeof(line),
-                   "vmcb: exit code 0x%llx info1 0x%llx info2 0x%llx intinfo 0x%llx inject 0x%llx",
-                   (unsigned long long)vmcb->exit_code, (unsigned long long)vmcb->exit_info1,
-                   (unsigned long long)vmcb->exit_info2, (unsigned long long)vmcb->exit_int_info,
-                   (unsigned long long)vmcb->event_inject);
-    emit(line, MIN((size_t)n, sizeof(line) - 1));
-    n = format(line, sizeof(line), "vmcb: asid %u int_ctl 0x%llx int_state 0x%llx np_cr3 0x%llx",
-               vmcb->asid, (unsigned long long)vmcb->int_ctl, (unsigned long long)vmcb->int_state,
-               (unsigned long long)vmcb->nested_cr3);
-    emit(line, MIN((size_t)n, sizeof(line) - 1));
+
+    emit_line(emit, "vmcb: exit code 0x%llx info1 0x%llx info2 0x%llx intinfo 0x%llx inject 0x%llx",
+              (unsigned long long)vmcb->exit_code, (unsigned long long)vmcb->exit_info1,
+              (unsigned long long)vmcb->exit_info2, (unsigned long long)vmcb->exit_int_info,
+              (unsigned long long)vmcb->event_inject);
+    emit_line(emit, "vmcb: asid %u int_ctl 0x%llx int_state 0x%llx np_cr3 0x%llx", vmcb->asid,
+              (unsigned long long)vmcb->int_ctl, (unsigned long long)vmcb->int_state,
+              (unsigned long long)vmcb->nested_cr3);
 }
 
 const struct virt_ops svm_ops = {
