@@ -48,6 +48,7 @@ def test_console_without_an_interrupt_is_polled(boot):
     # No ACPI tables, so no I/O APIC: the monitor must answer all the same, with all VMs idle.
     m = boot(config(vm("halt", "power.img", cmdline="halt")), machine="pc,acpi=off")
     m.expect("^READY", source="halt")
+    m.quiet_for(1)
     m.focus(0)
     m.send("list\r")
     m.expect("halt +idle", timeout=20)
