@@ -33,8 +33,6 @@ INIT static void apply_console(const struct config *config)
 
 INIT static void report_cmdline(void *ctx, unsigned int line, const char *text)
 {
-    (void)ctx;
-    (void)line;
     log_error("core command line: %s", text);
 }
 
@@ -81,7 +79,6 @@ INIT void core_config_cmdline(const char *cmdline)
 
 INIT static void report_file(void *ctx, unsigned int line, const char *text)
 {
-    (void)ctx;
     log_error("%s:%u: %s", CONFIG_FILE_NAME, line, text);
 }
 

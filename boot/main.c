@@ -115,7 +115,6 @@ INIT static void create_pool(uint64_t size)
 
 INIT static int read_firmware(void *ctx, uint64_t pa, void *buf, size_t len)
 {
-    (void)ctx;
     if (pa + len < pa || pa + len > BIT64(52)) {
         return -BH_EFAULT;
     }

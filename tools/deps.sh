@@ -8,7 +8,7 @@ BUILD='gcc make nasm acpica-tools binutils python3'
 BUILD_WHY='compiler, assembler and ACPI compiler for the core and the small test guests'
 RUN='qemu-system-x86 busybox-static cpio'
 RUN_WHY='the emulator, and the shell that runs inside the Linux guests'
-TEST='libcmocka-dev clang libclang-rt-14-dev llvm lcov python3-pytest libcapstone-dev
+TEST='libc6-dev libcmocka-dev clang libclang-rt-14-dev llvm lcov python3-pytest libcapstone-dev
     grub-pc-bin grub-common xorriso mtools'
 TEST_WHY='unit tests, fuzzers, coverage, system tests and the GRUB boot test'
 ISO='grub-pc-bin grub-common xorriso mtools'
@@ -51,18 +51,28 @@ if ! command -v apt-get >/dev/null; then
     echo "deps.sh: there is no apt-get here; please install them by hand" >&2
     exit 1
 fi
+by_hand="apt-get update && apt-get install --no-install-recommends$missing"
 if [ "$(id -u)" = 0 ]; then
     as_root=
 elif command -v sudo >/dev/null; then
     as_root=sudo
     echo "They are installed with apt-get, for which sudo may ask for your password."
 else
-    echo "deps.sh: neither root nor sudo here; as root: apt-get install$missing" >&2
+    echo "deps.sh: only root can install them, and there is no sudo here. As root, run:" >&2
+    echo "    $by_hand" >&2
     exit 1
 fi
-# One sudo for both steps: the lists may be too old to find the packages.
+# One sudo for all steps. The lists may be missing (seen by a dry run) or too old to find the files.
+# shellcheck disable=SC2016,SC2086
 $as_root sh -c '
     export DEBIAN_FRONTEND=noninteractive
-    apt-get install -y --no-install-recommends "$@" && exit 0
-    echo "Refreshing the package lists and trying again"
-    apt-get update && apt-get install -y --no-install-recommends "$@"' sh $missing
+    refresh() { echo "Refreshing the package lists"; apt-get -q update; }
+    install() { apt-get -q install -y --no-install-recommends "$@"; }
+    if install --dry-run "$@" >/dev/null 2>&1; then
+        install "$@" && exit 0
+    fi
+    refresh && install "$@"' sh $missing || {
+    echo "deps.sh: that did not work. What is needed, as root:" >&2
+    echo "    $by_hand" >&2
+    exit 1
+}

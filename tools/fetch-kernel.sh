@@ -13,7 +13,14 @@ real_package() { # the versioned package behind the metapackage
 
 refresh() {
     echo "  APT     refreshing the package lists"
-    if [ "$(id -u)" = 0 ]; then apt-get update; else sudo apt-get update; fi
+    if [ "$(id -u)" = 0 ]; then
+        apt-get -q update
+    elif command -v sudo >/dev/null; then
+        sudo apt-get -q update
+    else
+        echo "fetch-kernel.sh: there is no sudo here. As root, run: apt-get update" >&2
+        exit 1
+    fi
 }
 
 package=$(real_package)

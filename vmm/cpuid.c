@@ -8,8 +8,7 @@
 #include "lib/string.h"
 #include "vmm/vm.h"
 
-#define ANY_SUBLEAF UINT32_MAX
-#define ALL         UINT32_MAX
+#define ALL UINT32_MAX
 
 #define MAX_BASIC    0x0du
 #define MAX_EXTENDED 0x80000008u
@@ -80,7 +79,7 @@
 typedef void adjust_fn(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r);
 
 struct cpuid_row {
-    uint32_t leaf, subleaf;
+    uint32_t leaf;
     struct cpuid_regs mask;
     adjust_fn *adjust; /* may be NULL */
     const char *reason;
@@ -88,14 +87,11 @@ struct cpuid_row {
 
 static void adjust_max(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
 {
-    (void)v;
-    (void)subleaf;
     r->eax = MIN(r->eax, MAX_BASIC);
 }
 
 static void adjust_features(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
 {
-    (void)subleaf;
     r->ebx |= 1u << 16 | v->lapic.apic_id << 24;
     r->ecx |= F1C_X2APIC | F1C_TSC_DEADLINE | F1C_HYPERVISOR;
     if (v->vm->state == VM_RUNNING && (virt->get_cr4(v) & CR4_OSXSAVE)) {
@@ -105,14 +101,11 @@ static void adjust_features(struct vcpu *v, uint32_t subleaf, struct cpuid_regs 
 
 static void adjust_power(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
 {
-    (void)v;
-    (void)subleaf;
     r->eax = BIT(2); /* ARAT: the LAPIC timer never stops */
 }
 
 static void adjust_leaf7(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
 {
-    (void)v;
     if (subleaf == 0) {
         r->ebx |= F7B_TSC_ADJUST;
     }
@@ -150,7 +143,6 @@ static void adjust_xsave(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
 {
     uint64_t mask = cpuid_guest_xcr0_mask();
 
-    (void)v;
     if (mask == 0) {
         *r = (struct cpuid_regs){0};
     } else if (subleaf == 0) {
@@ -167,15 +159,11 @@ static void adjust_xsave(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
 
 static void adjust_max_extended(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
 {
-    (void)v;
-    (void)subleaf;
     r->eax = MIN(r->eax, MAX_EXTENDED);
 }
 
 static void adjust_hypervisor(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
 {
-    (void)v;
-    (void)subleaf;
     *r = (struct cpuid_regs){.eax = HV_BASE + 1};
     memcpy(&r->ebx, "Bulk", 4);
     memcpy(&r->ecx, "head", 4);
@@ -184,15 +172,11 @@ static void adjust_hypervisor(struct vcpu *v, uint32_t subleaf, struct cpuid_reg
 
 static void adjust_hypervisor_version(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
 {
-    (void)v;
-    (void)subleaf;
     *r = (struct cpuid_regs){.eax = 1}; /* version of this interface */
 }
 
 static void adjust_kvm(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
 {
-    (void)v;
-    (void)subleaf;
     *r = (struct cpuid_regs){.eax = HV_KVM_BASE + 1};
     memcpy(&r->ebx, "KVMK", 4);
     memcpy(&r->ecx, "VMKV", 4);
@@ -201,46 +185,44 @@ static void adjust_kvm(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
 
 static void adjust_kvm_features(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
 {
-    (void)v;
-    (void)subleaf;
     *r = (struct cpuid_regs){.eax = KVM_FEATURE_CLOCKSOURCE | KVM_FEATURE_NOP_IO_DELAY |
                                     KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_CLOCKSOURCE_STABLE};
 }
 
 static const struct cpuid_row rows[] = {
-    {0x0, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, adjust_max, "vendor; the highest leaf listed here"},
+    {0x0, {ALL, ALL, ALL, ALL}, adjust_max, "vendor; the highest leaf listed here"},
     {0x1,
-     ANY_SUBLEAF,
+
      {0x0fff3fff, 0x0000ff00, F1C_SHOWN, F1D_SHOWN},
      adjust_features,
      "what needs no emulation or is emulated; not: MONITOR, virtualization, thermal, debug store"},
-    {0x2, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, NULL, "cache descriptors"},
-    {0x4, ANY_SUBLEAF, {0x00003fff, ALL, ALL, ALL}, NULL, "caches, without who shares them"},
-    {0x6, ANY_SUBLEAF, {0, 0, 0, 0}, adjust_power, "ARAT only: no thermal or power interface"},
+    {0x2, {ALL, ALL, ALL, ALL}, NULL, "cache descriptors"},
+    {0x4, {0x00003fff, ALL, ALL, ALL}, NULL, "caches, without who shares them"},
+    {0x6, {0, 0, 0, 0}, adjust_power, "ARAT only: no thermal or power interface"},
     {0x7,
-     ANY_SUBLEAF,
+
      {0, F7B_SHOWN, F7C_SHOWN, F7D_SHOWN},
      adjust_leaf7,
      "not: SGX, MPX, RTM, PQM, PKU, LA57, Intel PT; speculation control MSRs are not offered"},
-    {0xb, ANY_SUBLEAF, {0, 0, 0, 0}, adjust_topology, "one CPU; its x2APIC ID"},
-    {0xd, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, adjust_xsave, "components that are switched"},
-    {0x80000000, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, adjust_max_extended, "highest leaf"},
+    {0xb, {0, 0, 0, 0}, adjust_topology, "one CPU; its x2APIC ID"},
+    {0xd, {ALL, ALL, ALL, ALL}, adjust_xsave, "components that are switched"},
+    {0x80000000, {ALL, ALL, ALL, ALL}, adjust_max_extended, "highest leaf"},
     {0x80000001,
-     ANY_SUBLEAF,
+
      {0x0fff3fff, 0, FE1C_SHOWN, FE1D_SHOWN},
      NULL,
      "not: SVM, extended APIC space, OSVW, IBS, watchdog, topology, counters, MONITORX"},
-    {0x80000002, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, NULL, "name"},
-    {0x80000003, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, NULL, "name"},
-    {0x80000004, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, NULL, "name"},
-    {0x80000005, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, NULL, "L1 caches and TLBs"},
-    {0x80000006, ANY_SUBLEAF, {ALL, ALL, ALL, ALL}, NULL, "L2 and L3 caches"},
-    {0x80000007, ANY_SUBLEAF, {0, 0, 0, FE7D_INVARIANT_TSC}, NULL, "invariant TSC, if it is"},
-    {0x80000008, ANY_SUBLEAF, {0x0000ffff, FE8B_SHOWN, 0, 0}, NULL, "address sizes; one CPU"},
-    {HV_BASE, ANY_SUBLEAF, {0, 0, 0, 0}, adjust_hypervisor, "Bulkhead's signature"},
-    {HV_BASE + 1, ANY_SUBLEAF, {0, 0, 0, 0}, adjust_hypervisor_version, "interface version"},
-    {HV_KVM_BASE, ANY_SUBLEAF, {0, 0, 0, 0}, adjust_kvm, "KVM-compatible paravirtual interface"},
-    {HV_KVM_BASE + 1, ANY_SUBLEAF, {0, 0, 0, 0}, adjust_kvm_features, "kvmclock, stable"},
+    {0x80000002, {ALL, ALL, ALL, ALL}, NULL, "name"},
+    {0x80000003, {ALL, ALL, ALL, ALL}, NULL, "name"},
+    {0x80000004, {ALL, ALL, ALL, ALL}, NULL, "name"},
+    {0x80000005, {ALL, ALL, ALL, ALL}, NULL, "L1 caches and TLBs"},
+    {0x80000006, {ALL, ALL, ALL, ALL}, NULL, "L2 and L3 caches"},
+    {0x80000007, {0, 0, 0, FE7D_INVARIANT_TSC}, NULL, "invariant TSC, if it is"},
+    {0x80000008, {0x0000ffff, FE8B_SHOWN, 0, 0}, NULL, "address sizes; one CPU"},
+    {HV_BASE, {0, 0, 0, 0}, adjust_hypervisor, "Bulkhead's signature"},
+    {HV_BASE + 1, {0, 0, 0, 0}, adjust_hypervisor_version, "interface version"},
+    {HV_KVM_BASE, {0, 0, 0, 0}, adjust_kvm, "KVM-compatible paravirtual interface"},
+    {HV_KVM_BASE + 1, {0, 0, 0, 0}, adjust_kvm_features, "kvmclock, stable"},
 };
 
 /* The machine's values of the rows that have no subleaves: CPUID serializes and may itself be an

@@ -51,7 +51,6 @@ static const char *state_of(const struct vm *vm)
 
 static void command_list(const char *arg)
 {
-    (void)arg;
     print("  %-15s %-8s %9s %12s  %s", "VM", "state", "memory", "CPU time ms", "");
     for (unsigned int i = 0; i < vm_count; i++) {
         const struct vm *vm = vms[i];
@@ -67,7 +66,6 @@ static void command_list(const char *arg)
 
 static void command_exits(const char *arg)
 {
-    (void)arg;
     for (unsigned int i = 0; i < vm_count; i++) {
         print("%s:", vm_name(vms[i]));
         for (unsigned int k = 0; k < EXIT_KINDS; k++) {
@@ -81,7 +79,6 @@ static void command_exits(const char *arg)
 
 static void command_memory(const char *arg)
 {
-    (void)arg;
     print("core: %llu KiB of pages, %llu KiB free",
           (unsigned long long)(page_total_count() * PAGE_SIZE_4K / KIB),
           (unsigned long long)(page_free_count() * PAGE_SIZE_4K / KIB));
@@ -91,7 +88,6 @@ static void command_memory(const char *arg)
 
 static void command_log(const char *arg)
 {
-    (void)arg;
     log_replay(200, print_plain);
 }
 
@@ -164,13 +160,11 @@ static void command_crash(const char *arg)
 
 static void command_peek(const char *arg)
 {
-    (void)arg;
     isolation_check(print_plain);
 }
 
 static void command_off(const char *arg)
 {
-    (void)arg;
     monitor_power_off();
 }
 
@@ -202,7 +196,6 @@ static const struct command commands[] = {
 
 static void command_help(const char *arg)
 {
-    (void)arg;
     print("Bulkhead %s", bulkhead_version);
     for (unsigned int i = 0; i < ARRAY_SIZE(commands); i++) {
         print("  %-10s %s", commands[i].name, commands[i].help);

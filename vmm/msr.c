@@ -67,23 +67,17 @@ struct msr_row {
 
 static int read_zero(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
-    (void)v;
-    (void)msr;
     *value = 0;
     return 0;
 }
 
 static int write_ignore(struct vcpu *v, uint32_t msr, uint64_t value)
 {
-    (void)v;
-    (void)msr;
-    (void)value;
     return 0;
 }
 
 static int read_tsc(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
-    (void)msr;
     *value = vcpu_tsc(v);
     return 0;
 }
@@ -101,7 +95,6 @@ static int write_tsc(struct vcpu *v, uint32_t msr, uint64_t value)
 {
     uint64_t delta = value - vcpu_tsc(v);
 
-    (void)msr;
     v->tsc_adjust += delta;
     set_tsc_offset(v, v->tsc_offset + delta);
     return 0;
@@ -109,7 +102,6 @@ static int write_tsc(struct vcpu *v, uint32_t msr, uint64_t value)
 
 static int write_tsc_adjust(struct vcpu *v, uint32_t msr, uint64_t value)
 {
-    (void)msr;
     if (value != v->tsc_adjust) {
         uint64_t delta = value - v->tsc_adjust;
         v->tsc_adjust = value;
@@ -120,28 +112,24 @@ static int write_tsc_adjust(struct vcpu *v, uint32_t msr, uint64_t value)
 
 static int read_tsc_deadline(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
-    (void)msr;
     *value = lapic_get_tsc_deadline(&v->lapic);
     return 0;
 }
 
 static int write_tsc_deadline(struct vcpu *v, uint32_t msr, uint64_t value)
 {
-    (void)msr;
     lapic_set_tsc_deadline(&v->lapic, value);
     return 0;
 }
 
 static int read_apic_base(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
-    (void)msr;
     *value = lapic_get_base(&v->lapic);
     return 0;
 }
 
 static int write_apic_base(struct vcpu *v, uint32_t msr, uint64_t value)
 {
-    (void)msr;
     int err = lapic_set_base(&v->lapic, value, time_now_ns());
     vcpu_kick(v);
     return err;
@@ -164,7 +152,6 @@ static int write_x2apic(struct vcpu *v, uint32_t msr, uint64_t value)
 
 static int read_efer(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
-    (void)msr;
     *value = virt->get_efer(v);
     return 0;
 }
@@ -173,7 +160,6 @@ static int write_efer(struct vcpu *v, uint32_t msr, uint64_t value)
 {
     struct vcpu_sysregs regs;
 
-    (void)msr;
     virt->get_sysregs(v, &regs);
     if ((value & ~cpuid_guest_efer_mask()) ||
         ((regs.cr0 & CR0_PG) && ((value ^ regs.efer) & EFER_LME))) {
@@ -189,7 +175,6 @@ static int write_efer(struct vcpu *v, uint32_t msr, uint64_t value)
 /* Memory types 0, 1, 4, 5, 6 and 7 exist (SDM vol. 3, table 12-10). */
 static int write_pat(struct vcpu *v, uint32_t msr, uint64_t value)
 {
-    (void)msr;
     for (unsigned int i = 0; i < 8; i++) {
         uint8_t type = (uint8_t)(value >> 8 * i);
         if (type > 7 || type == 2 || type == 3) {
@@ -203,8 +188,6 @@ static int write_pat(struct vcpu *v, uint32_t msr, uint64_t value)
 
 static int read_mtrr_cap(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
-    (void)v;
-    (void)msr;
     *value = MTRR_CAP;
     return 0;
 }
@@ -219,28 +202,23 @@ static int write_mtrr(struct vcpu *v, uint32_t msr, uint64_t value)
 
 static int write_mcg_status(struct vcpu *v, uint32_t msr, uint64_t value)
 {
-    (void)msr;
     v->mcg_status = value & 7;
     return 0;
 }
 
 static int read_microcode(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
-    (void)v;
     return rdmsr_safe(msr, value) ? 0 : read_zero(v, msr, value);
 }
 
 static int read_feature_control(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
-    (void)v;
-    (void)msr;
     *value = FEATURE_LOCKED;
     return 0;
 }
 
 static int write_hwcr(struct vcpu *v, uint32_t msr, uint64_t value)
 {
-    (void)msr;
     if (value & ~HWCR_ALLOWED) {
         return -BH_EINVAL;
     }
@@ -251,7 +229,6 @@ static int write_hwcr(struct vcpu *v, uint32_t msr, uint64_t value)
 /* Whether LFENCE serializes: the core sees to it on CPUs that can be told (arch/x86/cpu.c). */
 static int read_de_cfg(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
-    (void)v;
     if (!rdmsr_safe(msr, value)) {
         *value = 0;
     }
@@ -261,7 +238,6 @@ static int read_de_cfg(struct vcpu *v, uint32_t msr, uint64_t *value)
 
 static int read_tsc_aux(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
-    (void)msr;
     *value = v->tsc_aux;
     return cpuid_guest_has_rdtscp() ? 0 : -BH_EINVAL;
 }

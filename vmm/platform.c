@@ -157,7 +157,6 @@ static void device_timer_expired(struct timer *timer, uint64_t tsc)
     struct vm *vm = CONTAINER_OF(timer, struct vm, device_timer);
     uint64_t now = time_now_ns();
 
-    (void)tsc;
     update_devices(vm, now);
     timer_arm(&this_cpu->timers, timer, vcpu_timer_limit(vm->vcpu, device_deadline(vm, now)));
 }
@@ -277,16 +276,11 @@ static void out_reset(struct vm *vm, uint16_t port, uint8_t value)
 
 static uint8_t in_nothing(struct vm *vm, uint16_t port)
 {
-    (void)vm;
-    (void)port;
     return 0xff;
 }
 
 static void out_nothing(struct vm *vm, uint16_t port, uint8_t value)
 {
-    (void)vm;
-    (void)port;
-    (void)value;
 }
 
 struct port_range {

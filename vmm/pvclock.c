@@ -68,7 +68,6 @@ void pvclock_update(struct vcpu *v)
 
 int pvclock_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
-    (void)msr;
     *value = v->kvm_system_time;
     return 0;
 }
@@ -77,7 +76,6 @@ int pvclock_write(struct vcpu *v, uint32_t msr, uint64_t value)
 {
     struct pvclock_time page;
 
-    (void)msr;
     if ((value & PVCLOCK_ENABLE) &&
         guest_read(v->vm, value & ~PVCLOCK_ENABLE, &page, sizeof(page)) != 0) {
         return -BH_EINVAL;
@@ -92,6 +90,5 @@ int pvclock_write_wall(struct vcpu *v, uint32_t msr, uint64_t value)
 {
     struct pvclock_wall wall = {.version = 2, .sec = (uint32_t)platform_boot_epoch};
 
-    (void)msr;
     return guest_write(v->vm, value, &wall, sizeof(wall)) == 0 ? 0 : -BH_EINVAL;
 }

@@ -263,7 +263,6 @@ void vcpu_lapic_timer_expired(struct timer *timer, uint64_t now)
 {
     struct vcpu *v = CONTAINER_OF(timer, struct vcpu, lapic_timer);
 
-    (void)now;
     lapic_timer_expired(&v->lapic, time_now_ns());
     vcpu_kick(v);
     timer_arm(&this_cpu->timers, timer, vcpu_timer_limit(v, lapic_deadline(v)));

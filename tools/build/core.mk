@@ -12,10 +12,11 @@ include tools/build/acpi.mk
 
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
-CORE_WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+# Functions behind a table take what the table's type says, needed or not.
+CORE_WARN := -Wall -Wextra -Wno-unused-parameter -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
     -Wframe-larger-than=2048 -Wundef -Wpointer-arith -Wwrite-strings -Wdate-time
 CORE_CFLAGS := -std=gnu11 -O2 -g -ffreestanding -nostdinc \
-    -isystem $(shell $(CC) -print-file-name=include) \
+    -isystem $(shell $(CC) -print-file-name=include 2>/dev/null) \
     -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
     -fstack-protector-strong -mstack-protector-guard=global -fno-omit-frame-pointer \
     -fno-asynchronous-unwind-tables -fno-common -ffunction-sections -fdata-sections \

@@ -10,7 +10,7 @@ HOST_CORE_SRCS := $(filter-out lib/string.c lib/log.c lib/symbols.c lib/version.
     arch/x86/mm/pagetable.c arch/x86/mm/page_alloc.c arch/x86/mm/frame_alloc.c vmm/timer.c
 HOST_CORE_SRCS := $(sort $(wildcard $(HOST_CORE_SRCS)))
 
-HOST_WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+HOST_WARN   := -Wall -Wextra -Wno-unused-parameter -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 HOST_CFLAGS := -std=gnu11 -O1 -g -DBULKHEAD_HOST -I. -I$(BUILD)/generated $(HOST_WARN) -MMD -MP
 SAN         := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 

@@ -38,17 +38,12 @@ static uint32_t bridge_dword(unsigned int offset)
 
 static uint32_t bridge_read(struct pci_device *dev, unsigned int offset, unsigned int size)
 {
-    (void)dev;
     return bridge_dword(offset & ~3u) >> (offset & 3) * 8 & all_ones(size);
 }
 
 static void bridge_write(struct pci_device *dev, unsigned int offset, unsigned int size,
                          uint32_t value)
 {
-    (void)dev;
-    (void)offset;
-    (void)size;
-    (void)value;
 }
 
 static const struct pci_device_ops bridge_ops = {

@@ -288,7 +288,6 @@ int lapic_set_base(struct lapic *l, uint64_t value, uint64_t now)
     const uint64_t mode = APIC_BASE_ENABLE | APIC_BASE_X2APIC;
     uint64_t from = l->base & mode, to = value & mode;
 
-    (void)now;
     if ((value & ~(mode | APIC_BASE_BSP)) != APIC_BASE_ADDRESS)
         return -BH_EINVAL;
     /* Figure 10-27: x2APIC needs an enabled xAPIC before it, and is only left by disabling. */

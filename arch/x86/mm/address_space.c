@@ -16,7 +16,6 @@ static uint64_t device_next = DEVICE_VA;
 
 static uint64_t host_leaf(unsigned int flags, unsigned int level)
 {
-    (void)level;
     return PTE_P | PTE_A | (flags & PT_WRITE ? PTE_W | PTE_D : 0) | (flags & PT_EXEC ? 0 : PTE_NX) |
            (flags & PT_USER ? PTE_U : 0) | (flags & PT_GLOBAL ? PTE_G : 0) |
            (flags & PT_UNCACHED ? PTE_PCD | PTE_PWT : 0);

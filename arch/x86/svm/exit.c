@@ -25,8 +25,6 @@ static unsigned int length_of(struct vcpu *v, struct vmcb *vmcb, enum insn_id id
 
 static enum exit_action on_interrupt(struct vcpu *v, struct vmcb *vmcb)
 {
-    (void)v;
-    (void)vmcb;
     interrupts_take();
     return EXIT_RESCHEDULE;
 }
@@ -34,8 +32,6 @@ static enum exit_action on_interrupt(struct vcpu *v, struct vmcb *vmcb)
 /* NMI and SMI were taken when GIF came back on. */
 static enum exit_action on_taken(struct vcpu *v, struct vmcb *vmcb)
 {
-    (void)v;
-    (void)vmcb;
     return EXIT_RESUME;
 }
 
@@ -78,15 +74,12 @@ static enum exit_action on_debug(struct vcpu *v, struct vmcb *vmcb)
 
 static enum exit_action on_alignment(struct vcpu *v, struct vmcb *vmcb)
 {
-    (void)vmcb;
     vcpu_raise_error(v, EXC_AC, 0);
     return EXIT_RESUME;
 }
 
 static enum exit_action on_machine_check(struct vcpu *v, struct vmcb *vmcb)
 {
-    (void)v;
-    (void)vmcb;
     __asm__ volatile("int %0" ::"i"(EXC_MC));
     return EXIT_RESUME;
 }
@@ -154,14 +147,12 @@ static enum exit_action on_io(struct vcpu *v, struct vmcb *vmcb)
 
 static enum exit_action on_rdpmc(struct vcpu *v, struct vmcb *vmcb)
 {
-    (void)vmcb;
     vcpu_raise_error(v, EXC_GP, 0); /* no counters are shown */
     return EXIT_RESUME;
 }
 
 static enum exit_action on_undefined(struct vcpu *v, struct vmcb *vmcb)
 {
-    (void)vmcb;
     return exit_undefined(v);
 }
 
@@ -179,7 +170,6 @@ void svm_load_debug_registers(struct vcpu *v)
 /* The first debug register access since the vCPU came on: the instruction runs again, for real. */
 static enum exit_action on_dr(struct vcpu *v, struct vmcb *vmcb)
 {
-    (void)vmcb;
     svm_load_debug_registers(v);
     return EXIT_RESUME;
 }
@@ -270,7 +260,6 @@ static enum exit_action on_nested_fault(struct vcpu *v, struct vmcb *vmcb)
 
 static enum exit_action on_shutdown(struct vcpu *v, struct vmcb *vmcb)
 {
-    (void)vmcb;
     vm_request(v->vm, VM_REQUEST_CRASH, "triple fault");
     return EXIT_STOP;
 }

@@ -36,7 +36,6 @@ struct svm_features svm_features;
 
 static uint64_t nested_leaf(unsigned int flags, unsigned int level)
 {
-    (void)level;
     /* APM vol. 2, 15.25.5: guest accesses count as user accesses in the nested tables. */
     return PTE_P | PTE_U | PTE_A | (flags & PT_WRITE ? PTE_W | PTE_D : 0) |
            (flags & PT_EXEC ? 0 : PTE_NX) | (flags & PT_UNCACHED ? PTE_PCD | PTE_PWT : 0);
