@@ -33,5 +33,8 @@ bool isolation_check(emit_fn *emit)
     }
     emit_line(emit, "isolation: guest memory mapped in the core: %s; found while in the window: %s",
               outside ? "YES" : "no", inside ? "yes" : "NO");
-    return !outside && inside;
+    bool wx = address_space_has_wx();
+    emit_line(emit, "isolation: writable and executable pages in the core: %s",
+              wx ? "YES" : "none");
+    return !outside && inside && !wx;
 }

@@ -69,6 +69,7 @@ def test_guest_memory_is_not_mapped_in_the_core(machine):
     machine.send("isolation\r")
     machine.expect("^isolation: guest memory mapped in the core: no; found while in the window: yes",
                    source="core")
+    machine.expect("^isolation: writable and executable pages in the core: none", source="core")
 
 
 def test_crash_report(machine):

@@ -166,28 +166,50 @@ void address_space_free_init(void)
     free_part(init_data_start, init_data_end);
 }
 
-/* Depth is bounded by the number of levels. */
-static bool table_maps(const uint64_t *table, unsigned int level, uint64_t pa, uint64_t size)
+struct leaf_query {
+    bool (*matches)(const struct leaf_query *query, uint64_t entry, uint64_t page);
+    uint64_t pa, size;
+};
+
+/* True when any leaf below `table` matches. Depth is bounded by the number of levels. */
+static bool any_leaf(const uint64_t *table, unsigned int level, const struct leaf_query *query)
 {
     for (unsigned int i = 0; i < TABLE_ENTRIES; i++) {
         uint64_t entry = table[i];
-        uint64_t page = 1ull << (12 + 9 * (level - 1));
         if (!(entry & PTE_P)) {
             continue;
         }
-        if (level == 1 || (entry & PTE_LARGE)) {
-            uint64_t base = entry & PTE_ADDR & ~(page - 1);
-            if (base < pa + size && pa < base + page) {
-                return true;
-            }
-        } else if (table_maps(pa_to_page(entry & PTE_ADDR), level - 1, pa, size)) {
+        bool leaf = level == 1 || (entry & PTE_LARGE);
+        if (leaf ? query->matches(query, entry, 1ull << (12 + 9 * (level - 1)))
+                 : any_leaf(pa_to_page(entry & PTE_ADDR), level - 1, query)) {
             return true;
         }
     }
     return false;
 }
 
+static bool maps_pa(const struct leaf_query *query, uint64_t entry, uint64_t page)
+{
+    uint64_t base = entry & PTE_ADDR & ~(page - 1);
+
+    return base < query->pa + query->size && query->pa < base + page;
+}
+
+static bool is_wx(const struct leaf_query *query, uint64_t entry, uint64_t page)
+{
+    return (entry & PTE_W) && !(entry & PTE_NX);
+}
+
 bool address_space_maps_pa(uint64_t pa, uint64_t size)
 {
-    return table_maps(this_cpu->pagetable.root, host_pt_format.levels, pa, size);
+    const struct leaf_query query = {.matches = maps_pa, .pa = pa, .size = size};
+
+    return any_leaf(this_cpu->pagetable.root, host_pt_format.levels, &query);
+}
+
+bool address_space_has_wx(void)
+{
+    const struct leaf_query query = {.matches = is_wx};
+
+    return any_leaf(this_cpu->pagetable.root, host_pt_format.levels, &query);
 }

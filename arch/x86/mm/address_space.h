@@ -36,7 +36,9 @@ volatile void *device_map(uint64_t pa, uint64_t size);
 /* Takes the boot-only parts of the image away and gives their pages to the pool. */
 void address_space_free_init(void);
 
-/* True when [va, va + size) is mapped in the current CPU's tables; for the self-test. */
+/* For the self-test, on this CPU's tables: is any of [pa, pa + size) mapped; is any page writable
+ * and executable. */
 bool address_space_maps_pa(uint64_t pa, uint64_t size);
+bool address_space_has_wx(void);
 
 #endif
