@@ -37,6 +37,7 @@ fi
 echo "  FETCH   $package (into $dir, not installed)"
 cd "$dir/partial"
 rm -f ./*.deb
+# shellcheck disable=SC2086
 sandbox=
 [ "$(id -u)" = 0 ] && sandbox='-o APT::Sandbox::User=root'
 apt-get $sandbox download "$package" || {

@@ -152,14 +152,12 @@ static void want_window(struct vcpu *v)
     }
 }
 
-static void inject_event(struct vcpu *v)
+/* The backend closes the interrupt window when it injects, so it is asked for again. */
+static void inject(struct vcpu *v, const struct vcpu_event *event)
 {
-    virt->inject(v, &v->event);
-    v->pending &= ~PENDING_EVENT;
-    if (v->pending & PENDING_INTERRUPT) {
-        v->pending &= ~PENDING_INTERRUPT;
-        want_window(v);
-    }
+    virt->inject(v, event);
+    v->pending &= ~PENDING_INTERRUPT;
+    want_window(v);
 }
 
 /* Returns false when the NMI has to wait. */
@@ -178,7 +176,7 @@ static bool inject_nmi(struct vcpu *v)
     v->pending &= ~PENDING_NMI;
     v->nmi_blocked = true;
     virt->want_nmi_window(v);
-    virt->inject(v, &event);
+    inject(v, &event);
     return true;
 }
 
@@ -188,8 +186,8 @@ static void inject_interrupt(struct vcpu *v)
     bool extint = platform_extint_pending(v->vm);
     int vector = lapic_pending(&v->lapic);
 
-    v->pending &= ~PENDING_INTERRUPT;
     if ((!extint && vector < 0) || !(v->rflags & RFLAGS_IF) || virt->interrupt_shadow(v)) {
+        v->pending &= ~PENDING_INTERRUPT;
         want_window(v);
         return;
     }
@@ -199,8 +197,7 @@ static void inject_interrupt(struct vcpu *v)
         event.vector = (uint8_t)vector;
         lapic_ack(&v->lapic, event.vector);
     }
-    virt->inject(v, &event);
-    want_window(v);
+    inject(v, &event);
 }
 
 void vcpu_deliver_pending(struct vcpu *v)
@@ -210,7 +207,8 @@ void vcpu_deliver_pending(struct vcpu *v)
         raise_debug(v);
     }
     if (v->pending & PENDING_EVENT) {
-        inject_event(v);
+        v->pending &= ~PENDING_EVENT;
+        inject(v, &v->event);
         return;
     }
     if (v->pending & PENDING_NMI && inject_nmi(v)) {
