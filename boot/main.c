@@ -26,6 +26,7 @@
 #include "lib/version.h"
 #include "vmm/console.h"
 #include "vmm/cpuid.h"
+#include "vmm/guest_memory_bulk.h"
 #include "vmm/platform.h"
 #include "vmm/sched.h"
 #include "vmm/vm.h"
@@ -156,6 +157,20 @@ INIT static void init_interrupts(const struct acpi_info *acpi)
     uart_enable_interrupts();
 }
 
+/* Clears what stood in the frames before the core was booted. Frames that a VM gives back are
+ * clean. */
+INIT static void scrub_guest_memory(void)
+{
+    for (unsigned int i = 0; i < boot_info.map.count; i++) {
+        const struct memory_range *r = &boot_info.map.r[i];
+        uint64_t start = ALIGN_UP(r->base, FRAME_SIZE);
+        uint64_t end = ALIGN_DOWN(MIN(r->base + r->size, FRAME_PA_MAX), FRAME_SIZE);
+        if (r->type == MEM_USABLE && start < end) {
+            physical_scrub(start, end - start);
+        }
+    }
+}
+
 INIT static void init_guest_memory(void)
 {
     size_t bytes = frame_bitmap_bytes(&boot_info.map);
@@ -164,6 +179,9 @@ INIT static void init_guest_memory(void)
 
     if (!storage || frame_init(&boot_info.map, storage, pages * PAGE_SIZE_4K) != 0) {
         refuse("the core's memory is too small to keep track of the machine's");
+    }
+    if (core_config.scrub_at_boot) {
+        scrub_guest_memory();
     }
     log_info("memory: %llu MiB for guests, %llu KiB for the core (%llu KiB free)",
              (unsigned long long)(frame_total_bytes() / MIB),
@@ -247,7 +265,6 @@ NORETURN INIT static void boot_continue(void)
     init_guest_memory();
     sched_slice_tsc = ns_span_to_tsc(core_config.slice_us * 1000ull);
     vm_when_done = core_config.when_done;
-    vm_scrub_at_start = core_config.scrub_at_start;
     create_vms();
     stack_switch(percpu_stack_top(0), enter_run_loop);
 }

@@ -29,7 +29,7 @@ if [ -z "$package" ]; then
     package=$(real_package)
 fi
 if [ -z "$package" ]; then
-    echo "fetch-kernel.sh: apt knows no linux-image-cloud-amd64; is this Debian amd64?" >&2
+    echo "fetch-kernel.sh: apt knows no linux-image-cloud-amd64: no network, or not Debian amd64?" >&2
     exit 1
 fi
 
@@ -37,13 +37,14 @@ fi
 echo "  FETCH   $package (into $dir, not installed)"
 cd "$dir/partial"
 rm -f ./*.deb
-# shellcheck disable=SC2086
 sandbox=
 [ "$(id -u)" = 0 ] && sandbox='-o APT::Sandbox::User=root'
-apt-get $sandbox download "$package" || {
+# shellcheck disable=SC2086
+download() { apt-get $sandbox download "$package"; }
+download || {
     refresh
     package=$(real_package)
-    apt-get $sandbox download "$package"
+    download
 }
 # An index entry, a half-written file or a login page is not a package.
 for deb in ./*.deb; do

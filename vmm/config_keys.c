@@ -152,9 +152,9 @@ INIT static bool take_yes_no(struct config_parser *p, struct text_span value, bo
     return true;
 }
 
-INIT static void set_scrub_at_start(struct config_parser *p, struct text_span value)
+INIT static void set_scrub_at_boot(struct config_parser *p, struct text_span value)
 {
-    (void)take_yes_no(p, value, &p->out->scrub_at_start);
+    (void)take_yes_no(p, value, &p->out->scrub_at_boot);
 }
 
 static_assert(CONFIG_POOL_MIN == 2 * MIB && CONFIG_POOL_MAX == 256 * MIB &&
@@ -172,7 +172,7 @@ const struct config_key config_core_keys[] = {
     {"slice", set_slice, false, "100us to 1000ms, such as 5ms"},
     {"memory", set_core_memory, false, "2M to 256M in steps of 2M, such as 8M"},
     {"when-done", set_when_done, false, "poweroff, reboot or halt"},
-    {"scrub-at-start", set_scrub_at_start, false, "yes or no"},
+    {"scrub-at-boot", set_scrub_at_boot, false, "yes or no"},
 };
 const unsigned int config_core_key_count = ARRAY_SIZE(config_core_keys);
 

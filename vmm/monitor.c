@@ -113,8 +113,10 @@ static void command_stop(const char *arg)
 {
     struct vm *vm = find_vm(arg);
 
-    if (vm && vm->state != VM_RUNNING) {
+    if (vm && vm->state == VM_OFF) {
         print("%s is off already", arg);
+    } else if (vm && vm->state == VM_ENDING) {
+        vm_stop(vm, "stopped by the monitor");
     } else if (vm) {
         vm_request(vm, VM_REQUEST_OFF, "stopped by the monitor");
     }

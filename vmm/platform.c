@@ -427,6 +427,7 @@ void platform_mmio_read(struct vm *vm, uint64_t gpa, void *buf, unsigned int len
             value >>= 8 * (gpa & 3);
             memcpy(buf, &value, MIN(len, 4u));
         }
+        vcpu_kick(vm->vcpu); /* reading a register that is not there is an error, with a vector */
     } else if (gpa - IOAPIC_BASE < IOAPIC_SIZE) {
         value = ioapic_read(&vm->ioapic, (uint32_t)(gpa - IOAPIC_BASE));
         memcpy(buf, &value, MIN(len, 4u));

@@ -97,10 +97,9 @@ static void arm_timer(uint64_t slice_end)
     struct percpu *cpu = this_cpu;
     uint64_t deadline = MIN(timer_next(&cpu->timers), slice_end);
 
-    if (console_needs_polling()) {
+    if (console_needs_polling() || cpu->console_input) {
         deadline = MIN(deadline, rdtsc() + ns_span_to_tsc(CONSOLE_POLL_NS));
     }
-
     if (deadline != cpu->timer_armed) {
         cpu->timer_armed = deadline;
         lapic_hw_timer_arm(deadline);

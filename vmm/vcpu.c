@@ -209,6 +209,9 @@ void vcpu_deliver_pending(struct vcpu *v)
     if (v->pending & PENDING_EVENT) {
         v->pending &= ~PENDING_EVENT;
         inject(v, &v->event);
+        if (v->pending & PENDING_NMI && !v->nmi_blocked) {
+            virt->want_interrupt_window(v);
+        }
         return;
     }
     if (v->pending & PENDING_NMI && inject_nmi(v)) {

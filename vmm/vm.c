@@ -35,7 +35,6 @@ enum config_done vm_when_done;
 bool vm_when_done_armed;
 bool vm_requests_waiting;
 unsigned int vm_ending_count;
-bool vm_scrub_at_start;
 
 static unsigned int pages_of(size_t size)
 {
@@ -142,9 +141,6 @@ static int alloc_memory(struct vm *vm)
         return err;
     }
     vm->region_count = 0;
-    for (unsigned int i = 0; i < count && vm_scrub_at_start; i++) {
-        physical_scrub(runs[i].base, runs[i].size);
-    }
     err = place_runs(vm, runs, count);
     if (!err) {
         err = map_regions(vm);
@@ -271,6 +267,10 @@ int vm_start(struct vm *vm)
 
 void vm_stop(struct vm *vm, const char *why)
 {
+    if (vm->start_again) {
+        vm->start_again = false;
+        format(vm->end_text, sizeof(vm->end_text), "%s", why);
+    }
     if (vm->state != VM_RUNNING) {
         return;
     }
@@ -333,7 +333,9 @@ void vm_request(struct vm *vm, enum vm_request request, const char *fmt, ...)
 {
     va_list ap;
 
-    if (vm->request != VM_REQUEST_NONE) {
+    /* The first one counts, but a VM that is to end does not start again. */
+    if (vm->request != VM_REQUEST_NONE &&
+        !(vm->request == VM_REQUEST_RESET && request == VM_REQUEST_OFF)) {
         return;
     }
     vm->request = request;
@@ -357,8 +359,8 @@ static void handle_request(struct vm *vm)
         log_error("%s: crashed: %s", vm_name(vm), vm->end_text);
         vm_dump(vm, emit_to_log);
     }
-    vm->start_again = request == VM_REQUEST_RESET;
     vm_stop(vm, vm->end_text);
+    vm->start_again = request == VM_REQUEST_RESET;
 }
 
 void vm_handle_requests(void)

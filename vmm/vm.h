@@ -90,7 +90,8 @@ struct vm *vm_create(const struct vm_config *config);
  * logging what is wrong; the VM is off then. */
 MUST_CHECK int vm_start(struct vm *vm);
 
-/* Ends it: it runs no more, and the run loop scrubs its memory bit by bit and then gives it back.
+/* Ends it: it runs no more, and the run loop scrubs its memory bit by bit and then gives it back. One
+ * that is ending in order to start again does not start again.
  * `why` ends up in the log and in lists. */
 void vm_stop(struct vm *vm, const char *why);
 
@@ -108,10 +109,6 @@ extern bool vm_requests_waiting;
 
 /* Carries out what vm_request() asked for. Run loop only, with no vCPU running. */
 void vm_handle_requests(void);
-
-/* Whether memory is cleared before a VM gets it, besides after it had it: what stood in it before
- * the core was booted is then hidden from VMs, too. */
-extern bool vm_scrub_at_start;
 
 /* What happens when the last VM has ended, and whether it still is to. Starting a VM arms it. */
 extern enum config_done vm_when_done;

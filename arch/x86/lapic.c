@@ -10,7 +10,6 @@
 
 /* Register offsets (SDM vol. 3, table 11-1). The x2APIC MSR is 0x800 + offset / 16. */
 #define APIC_ID         0x020
-#define APIC_VERSION    0x030
 #define APIC_TPR        0x080
 #define APIC_EOI        0x0b0
 #define APIC_SVR        0x0f0

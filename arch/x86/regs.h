@@ -56,14 +56,12 @@ enum gpr_index {
 #define CR4_OSXSAVE    BIT64(18)
 #define CR4_SMEP       BIT64(20)
 #define CR4_SMAP       BIT64(21)
-#define CR4_PKE        BIT64(22)
 
 #define EFER_SCE   BIT64(0)
 #define EFER_LME   BIT64(8)
 #define EFER_LMA   BIT64(10)
 #define EFER_NXE   BIT64(11)
 #define EFER_SVME  BIT64(12)
-#define EFER_LMSLE BIT64(13)
 #define EFER_FFXSR BIT64(14)
 
 #define RFLAGS_CF  BIT64(0)
@@ -108,6 +106,5 @@ enum exception_vector {
 #define PF_USER    BIT(2)
 #define PF_RSVD    BIT(3)
 #define PF_FETCH   BIT(4)
-#define PF_PK      BIT(5)
 
 #endif

@@ -154,6 +154,7 @@ def test_reboot_restarts_that_vm_only(two_linux):
 
 def test_poweroff_leaves_the_other(two_linux):
     m = two_linux
+    m.run("linux2", "echo two > /tmp/x")
     m.focus(1)
     m.send("poweroff\n")
     m.expect("linux1: ended: powered off", timeout=30, source="core")

@@ -60,6 +60,6 @@ def test_linux_by_its_32_bit_entry(boot):
     m.shell("linux", timeout=170)
 
 
-def test_scrub_at_start(boot):
-    m = boot(config(vm("p", "power.img", cmdline="off"), core="scrub-at-start = yes\n"))
+def test_scrub_at_boot(boot):
+    m = boot(config(vm("p", "power.img", cmdline="off"), core="scrub-at-boot = yes\n"))
     m.expect("^READY", source="p")

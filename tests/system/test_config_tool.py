@@ -102,7 +102,7 @@ def test_all_errors_with_their_lines(tmp_path):
     assert check(tmp_path, text) == (1, "", (
         'FILE:2: log: found "loud", expected error, warn, info or debug\n'
         "FILE:3: slices: found an unknown key, expected one of console, log, slice, memory, "
-        "when-done, scrub-at-start; did you mean slice?\n"
+        "when-done, scrub-at-boot; did you mean slice?\n"
         'FILE:6: memory: found "3M", expected 2M to 1T in steps of 2M, such as 256M\n'
         'FILE:7: entry: found "64", expected auto or 32\n'))
 

@@ -289,11 +289,11 @@ static void test_core_keys(void **state)
         assert_int_equal(config.when_done, i);
     }
     BAD_VALUES(bad_core, "when-done", "poweroff, reboot or halt", "off", "halt now");
-    good_core("scrub-at-start = yes");
-    assert_true(config.scrub_at_start);
-    good_core("scrub-at-start = no");
-    assert_false(config.scrub_at_start);
-    BAD_VALUES(bad_core, "scrub-at-start", "yes or no", "on", "1");
+    good_core("scrub-at-boot = yes");
+    assert_true(config.scrub_at_boot);
+    good_core("scrub-at-boot = no");
+    assert_false(config.scrub_at_boot);
+    BAD_VALUES(bad_core, "scrub-at-boot", "yes or no", "on", "1");
     good_core("slice = 100us");
     assert_int_equal(config.slice_us, 100);
     good_core("slice = 1000 ms");
@@ -470,7 +470,7 @@ static void test_lines(void **state)
 static void test_unknown_keys(void **state)
 {
 #define VM_KEYS   "kernel, initrd, cmdline, memory, vcpus, cpus, role, autostart, entry"
-#define CORE_KEYS "console, log, slice, memory, when-done, scrub-at-start"
+#define CORE_KEYS "console, log, slice, memory, when-done, scrub-at-boot"
     (void)state;
     bad_vm("initd = x",
            "initd: found an unknown key, expected one of " VM_KEYS "; did you mean initrd?");

@@ -11,8 +11,6 @@
 #include "vmm/irqchip/ioapic.h"
 #include "vmm/irqchip/lapic_regs.h"
 
-#define LAPIC_TIMER_HZ 1000000000ull
-
 enum lapic_shorthand {
     LAPIC_TO_DEST,
     LAPIC_TO_SELF,

@@ -18,7 +18,6 @@
  * compress to no less than a fifth. */
 #define INIT_SIZE_FACTOR 6
 #define OLD_LOAD_ADDRESS 0x100000ull
-#define OLD_ALIGNMENT    PAGE_SIZE_2M /* at least; a relocatable one says its own */
 #define ALIGNMENT_MAX    (1 * GIB)
 #define INIT_SIZE_MAX    (4 * GIB)
 

@@ -7,9 +7,7 @@
 #include "lib/log.h"
 #include "lib/string.h"
 
-#define PML4_CORE      511u /* the only entry of the top level that the core uses */
-#define PDPT_CPU_LOCAL 511u /* of its page: what each CPU has for itself */
-#define TABLE_ENTRIES  512u
+#define TABLE_ENTRIES 512u
 
 static struct pagetable shared; /* never loaded: the source of all CPUs' upper tables */
 static uint64_t device_next = DEVICE_VA;

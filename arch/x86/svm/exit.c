@@ -125,7 +125,7 @@ static enum exit_action on_cache(struct vcpu *v, struct vmcb *vmcb)
 {
     unsigned int length = length_of(v, vmcb, INSN_WBINVD);
 
-    if (length == 0) {
+    if (length == 0 && !(v->pending & PENDING_EVENT)) {
         length = length_of(v, vmcb, INSN_INVD);
     }
     return length ? exit_cache(v, length) : EXIT_RESUME;

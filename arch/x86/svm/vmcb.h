@@ -11,23 +11,22 @@
 #define INTERCEPT_CR_WRITE(n) BIT(16 + (n))
 #define INTERCEPT_DR_ALL      0xffffffffu
 
-#define INTERCEPT3_INTR        BIT(0)
-#define INTERCEPT3_NMI         BIT(1)
-#define INTERCEPT3_SMI         BIT(2)
-#define INTERCEPT3_INIT        BIT(3)
-#define INTERCEPT3_VINTR       BIT(4)
-#define INTERCEPT3_CR0_SEL     BIT(5)
-#define INTERCEPT3_RDPMC       BIT(15)
-#define INTERCEPT3_CPUID       BIT(18)
-#define INTERCEPT3_RSM         BIT(19)
-#define INTERCEPT3_IRET        BIT(20)
-#define INTERCEPT3_INVD        BIT(22)
-#define INTERCEPT3_HLT         BIT(24)
-#define INTERCEPT3_INVLPGA     BIT(26)
-#define INTERCEPT3_IOIO        BIT(27)
-#define INTERCEPT3_MSR         BIT(28)
-#define INTERCEPT3_TASK_SWITCH BIT(29)
-#define INTERCEPT3_SHUTDOWN    BIT(31)
+#define INTERCEPT3_INTR     BIT(0)
+#define INTERCEPT3_NMI      BIT(1)
+#define INTERCEPT3_SMI      BIT(2)
+#define INTERCEPT3_INIT     BIT(3)
+#define INTERCEPT3_VINTR    BIT(4)
+#define INTERCEPT3_CR0_SEL  BIT(5)
+#define INTERCEPT3_RDPMC    BIT(15)
+#define INTERCEPT3_CPUID    BIT(18)
+#define INTERCEPT3_RSM      BIT(19)
+#define INTERCEPT3_IRET     BIT(20)
+#define INTERCEPT3_INVD     BIT(22)
+#define INTERCEPT3_HLT      BIT(24)
+#define INTERCEPT3_INVLPGA  BIT(26)
+#define INTERCEPT3_IOIO     BIT(27)
+#define INTERCEPT3_MSR      BIT(28)
+#define INTERCEPT3_SHUTDOWN BIT(31)
 
 #define INTERCEPT4_VMRUN       BIT(0)
 #define INTERCEPT4_VMMCALL     BIT(1)
@@ -51,9 +50,8 @@
 
 #define INT_STATE_SHADOW BIT64(0)
 
-#define TLB_CONTROL_NONE      0
-#define TLB_CONTROL_ALL       1
-#define TLB_CONTROL_THIS_ASID 3
+#define TLB_CONTROL_NONE 0
+#define TLB_CONTROL_ALL  1
 
 #define NP_ENABLE BIT64(0)
 
@@ -84,13 +82,9 @@
 #define IOIO_SIZE(i) ((unsigned int)((i) >> 4 & 7)) /* 1, 2 or 4: the bits are one-hot */
 #define IOIO_PORT(i) ((uint16_t)((i) >> 16))
 
-/* EXITINFO1 of a nested page fault (APM vol. 2, 15.25.6): a page-fault error code, and: */
-#define NPF_FINAL      BIT64(32) /* the guest's final address, not one of its page tables */
+/* EXITINFO1 of a nested page fault (APM vol. 2, 15.25.6): a page-fault error code, and whether
+ * one of the guest's page tables was the target, not its final address. */
 #define NPF_TABLE_WALK BIT64(33)
-
-/* EXITINFO1 of MOV CR with decode assists (APM vol. 2, 15.8.1). */
-#define CR_ASSIST_VALID  BIT64(63)
-#define CR_ASSIST_GPR(i) ((unsigned int)((i)&15))
 
 enum svm_exit_code {
     SVM_EXIT_CR0_READ = 0x000,
