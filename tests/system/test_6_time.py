@@ -16,10 +16,25 @@ def test_a_timer_storm_costs_the_vm_that_makes_it(boot):
     assert float(found.group(1)) >= 45
 
 
-def test_cr8_that_changed_without_an_exit_does_not_lose_a_wake_up(boot):
+def test_interrupts_that_wait_are_not_lost(boot):
     m = boot(config(vm("wake", "wake.img")))
     m.expect("^READY", source="wake")
     m.expect("^WOKE", timeout=30, source="wake")
+    m.expect("^after an exception: CAME", timeout=30, source="wake", forbid="LOST")
+    m.expect("^after an NMI: CAME", timeout=30, source="wake", forbid="LOST")
+
+
+def test_a_vm_that_resets_for_ever_can_be_stopped(boot):
+    # 512 MiB to scrub beside a VM that spins: it is nearly always between two starts.
+    m = boot(config(vm("again", "power.img", cmdline="reset", memory="512M"),
+                    vm("spin", "spin.img"), core="when-done = halt\n"))
+    m.expect("again: ended: reset", timeout=60, source="core")
+    m.focus(0)
+    m.send("stop again\r")
+    m.expect("again: ended: stopped by the monitor", timeout=60, source="core")
+    starts = len([line for _, _, line in m.lines if "again: started" in line])
+    m.quiet_for(4)
+    assert starts == len([line for _, _, line in m.lines if "again: started" in line])
 
 
 def test_a_vm_that_halted_for_ever_can_be_stopped_and_reset(boot):
