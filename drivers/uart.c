@@ -77,11 +77,6 @@ static void set_tx_interrupt(bool on)
     }
 }
 
-bool uart_has_output(void)
-{
-    return queue_head != queue_tail;
-}
-
 void uart_pump(unsigned int limit)
 {
     if (uart_port == 0) {

@@ -19,8 +19,6 @@ void uart_pump(unsigned int limit);
 /* Waits until the queue is empty (bounded: a UART that stops taking bytes is given up). */
 void uart_flush(void);
 
-bool uart_has_output(void);
-
 /* True while the UART has a reason to interrupt. Reading it also takes back the empty
  * transmitter's. */
 bool uart_interrupt_pending(void);

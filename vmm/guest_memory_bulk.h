@@ -3,9 +3,6 @@
 
 #include "vmm/guest_memory.h"
 
-/* True when `gpa` is RAM of the VM. */
-bool guest_is_ram(const struct vm *vm, uint64_t gpa);
-
 /* Copies a boot module's physical memory into a guest. 0 or -BH_EFAULT. */
 MUST_CHECK int guest_copy_physical(struct vm *vm, uint64_t gpa, uint64_t pa, uint64_t len);
 

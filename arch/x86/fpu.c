@@ -64,12 +64,6 @@ void fpu_reset(struct vcpu *v)
     v->guest_xcr0 = 1;
 }
 
-void fpu_destroy(struct vcpu *v)
-{
-    page_free_contiguous(v->xsave, area_pages);
-    v->xsave = NULL;
-}
-
 /* All components that the machine has are switched, also those that guests are not offered: not
  * every machine lets the core intercept XSETBV (QEMU's TCG does not). */
 void fpu_load(struct vcpu *v)

@@ -15,7 +15,6 @@ uint64_t fpu_machine_xcr0(void);
 /* Allocates the save area with the state after RESET. 0 or -BH_ENOMEM. */
 MUST_CHECK int fpu_create(struct vcpu *v);
 void fpu_reset(struct vcpu *v);
-void fpu_destroy(struct vcpu *v);
 
 void fpu_load(struct vcpu *v);
 void fpu_save(struct vcpu *v);

@@ -22,7 +22,6 @@ struct virt_ops {
     int (*vcpu_create)(struct vcpu *v);
     /* Brings the vCPU to the state of a CPU after RESET, with `regs` on top. */
     void (*vcpu_reset)(struct vcpu *v, const struct vcpu_sysregs *regs);
-    void (*vcpu_destroy)(struct vcpu *v);
 
     /* Puts the vCPU's state that is switched lazily on the CPU, and takes it back. */
     void (*vcpu_load)(struct vcpu *v);

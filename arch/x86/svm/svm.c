@@ -132,13 +132,6 @@ static int vcpu_create(struct vcpu *v)
     return 0;
 }
 
-static void vcpu_destroy(struct vcpu *v)
-{
-    page_free(v->svm->vmcb);
-    page_free(v->svm);
-    v->svm = NULL;
-}
-
 /* What always leaves the guest, and why; what is added for a time stands in exit.c. */
 static void set_intercepts(struct vmcb *vmcb)
 {
@@ -447,7 +440,6 @@ const struct virt_ops svm_ops = {
     .nested_format = &nested_format,
     .vcpu_create = vcpu_create,
     .vcpu_reset = vcpu_reset,
-    .vcpu_destroy = vcpu_destroy,
     .vcpu_load = vcpu_load,
     .vcpu_unload = vcpu_unload,
     .vcpu_run = vcpu_run,
