@@ -78,7 +78,7 @@ struct config {
     enum log_level log;
     uint32_t slice_us;          /* how long a vCPU runs before the next one's turn */
     uint64_t memory;            /* the core's own pool, bytes */
-    bool scrub_at_boot;        /* clear guests' memory before the first VM starts */
+    bool scrub_at_boot;         /* clear guests' memory before the first VM starts */
     enum config_done when_done; /* after the last VM has stopped */
     unsigned int vm_count;
     struct vm_config vms[CONFIG_MAX_VMS];

@@ -230,6 +230,7 @@ static const struct cpuid_row rows[] = {
 static struct cpuid_regs cached[ARRAY_SIZE(rows)];
 static uint64_t guest_cr4_mask, guest_efer_mask;
 static bool guest_has_rdtscp;
+static uint32_t machine_max_basic;
 
 static bool has_subleaves(uint32_t leaf)
 {
@@ -257,12 +258,12 @@ static const struct cpuid_row *find(uint32_t leaf)
 
 INIT void cpuid_policy_init(void)
 {
-    uint32_t max_basic = cpuid(0, 0).eax;
+    machine_max_basic = cpuid(0, 0).eax;
     uint32_t max_extended = cpuid(0x80000000, 0).eax;
 
     for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
-        bool present =
-            rows[i].leaf >= 0x80000000 ? rows[i].leaf <= max_extended : rows[i].leaf <= max_basic;
+        bool present = rows[i].leaf >= 0x80000000 ? rows[i].leaf <= max_extended
+                                                  : rows[i].leaf <= machine_max_basic;
         if (present) {
             cached[i] = apply(&rows[i], cpuid(rows[i].leaf, 0));
         }
@@ -291,7 +292,8 @@ void cpuid_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf, struct cpuid_r
         return;
     }
     if (has_subleaves(leaf)) {
-        *out = cpuid(0, 0).eax >= leaf ? apply(row, cpuid(leaf, subleaf)) : (struct cpuid_regs){0};
+        *out =
+            machine_max_basic >= leaf ? apply(row, cpuid(leaf, subleaf)) : (struct cpuid_regs){0};
     } else {
         *out = cached[row - rows];
     }

@@ -38,15 +38,12 @@ bool exit_write_cr4(struct vcpu *v, uint64_t value);
 /* An instruction that the VM must not have: #UD. */
 enum exit_action exit_undefined(struct vcpu *v);
 
-/* Fetches the bytes at CS:RIP. Returns the number (>= 1), 0 when a fault was raised in the guest,
- * or negative when they are not in RAM. */
-int exit_fetch(struct vcpu *v, uint8_t bytes[INSN_MAX_LENGTH]);
+/* Fetches the bytes at CS:RIP, and tells the mode that the guest's code runs in. Returns the number
+ * (>= 1), 0 when a fault was raised in the guest, or negative when they are not in RAM. */
+int exit_fetch(struct vcpu *v, uint8_t bytes[INSN_MAX_LENGTH], enum cpu_mode *mode);
 
 /* Length of the instruction at CS:RIP, which must be `id`. 0: a fault was raised in the guest, or
  * another instruction stands there by now: enter the guest again. */
 unsigned int exit_insn_length(struct vcpu *v, enum insn_id id);
-
-/* The mode that the guest's code runs in. */
-enum cpu_mode exit_cpu_mode(struct vcpu *v);
 
 #endif

@@ -216,13 +216,14 @@ enum exit_action exit_io(struct vcpu *v, const struct io_exit *io)
     return v->vm->request == VM_REQUEST_NONE ? EXIT_RESUME : EXIT_STOP;
 }
 
-int exit_fetch(struct vcpu *v, uint8_t bytes[INSN_MAX_LENGTH])
+int exit_fetch(struct vcpu *v, uint8_t bytes[INSN_MAX_LENGTH], enum cpu_mode *mode)
 {
     struct emu_cpu cpu;
     struct emu_fault fault;
     size_t len;
 
     emu_cpu_get(v, &cpu);
+    *mode = emu_mode(&cpu);
     switch (emu_fetch(&cpu, &emu_ops, v, bytes, &len, &fault)) {
     case EMU_DONE: return (int)len;
     case EMU_FAULT: raise_fault(v, &fault); return 0;
@@ -233,7 +234,8 @@ int exit_fetch(struct vcpu *v, uint8_t bytes[INSN_MAX_LENGTH])
 unsigned int exit_insn_length(struct vcpu *v, enum insn_id id)
 {
     uint8_t bytes[INSN_MAX_LENGTH];
-    int len = exit_fetch(v, bytes);
+    enum cpu_mode mode;
+    int len = exit_fetch(v, bytes, &mode);
 
     if (len < 0) {
         vm_request(v->vm, VM_REQUEST_CRASH, "executes at 0x%llx, which is not memory",
@@ -242,14 +244,6 @@ unsigned int exit_insn_length(struct vcpu *v, enum insn_id id)
     if (len <= 0) {
         return 0;
     }
-    len = insn_length_of(bytes, (size_t)len, exit_cpu_mode(v), id);
+    len = insn_length_of(bytes, (size_t)len, mode, id);
     return len > 0 ? (unsigned int)len : 0;
-}
-
-enum cpu_mode exit_cpu_mode(struct vcpu *v)
-{
-    struct emu_cpu cpu;
-
-    emu_cpu_get(v, &cpu);
-    return emu_mode(&cpu);
 }

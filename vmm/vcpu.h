@@ -82,7 +82,6 @@ struct vcpu {
     struct vcpu_event event;
     struct vm *vm;
     unsigned int id;
-    unsigned int pcpu;
     struct svm_vcpu *svm;
     struct vcpu *run_next; /* run queue */
     bool queued;

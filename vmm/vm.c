@@ -255,7 +255,6 @@ int vm_start(struct vm *vm)
     vm->request = VM_REQUEST_NONE;
     vm->logged_msr = vm->logged_port = vm->logged_mmio = vm->logged_insn = false;
     vm->state = VM_RUNNING;
-    vm->starts++;
     vm_when_done_armed = true;
     vm->vcpu->state = VCPU_RUNNABLE;
     sched_enqueue(vm->vcpu);
@@ -265,23 +264,26 @@ int vm_start(struct vm *vm)
     return 0;
 }
 
-void vm_stop(struct vm *vm, const char *why)
+/* Takes a running VM off the CPU and begins to end it. The reason is in end_text. */
+static void begin_end(struct vm *vm)
 {
-    if (vm->start_again) {
-        vm->start_again = false;
-        format(vm->end_text, sizeof(vm->end_text), "%s", why);
-    }
-    if (vm->state != VM_RUNNING) {
-        return;
-    }
     sched_remove(vm->vcpu);
     platform_stop(vm);
     console_vm_end(vm);
     vm->request = VM_REQUEST_NONE;
-    if (why != vm->end_text) {
-        format(vm->end_text, sizeof(vm->end_text), "%s", why);
-    }
     begin_scrub(vm);
+}
+
+void vm_stop(struct vm *vm, const char *why)
+{
+    if (vm->state != VM_RUNNING && !vm->start_again) {
+        return;
+    }
+    vm->start_again = false;
+    format(vm->end_text, sizeof(vm->end_text), "%s", why);
+    if (vm->state == VM_RUNNING) {
+        begin_end(vm);
+    }
 }
 
 static void end(struct vm *vm)
@@ -359,7 +361,7 @@ static void handle_request(struct vm *vm)
         log_error("%s: crashed: %s", vm_name(vm), vm->end_text);
         vm_dump(vm, emit_to_log);
     }
-    vm_stop(vm, vm->end_text);
+    begin_end(vm);
     vm->start_again = request == VM_REQUEST_RESET;
 }
 
@@ -367,7 +369,7 @@ void vm_handle_requests(void)
 {
     vm_requests_waiting = false;
     for (unsigned int i = 0; i < vm_count; i++) {
-        if (vms[i]->request != VM_REQUEST_NONE) {
+        if (vms[i]->state == VM_RUNNING && vms[i]->request != VM_REQUEST_NONE) {
             handle_request(vms[i]);
         }
     }

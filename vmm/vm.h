@@ -71,13 +71,11 @@ struct vm {
     unsigned int input_head, input_count;
     char line[VM_LINE_MAX]; /* the output line that is not finished */
     unsigned int line_len;
-    bool line_shown; /* a part of it is on the screen */
     bool cr_seen;
     unsigned int escape; /* state of the escape-sequence filter */
 
     /* What has been logged once already. */
     bool logged_msr, logged_port, logged_mmio, logged_insn;
-    unsigned int starts;
 };
 
 extern struct vm *vms[CONFIG_MAX_VMS];
@@ -90,9 +88,9 @@ struct vm *vm_create(const struct vm_config *config);
  * logging what is wrong; the VM is off then. */
 MUST_CHECK int vm_start(struct vm *vm);
 
-/* Ends it: it runs no more, and the run loop scrubs its memory bit by bit and then gives it back. One
- * that is ending in order to start again does not start again.
- * `why` ends up in the log and in lists. */
+/* Ends it: it runs no more, and the run loop scrubs its memory bit by bit and then gives it back.
+ * One that is ending in order to start again does not start again. `why` ends up in the log and in
+ * lists. */
 void vm_stop(struct vm *vm, const char *why);
 
 /* VMs that are ending: vm_scrub_step() has something to do. */

@@ -33,8 +33,7 @@ struct percpu {
 
     uint32_t asid_next; /* SVM: next address-space identifier to give out */
     uint64_t asid_generation;
-    void *host_vmcb; /* SVM: page for VMSAVE/VMLOAD of the core's own state */
-    uint64_t host_vmcb_pa;
+    uint64_t host_vmcb_pa; /* SVM: page for VMSAVE/VMLOAD of the core's own state */
 
     uint64_t *window_ptes;    /* entries behind CPU_WINDOW_VA */
     uint64_t *window_2m_pdes; /* entries behind CPU_WINDOW2M_VA */

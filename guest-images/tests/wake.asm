@@ -2,39 +2,20 @@
 ; without an exit, held it back when the timer was armed; one that waits for STI must come although
 ; an exception, or an NMI, is delivered in between.
 %include "start.inc"
+%include "x2apic.inc"
 
-MSR_APIC_BASE     equ 0x1b
-MSR_X2APIC_EOI    equ 0x80b
-MSR_X2APIC_ICR    equ 0x830
-MSR_X2APIC_TIMER  equ 0x832
-MSR_X2APIC_COUNT  equ 0x838
-MSR_X2APIC_DIVIDE equ 0x83e
-MSR_X2APIC_SELF   equ 0x83f
 ICR_SELF_NMI      equ 0x44400
 MSR_UNKNOWN       equ 0x12345678
 NMI_GATE          equ idt + 2 * 16
 SPINS             equ 200000000
 interrupts        equ guest_vars
 nmis              equ guest_vars + 8
-X2APIC_MODE       equ 1 << 10
-DIVIDE_BY_1       equ 0x0b
-VECTOR            equ 0x50
 
 main:
     cli
     lea rax, [rel acknowledge]
     mov [irq_hook], rax
-    mov ecx, MSR_APIC_BASE
-    rdmsr
-    or eax, X2APIC_MODE
-    wrmsr
-    xor edx, edx
-    mov ecx, MSR_X2APIC_DIVIDE
-    mov eax, DIVIDE_BY_1
-    wrmsr
-    mov ecx, MSR_X2APIC_TIMER
-    mov eax, VECTOR
-    wrmsr
+    x2apic_timer 0
     print_line "READY"
     mov eax, 15
     mov cr8, rax

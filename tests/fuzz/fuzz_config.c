@@ -6,18 +6,12 @@
 #include <string.h>
 
 #include "lib/error.h"
+#include "tests/fuzz/require.h"
 #include "vmm/config.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static unsigned int reports;
-
-#define REQUIRE(condition)  \
-    do {                    \
-        if (!(condition)) { \
-            abort();        \
-        }                   \
-    } while (0)
 
 static void count_report(void *ctx, unsigned int line, const char *text)
 {

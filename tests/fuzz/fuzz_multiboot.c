@@ -9,19 +9,13 @@
 
 #include "boot/multiboot.h"
 #include "lib/error.h"
+#include "tests/fuzz/require.h"
 #include "tests/unit/host_log.h"
 
 #define HEAD_SIZE 3u
 #define IMAGE_MAX 0x20000u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)  \
-    do {                    \
-        if (!(condition)) { \
-            abort();        \
-        }                   \
-    } while (0)
 
 static void check_module(const struct boot_module *m)
 {

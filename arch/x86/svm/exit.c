@@ -174,76 +174,76 @@ static enum exit_action on_dr(struct vcpu *v, struct vmcb *vmcb)
     return EXIT_RESUME;
 }
 
-static enum exit_action write_cr(struct vcpu *v, unsigned int cr, uint64_t value)
+/* False when the guest got an exception instead. */
+static bool write_cr8(struct vcpu *v, uint64_t value)
 {
-    switch (cr) {
-    case 0: exit_write_cr0(v, value); break;
-    case 4: exit_write_cr4(v, value); break;
-    case 8:
-        /* CR8 is TPR bits 7:4; higher bits are reserved. */
-        if (value > 15) {
-            vcpu_raise_error(v, EXC_GP, 0);
-            break;
-        }
-        virt->set_cr8(v, (uint8_t)value);
-        lapic_set_cr8(&v->lapic, (uint8_t)value);
-        virt->intercept_cr8(v, false);
-        v->pending |= PENDING_INTERRUPT;
-        break;
-    default: break;
+    /* CR8 is TPR bits 7:4; higher bits are reserved. */
+    if (value > 15) {
+        vcpu_raise_error(v, EXC_GP, 0);
+        return false;
     }
-    return EXIT_RESUME;
+    virt->set_cr8(v, (uint8_t)value);
+    lapic_set_cr8(&v->lapic, (uint8_t)value);
+    virt->intercept_cr8(v, false);
+    v->pending |= PENDING_INTERRUPT;
+    return true;
+}
+
+static bool write_cr(struct vcpu *v, uint64_t exit_code, uint64_t value)
+{
+    switch (exit_code) {
+    case SVM_EXIT_CR4_WRITE: return exit_write_cr4(v, value);
+    case SVM_EXIT_CR8_WRITE: return write_cr8(v, value);
+    default: return exit_write_cr0(v, value);
+    }
+}
+
+/* LMSW and SMSW (0F 01 /6 and /4) with a register. */
+static bool machine_status_word(struct vcpu *v, const struct insn *insn, uint64_t *gpr,
+                                uint64_t cr0)
+{
+    unsigned int reg = insn->modrm >> 3 & 7;
+
+    if ((insn->modrm >> 6) != 3 || (reg != 4 && reg != 6)) {
+        vcpu_raise(v, EXC_UD); /* with a memory operand: not emulated */
+        return false;
+    }
+    if (reg == 6) {
+        /* LMSW changes PE, MP, EM, TS and cannot clear PE (APM vol. 3). */
+        return exit_write_cr0(v, (cr0 & ~(CR0_MP | CR0_EM | CR0_TS)) | (*gpr & 15));
+    }
+    *gpr = insn->op_size == 2 ? (*gpr & ~0xffffull) | (cr0 & 0xffff) : cr0;
+    return true;
 }
 
 /* MOV to or from a control register, LMSW, CLTS and SMSW. Without decode assists the instruction is
  * fetched; it can be any of these, whatever the exit code says. */
 static enum exit_action on_cr(struct vcpu *v, struct vmcb *vmcb)
 {
-    struct vcpu_sysregs regs;
     uint8_t bytes[INSN_MAX_LENGTH];
+    struct vcpu_sysregs regs;
+    enum cpu_mode mode;
     struct insn insn;
+    bool done;
 
-    int len = exit_fetch(v, bytes);
-    if (len <= 0) {
+    int len = exit_fetch(v, bytes, &mode);
+    if (len <= 0 || insn_decode(&insn, bytes, (size_t)len, mode) != 0 || insn.map != MAP_0F) {
         return EXIT_RESUME;
     }
     virt->get_sysregs(v, &regs);
-    if (insn_decode(&insn, bytes, (size_t)len, exit_cpu_mode(v)) != 0 || insn.map != MAP_0F) {
-        return EXIT_RESUME;
-    }
-    unsigned int reg = insn.modrm >> 3 & 7;
-    unsigned int rm = (insn.modrm & 7) | (insn.rex & REX_B ? 8 : 0);
-    uint64_t event_before = v->pending & PENDING_EVENT;
+    uint64_t *gpr = &v->gpr[(insn.modrm & 7) | (insn.rex & REX_B ? 8 : 0)];
+    uint64_t width = mode == MODE_64 ? UINT64_MAX : UINT32_MAX;
     switch (insn.opcode) {
-    case 0x20: { /* MOV r, CRn: CR0 or CR4 */
-        uint64_t shown = vmcb->exit_code == SVM_EXIT_CR0_READ ? regs.cr0 : regs.cr4;
-        v->gpr[rm] = exit_cpu_mode(v) == MODE_64 ? shown : (uint32_t)shown;
+    case 0x20: /* MOV r, CRn: CR0 or CR4 */
+        *gpr = (vmcb->exit_code == SVM_EXIT_CR0_READ ? regs.cr0 : regs.cr4) & width;
+        done = true;
         break;
-    }
-    case 0x22: { /* MOV CRn, r */
-        unsigned int cr = vmcb->exit_code == SVM_EXIT_CR0_SEL
-                              ? 0
-                              : (unsigned int)(vmcb->exit_code - SVM_EXIT_CR0_WRITE);
-        write_cr(v, cr, exit_cpu_mode(v) == MODE_64 ? v->gpr[rm] : (uint32_t)v->gpr[rm]);
-        break;
-    }
-    case 0x06: /* CLTS */ exit_write_cr0(v, regs.cr0 & ~CR0_TS); break;
-    case 0x01:
-        if ((insn.modrm >> 6) != 3 || (reg != 4 && reg != 6)) {
-            return exit_undefined(v); /* LMSW and SMSW with a memory operand: not emulated */
-        }
-        if (reg == 4) { /* SMSW */
-            uint64_t kept = insn.op_size == 2 ? v->gpr[rm] & ~0xffffull : 0;
-            uint64_t shown = insn.op_size == 2 ? regs.cr0 & 0xffff : regs.cr0;
-            v->gpr[rm] = kept | shown;
-            break;
-        }
-        /* LMSW changes PE, MP, EM, TS and cannot clear PE (APM vol. 3). */
-        exit_write_cr0(v, (regs.cr0 & ~(CR0_MP | CR0_EM | CR0_TS)) | (v->gpr[rm] & 15));
-        break;
+    case 0x22: /* MOV CRn, r */ done = write_cr(v, vmcb->exit_code, *gpr & width); break;
+    case 0x06: /* CLTS */ done = exit_write_cr0(v, regs.cr0 & ~CR0_TS); break;
+    case 0x01: done = machine_status_word(v, &insn, gpr, regs.cr0); break;
     default: return EXIT_RESUME;
     }
-    if (event_before == (v->pending & PENDING_EVENT)) {
+    if (done) {
         vcpu_skip(v, insn.length);
     }
     return EXIT_RESUME;

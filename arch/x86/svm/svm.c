@@ -108,7 +108,6 @@ INIT static int cpu_enable(void)
     wrmsr(MSR_AMD_VM_HSAVE_PA, page_to_pa(hsave));
     cpu->asid_next = 1;
     cpu->asid_generation = 1;
-    cpu->host_vmcb = host_vmcb;
     cpu->host_vmcb_pa = page_to_pa(host_vmcb);
     __asm__ volatile("vmsave" ::"a"(cpu->host_vmcb_pa) : "memory");
     return 0;
