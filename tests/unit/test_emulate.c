@@ -128,6 +128,9 @@ static void test_segments(void **state)
     FAULTS("8b 03", EXC_GP);
     cpu.seg[SEG_CS].limit = CODE - 1;
     FAULTS("90", EXC_GP);
+    /* With a data type that expands down it ends the code all the same. */
+    cpu.seg[SEG_CS].attrib = SEG_ATTR_P | SEG_ATTR_S | SEG_ATTR_EXPDOWN | SEG_ATTR_DB;
+    FAULTS("90", EXC_GP);
 }
 
 static void test_expand_down(void **state)

@@ -32,11 +32,9 @@ static bool is_canonical(const struct emu_cpu *cpu, uint64_t linear)
     return (uint64_t)((int64_t)(linear << shift) >> shift) == linear;
 }
 
-static bool within_limit(const struct segment *seg, uint64_t first, uint64_t last, bool protected)
+static bool within_limit(const struct segment *seg, uint64_t first, uint64_t last, bool data)
 {
-    bool data = !(seg->attrib & SEG_ATTR_CODE);
-
-    if (protected && data && (seg->attrib & SEG_ATTR_EXPDOWN))
+    if (data && !(seg->attrib & SEG_ATTR_CODE) && (seg->attrib & SEG_ATTR_EXPDOWN))
         return first > seg->limit && last <= (seg->attrib & SEG_ATTR_DB ? 0xffffffffu : 0xffffu);
     return last <= seg->limit;
 }
@@ -61,7 +59,8 @@ static bool segment_allows(const struct emu_cpu *cpu, enum seg_index index, uint
             return false;
         }
     }
-    return within_limit(seg, offset, offset + size - 1, protected);
+    /* CS keeps a data type through a switch to protected mode; only data accesses expand down. */
+    return within_limit(seg, offset, offset + size - 1, protected && !(access & WALK_FETCH));
 }
 
 enum emu_result emu_linear(const struct emu_cpu *cpu, enum seg_index seg, uint64_t offset,
