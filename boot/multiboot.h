@@ -2,8 +2,8 @@
 #define BULKHEAD_BOOT_MULTIBOOT_H
 
 #include "boot/boot_info.h"
+#include "boot/multiboot1.h"
 
-#define MULTIBOOT1_MAGIC 0x2badb002u
 #define MULTIBOOT2_MAGIC 0x36d76289u
 
 /* Physical memory as the parser may read it: `base` is where address 0 is mapped. */

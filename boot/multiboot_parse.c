@@ -7,39 +7,6 @@
 #include "lib/log.h"
 #include "lib/string.h"
 
-/* Multiboot 1, section 3.3. */
-#define MB1_FLAG_CMDLINE BIT(2)
-#define MB1_FLAG_MODULES BIT(3)
-#define MB1_FLAG_MMAP    BIT(6)
-
-struct mb1_info {
-    uint32_t flags;
-    uint32_t mem_lower;
-    uint32_t mem_upper;
-    uint32_t boot_device;
-    uint32_t cmdline;
-    uint32_t mods_count;
-    uint32_t mods_addr;
-    uint32_t syms[4];
-    uint32_t mmap_length;
-    uint32_t mmap_addr;
-} PACKED;
-static_assert(offsetof(struct mb1_info, mmap_addr) == 48, "multiboot 1 layout");
-
-struct mb1_module {
-    uint32_t start;
-    uint32_t end;
-    uint32_t string;
-    uint32_t reserved;
-} PACKED;
-
-struct mb1_mmap_entry {
-    uint32_t size; /* of what follows */
-    uint64_t base;
-    uint64_t length;
-    uint32_t type;
-} PACKED;
-
 /* Multiboot 2, section 3.6. */
 enum mb2_tag_type {
     MB2_TAG_END = 0,

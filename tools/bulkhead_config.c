@@ -102,6 +102,11 @@ static void print_vm(const struct vm_config *vm)
 {
     printf("[vm %s]\n  kernel     %s\n", vm->name, vm->kernel);
     printf("  initrd     %s\n", vm->initrd[0] != '\0' ? vm->initrd : "(none)");
+    for (unsigned int i = 0; i < vm->module_count; i++) {
+        const struct config_module *m = &vm->modules[i];
+
+        printf("  module     %s%s%s\n", m->name, m->arguments[0] != '\0' ? " " : "", m->arguments);
+    }
     printf("  cmdline    %s\n", vm->cmdline[0] != '\0' ? vm->cmdline : "(none)");
     print_size("  memory     ", vm->memory);
     printf("\n  vcpus      %u\n  cpus       ", vm->vcpus);

@@ -80,7 +80,7 @@ INIT static void end_section(struct config_parser *p)
         return;
     }
     for (unsigned int i = 0; i < count; i++) {
-        if (keys[i].required && p->key_lines[i] == 0) {
+        if (keys[i].times == CONFIG_REQUIRED && p->key_lines[i] == 0) {
             config_error(p, p->section_line, "%s: found nothing in [vm %s], expected %s",
                          keys[i].name, p->vm->name[0] != '\0' ? p->vm->name : "?",
                          keys[i].expected);
@@ -232,7 +232,7 @@ INIT static void unknown_key(struct config_parser *p, struct text_span name)
 
 INIT static void parse_value(struct config_parser *p, unsigned int index, struct text_span value)
 {
-    if (p->key_lines[index] != 0) {
+    if (p->key_lines[index] != 0 && p->key->times != CONFIG_REPEATED) {
         config_error(p, p->line, "%s: found a second time, expected once: the first is in line %u",
                      p->key->name, p->key_lines[index]);
         return;
@@ -393,31 +393,44 @@ INIT static bool is_among(const char *name, const char *const *names, unsigned i
     return false;
 }
 
-INIT static void report_missing(const struct config_sink *sink, unsigned int line, const char *key,
-                                const char *name, const char *list)
+/* The boot modules, for config_check_modules(). */
+struct module_names {
+    const char *const *names;
+    unsigned int count;
+    char list[CONFIG_TEXT_MAX - 160];
+    const struct config_sink *sink;
+    unsigned int missing;
+};
+
+/* An empty name means that the VM wants none. */
+INIT static void check_module(struct module_names *m, unsigned int line, const char *key,
+                              const char *name)
 {
     char text[CONFIG_TEXT_MAX];
 
+    if (name[0] == '\0' || is_among(name, m->names, m->count)) {
+        return;
+    }
+    m->missing++;
     format(text, sizeof(text), "%s: found \"%s\", expected %s%s", key, name,
-           list[0] != '\0' ? "one of the boot modules: " : "a boot module, and there is none",
-           list);
-    sink->report(sink->ctx, line, text);
+           m->list[0] != '\0' ? "one of the boot modules: " : "a boot module, and there is none",
+           m->list);
+    m->sink->report(m->sink->ctx, line, text);
 }
 
 INIT unsigned int config_check_modules(const struct config *config, const char *const *names,
                                        unsigned int count, const struct config_sink *sink)
 {
     static const char cut[] = ", ...";
-    char list[CONFIG_TEXT_MAX - 160] = "";
-    unsigned int missing = 0;
+    struct module_names m = {.names = names, .count = count, .sink = sink};
     size_t used = 0;
 
     for (unsigned int i = 0; i < count; i++) {
-        size_t room = sizeof(list) - used - sizeof(cut);
-        size_t n = (size_t)format(list + used, room, "%s%s", i == 0 ? "" : ", ", names[i]);
+        size_t room = sizeof(m.list) - used - sizeof(cut);
+        size_t n = (size_t)format(m.list + used, room, "%s%s", i == 0 ? "" : ", ", names[i]);
 
         if (n >= room) {
-            safe_copy(list + used, sizeof(list) - used, i == 0 ? "..." : cut);
+            safe_copy(m.list + used, sizeof(m.list) - used, i == 0 ? "..." : cut);
             break;
         }
         used += n;
@@ -425,14 +438,11 @@ INIT unsigned int config_check_modules(const struct config *config, const char *
     for (unsigned int i = 0; i < config->vm_count; i++) {
         const struct vm_config *vm = &config->vms[i];
 
-        if (!is_among(vm->kernel, names, count)) {
-            report_missing(sink, vm->kernel_line, "kernel", vm->kernel, list);
-            missing++;
-        }
-        if (vm->initrd[0] != '\0' && !is_among(vm->initrd, names, count)) {
-            report_missing(sink, vm->initrd_line, "initrd", vm->initrd, list);
-            missing++;
+        check_module(&m, vm->kernel_line, "kernel", vm->kernel);
+        check_module(&m, vm->initrd_line, "initrd", vm->initrd);
+        for (unsigned int k = 0; k < vm->module_count; k++) {
+            check_module(&m, vm->modules[k].line, "module", vm->modules[k].name);
         }
     }
-    return missing;
+    return m.missing;
 }

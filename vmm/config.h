@@ -4,7 +4,7 @@
 /* The configuration that a person writes: bulkhead.conf, a boot module.
  *
  *   [section]          one [core] at most, and a [vm NAME] for each VM
- *   key = value        spaces around both are free; each key once in a section
+ *   key = value        spaces around both are free; each key once in a section, but for `module`
  *   ; comment          '#' as well. Behind a value it needs white space before it; inside double
  *                      quotes neither character means anything
  *
@@ -28,6 +28,9 @@
 #define CONFIG_NAME_MAX    16 /* bytes, each with its terminator */
 #define CONFIG_MODULE_MAX  64
 #define CONFIG_CMDLINE_MAX 2048
+
+#define CONFIG_VM_MODULES_MAX 8
+#define CONFIG_ARGUMENTS_MAX  128 /* of a module; bytes with the terminator */
 
 #define MAX_PCPUS    64
 #define VM_MAX_VCPUS 1
@@ -54,11 +57,20 @@ enum config_console { CONFIG_CONSOLE_NONE, CONFIG_CONSOLE_UART };
 enum config_role { CONFIG_ROLE_GUEST, CONFIG_ROLE_MANAGEMENT };
 enum config_done { CONFIG_DONE_POWEROFF, CONFIG_DONE_REBOOT, CONFIG_DONE_HALT };
 
+/* A file for a multiboot kernel. */
+struct config_module {
+    char name[CONFIG_MODULE_MAX];
+    char arguments[CONFIG_ARGUMENTS_MAX];
+    unsigned int line;
+};
+
 struct vm_config {
     char name[CONFIG_NAME_MAX];
     char kernel[CONFIG_MODULE_MAX];
     char initrd[CONFIG_MODULE_MAX]; /* "" = none */
     char cmdline[CONFIG_CMDLINE_MAX];
+    struct config_module modules[CONFIG_VM_MODULES_MAX];
+    unsigned int module_count;
     uint64_t memory; /* bytes, a multiple of CONFIG_MEM_UNIT */
     uint64_t cpus;   /* bit n: it may run on pCPU n; whether there is one, the core checks */
     unsigned int vcpus;
@@ -102,8 +114,8 @@ MUST_CHECK int config_parse(struct config *out, const char *text, size_t len,
 MUST_CHECK int config_parse_core_key(struct config *out, const char *text, size_t len,
                                      const struct config_sink *sink);
 
-/* Reports every `kernel` and `initrd` that names none of the `count` boot modules. Returns how
- * many. Boot only. */
+/* Reports every `kernel`, `initrd` and `module` that names none of the `count` boot modules.
+ * Returns how many. Boot only. */
 unsigned int config_check_modules(const struct config *config, const char *const *names,
                                   unsigned int count, const struct config_sink *sink);
 

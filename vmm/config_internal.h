@@ -13,12 +13,15 @@ enum config_section { SECTION_NONE, SECTION_CORE, SECTION_VM, SECTION_SKIPPED };
 
 struct config_parser;
 
+/* How often it may stand in a section. */
+enum config_times { CONFIG_OPTIONAL, CONFIG_REQUIRED, CONFIG_REPEATED };
+
 struct config_key {
     const char *name;
     /* Stores a value, or reports what is wrong with it. It is trimmed, unquoted, printable ASCII,
      * and empty only when the file says "". */
     void (*set)(struct config_parser *p, struct text_span value);
-    bool required;
+    enum config_times times;
     const char *expected; /* completes the sentence 'found "...", expected ' */
 };
 

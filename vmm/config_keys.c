@@ -165,14 +165,14 @@ static_assert(CONFIG_POOL_MIN == 2 * MIB && CONFIG_POOL_MAX == 256 * MIB &&
               "the texts below name these limits");
 
 const struct config_key config_core_keys[] = {
-    {"console", set_console, false,
+    {"console", set_console, CONFIG_OPTIONAL,
      "com1 to com4 or 0xPORT (0x100 to 0xfff8), each optionally with a baud rate such as "
      "com1,115200; or none"},
-    {"log", set_log, false, "error, warn, info or debug"},
-    {"slice", set_slice, false, "100us to 1000ms, such as 5ms"},
-    {"memory", set_core_memory, false, "2M to 256M in steps of 2M, such as 8M"},
-    {"when-done", set_when_done, false, "poweroff, reboot or halt"},
-    {"scrub-at-boot", set_scrub_at_boot, false, "yes or no"},
+    {"log", set_log, CONFIG_OPTIONAL, "error, warn, info or debug"},
+    {"slice", set_slice, CONFIG_OPTIONAL, "100us to 1000ms, such as 5ms"},
+    {"memory", set_core_memory, CONFIG_OPTIONAL, "2M to 256M in steps of 2M, such as 8M"},
+    {"when-done", set_when_done, CONFIG_OPTIONAL, "poweroff, reboot or halt"},
+    {"scrub-at-boot", set_scrub_at_boot, CONFIG_OPTIONAL, "yes or no"},
 };
 const unsigned int config_core_key_count = ARRAY_SIZE(config_core_keys);
 
@@ -203,6 +203,38 @@ INIT static void set_initrd(struct config_parser *p, struct text_span value)
 {
     p->vm->initrd_line = p->line;
     (void)take_module(p, value, p->vm->initrd);
+}
+
+/* Its name, and what follows behind blanks. */
+INIT static void set_module(struct config_parser *p, struct text_span value)
+{
+    struct vm_config *vm = p->vm;
+    struct text_span name = value, rest;
+
+    if (vm->module_count == CONFIG_VM_MODULES_MAX) {
+        config_error(p, p->line, "module: found one more in [vm %s], expected at most %d", vm->name,
+                     CONFIG_VM_MODULES_MAX);
+        return;
+    }
+    for (name.len = 0; name.len < value.len; name.len++) {
+        if (value.at[name.len] == ' ' || value.at[name.len] == '\t') {
+            break;
+        }
+    }
+    rest = text_trim((struct text_span){value.at + name.len, value.len - name.len});
+    if (rest.len >= CONFIG_ARGUMENTS_MAX) {
+        config_error(p, p->line, "module: found %zu characters of arguments, expected at most %d",
+                     rest.len, CONFIG_ARGUMENTS_MAX - 1);
+        return;
+    }
+    struct config_module *module = &vm->modules[vm->module_count];
+
+    if (take_module(p, name, module->name)) {
+        memcpy(module->arguments, rest.at, rest.len);
+        module->arguments[rest.len] = '\0';
+        module->line = p->line;
+        vm->module_count++;
+    }
 }
 
 INIT static void set_cmdline(struct config_parser *p, struct text_span value)
@@ -313,16 +345,17 @@ INIT static void set_entry(struct config_parser *p, struct text_span value)
     "the name of a boot module: up to 63 characters, no blanks, quotes or slashes"
 
 const struct config_key config_vm_keys[] = {
-    {"kernel", set_kernel, true, MODULE_EXPECTED},
-    {"initrd", set_initrd, false, MODULE_EXPECTED},
-    {"cmdline", set_cmdline, false, "up to 2047 characters (\"\" for none)"},
-    {"memory", set_vm_memory, true, "2M to 1T in steps of 2M, such as 256M"},
-    {"vcpus", set_vcpus, false,
+    {"kernel", set_kernel, CONFIG_REQUIRED, MODULE_EXPECTED},
+    {"initrd", set_initrd, CONFIG_OPTIONAL, MODULE_EXPECTED},
+    {"module", set_module, CONFIG_REPEATED, MODULE_EXPECTED "; its arguments may follow"},
+    {"cmdline", set_cmdline, CONFIG_OPTIONAL, "up to 2047 characters (\"\" for none)"},
+    {"memory", set_vm_memory, CONFIG_REQUIRED, "2M to 1T in steps of 2M, such as 256M"},
+    {"vcpus", set_vcpus, CONFIG_OPTIONAL,
      "a number from 1 to " STRING(VM_MAX_VCPUS) ", which is this version's limit"},
-    {"cpus", set_cpus, false, "numbers of CPUs from 0 to 63, such as 0 or 0-3 or 0,2"},
-    {"role", set_role, false, "guest or management"},
-    {"autostart", set_autostart, false, "yes or no"},
-    {"entry", set_entry, false, "auto or 32"},
+    {"cpus", set_cpus, CONFIG_OPTIONAL, "numbers of CPUs from 0 to 63, such as 0 or 0-3 or 0,2"},
+    {"role", set_role, CONFIG_OPTIONAL, "guest or management"},
+    {"autostart", set_autostart, CONFIG_OPTIONAL, "yes or no"},
+    {"entry", set_entry, CONFIG_OPTIONAL, "auto or 32"},
 };
 const unsigned int config_vm_key_count = ARRAY_SIZE(config_vm_keys);
 

@@ -13,7 +13,7 @@
 #include "vmm/console.h"
 #include "vmm/guest_memory_bulk.h"
 #include "vmm/loader/guest_acpi.h"
-#include "vmm/loader/linux.h"
+#include "vmm/loader/loader.h"
 #include "vmm/modules.h"
 #include "vmm/platform.h"
 #include "vmm/pvclock.h"
@@ -25,6 +25,7 @@
 #define HIGH_RAM    (4 * GIB)
 /* Memory that is scrubbed without looking at anything else in between. */
 #define SCRUB_STEP  (4 * MIB)
+#define MISC_ENABLE_FAST_STRINGS 1ull
 #define PAT_RESET   0x0007040600070406ull
 #define MTRR_WB_ON  0xc06ull /* enabled, fixed ranges too, default write-back: as firmware does */
 #define MTRR_ALL_WB 0x0606060606060606ull
@@ -152,14 +153,18 @@ static int alloc_memory(struct vm *vm)
     return err;
 }
 
-static int load_kernel(struct vm *vm, struct linux_entry *entry)
+static int load_kernel(struct vm *vm, struct guest_entry *entry)
 {
     struct blob kernel;
     struct blob initrd;
-    struct linux_load_request request = {
+    struct load_module modules[LOAD_MODULES_MAX];
+    static_assert(CONFIG_VM_MODULES_MAX <= LOAD_MODULES_MAX, "each has a place");
+    struct load_request request = {
         .vm = vm,
         .vm_name = vm_name(vm),
         .kernel = &kernel,
+        .modules = modules,
+        .module_count = vm->config->module_count,
         .cmdline = vm->config->cmdline,
         .ram_low = vm->ram_low,
         .ram_high = vm->ram_high,
@@ -171,14 +176,18 @@ static int load_kernel(struct vm *vm, struct linux_entry *entry)
         err = module_blob(vm->config->initrd, &initrd);
         request.initrd = &initrd;
     }
+    for (unsigned int i = 0; i < vm->config->module_count && !err; i++) {
+        err = module_blob(vm->config->modules[i].name, &modules[i].blob);
+        modules[i].arguments = vm->config->modules[i].arguments;
+    }
     if (!err) {
         err = guest_acpi_build(vm, vm->config->vcpus, &request.rsdp_gpa);
     }
-    return err ? err : linux_load(&request, entry);
+    return err ? err : kernel_load(&request, entry);
 }
 
-/* CPU state as the Linux boot protocol wants it. */
-static void reset_vcpu(struct vm *vm, const struct linux_entry *entry)
+/* CPU state as the kernel's boot protocol wants it. */
+static void reset_vcpu(struct vm *vm, const struct guest_entry *entry)
 {
     struct vcpu *v = vm->vcpu;
     struct vcpu_sysregs regs = {0};
@@ -198,6 +207,8 @@ static void reset_vcpu(struct vm *vm, const struct linux_entry *entry)
     regs.ldtr = unusable_ldt;
     regs.tr = busy_tss;
     memset(v->gpr, 0, sizeof(v->gpr));
+    v->gpr[GPR_RAX] = entry->rax;
+    v->gpr[GPR_RBX] = entry->rbx;
     v->gpr[GPR_RSI] = entry->rsi;
     v->rip = entry->rip;
     v->rflags = RFLAGS_ONE;
@@ -209,7 +220,8 @@ static void reset_vcpu(struct vm *vm, const struct linux_entry *entry)
     for (unsigned int i = 0; i < ARRAY_SIZE(v->mtrr_fixed); i++) {
         v->mtrr_fixed[i] = MTRR_ALL_WB;
     }
-    v->misc_enable = v->tsc_adjust = v->tsc_aux = v->mcg_status = v->hwcr = 0;
+    v->misc_enable = MISC_ENABLE_FAST_STRINGS;
+    v->tsc_adjust = v->tsc_aux = v->mcg_status = v->hwcr = 0;
     v->kvm_system_time = 0;
     memset(v->dr, 0, sizeof(v->dr));
     v->dr_live = false;
@@ -232,7 +244,7 @@ static void begin_scrub(struct vm *vm)
 
 int vm_start(struct vm *vm)
 {
-    struct linux_entry entry;
+    struct guest_entry entry;
     int err;
 
     if (vm->state != VM_OFF) {
@@ -254,6 +266,7 @@ int vm_start(struct vm *vm)
     reset_vcpu(vm, &entry);
     vm->request = VM_REQUEST_NONE;
     vm->logged_msr = vm->logged_port = vm->logged_mmio = vm->logged_insn = false;
+    vm->logged_task_switch = false;
     vm->state = VM_RUNNING;
     vm_when_done_armed = true;
     vm->vcpu->state = VCPU_RUNNABLE;

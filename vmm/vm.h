@@ -75,7 +75,7 @@ struct vm {
     unsigned int escape; /* state of the escape-sequence filter */
 
     /* What has been logged once already. */
-    bool logged_msr, logged_port, logged_mmio, logged_insn;
+    bool logged_msr, logged_port, logged_mmio, logged_insn, logged_task_switch;
 };
 
 extern struct vm *vms[CONFIG_MAX_VMS];

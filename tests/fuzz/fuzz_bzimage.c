@@ -13,7 +13,7 @@
 #include "tests/unit/host_log.h"
 #include "vmm/guest_memory.h"
 #include "vmm/loader/bzimage.h"
-#include "vmm/loader/linux.h"
+#include "vmm/loader/loader.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -107,7 +107,7 @@ static void check_apart(const struct guest_range *r, unsigned int count)
 }
 
 /* What the plan promises, checked on the plan itself. */
-static void check_plan(const struct linux_load_request *req, const struct linux_entry *entry)
+static void check_plan(const struct load_request *req, const struct guest_entry *entry)
 {
     static char err[256];
     struct bzimage image;
@@ -170,17 +170,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct blob initrd = {"initrd", p.initrd_size, file_read, bounce ? NULL : file_copy,
                                 &initrd_file};
     struct vm vm = {.map = custom, .count = ARRAY_SIZE(custom)};
-    struct linux_load_request req = {.vm = &vm,
-                                     .vm_name = "fuzz",
-                                     .kernel = &kernel,
-                                     .initrd = p.flags & HAS_INITRD ? &initrd : NULL,
-                                     .cmdline = cmdline,
-                                     .ram_low = p.low_mib * MIB,
-                                     .ram_high = p.high_mib * MIB,
-                                     .force_32bit = p.flags & FORCE_32BIT,
-                                     .err = err,
-                                     .err_size = sizeof(err)};
-    struct linux_entry entry;
+    struct load_request req = {.vm = &vm,
+                               .vm_name = "fuzz",
+                               .kernel = &kernel,
+                               .initrd = p.flags & HAS_INITRD ? &initrd : NULL,
+                               .cmdline = cmdline,
+                               .ram_low = p.low_mib * MIB,
+                               .ram_high = p.high_mib * MIB,
+                               .force_32bit = p.flags & FORCE_32BIT,
+                               .err = err,
+                               .err_size = sizeof(err)};
+    struct guest_entry entry;
 
     if (p.flags & CUSTOM_MAP) {
         req.e820 = custom;
@@ -191,7 +191,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     host_log_clear();
     err[0] = '\0';
-    if (linux_load(&req, &entry) == 0) {
+    if (kernel_load(&req, &entry) == 0) {
         check_plan(&req, &entry);
         check(err[0] == '\0');
     } else {

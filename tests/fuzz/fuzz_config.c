@@ -62,6 +62,12 @@ static void check_vms(const struct config *c)
         check_string(vm->kernel, sizeof(vm->kernel), 1);
         check_string(vm->initrd, sizeof(vm->initrd), 0);
         check_string(vm->cmdline, sizeof(vm->cmdline), 0);
+        REQUIRE(vm->module_count <= CONFIG_VM_MODULES_MAX);
+        for (unsigned int k = 0; k < vm->module_count; k++) {
+            check_string(vm->modules[k].name, CONFIG_MODULE_MAX, 1);
+            check_string(vm->modules[k].arguments, CONFIG_ARGUMENTS_MAX, 0);
+            REQUIRE(vm->modules[k].line > vm->line);
+        }
         REQUIRE(vm->memory >= CONFIG_VM_MEM_MIN && vm->memory <= CONFIG_VM_MEM_MAX);
         REQUIRE(vm->memory % CONFIG_MEM_UNIT == 0);
         REQUIRE(vm->vcpus >= 1 && vm->vcpus <= VM_MAX_VCPUS);
@@ -92,7 +98,7 @@ static void check_modules(const struct config *c, const struct config_sink *sink
     REQUIRE(config_check_modules(c, names, 8, sink) == reports);
     reports = 0;
     REQUIRE(config_check_modules(c, names, 8 + c->vm_count, sink) == reports);
-    REQUIRE(reports <= c->vm_count); /* all kernels are there */
+    REQUIRE(reports <= c->vm_count * (1 + CONFIG_VM_MODULES_MAX)); /* all kernels are there */
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -26,6 +26,8 @@ when-done = halt
 [vm first]
 kernel  = vmlinuz
 initrd  = a.gz
+module  = disk.img \t ro
+module  = b
 cmdline = "x=1 ; y # z"
 memory  = 3G
 vcpus   = 1
@@ -47,6 +49,8 @@ UNDERSTOOD = """[core]
 [vm first]
   kernel     vmlinuz
   initrd     a.gz
+  module     disk.img ro
+  module     b
   cmdline    x=1 ; y # z
   memory     3G
   vcpus      1

@@ -376,6 +376,41 @@ static void test_module_names(void **state)
     bad_vm("initrd = \"\"", "initrd: found \"\", expected " MODULE);
 }
 
+static void test_module_keys(void **state)
+{
+    char text[1024] = VM, arguments[130];
+
+    (void)state;
+    good_vm("module = disk.img\nmodule = \"conf  a=b ; c \" ; comment\nmodule = \"disk.img\"");
+    const struct vm_config *vm = &config.vms[0];
+    assert_int_equal(vm->module_count, 3);
+    assert_string_equal(vm->modules[0].name, "disk.img");
+    assert_string_equal(vm->modules[0].arguments, "");
+    assert_int_equal(vm->modules[0].line, 4);
+    assert_string_equal(vm->modules[1].name, "conf");
+    assert_string_equal(vm->modules[1].arguments, "a=b ; c");
+    assert_int_equal(vm->modules[2].line, 6);
+
+    memset(arguments, 'a', sizeof(arguments));
+    snprintf(text, sizeof(text), VM "module = m \t%.127s\n", arguments);
+    good(text);
+    assert_int_equal(strlen(config.vms[0].modules[0].arguments), 127);
+    snprintf(text, sizeof(text), VM "module = m %.128s\n", arguments);
+    bad(text, "4: module: found 128 characters of arguments, expected at most 127\n");
+
+    snprintf(text, sizeof(text), VM);
+    for (int i = 0; i < 8; i++)
+        strcat(text, "module = m\n");
+    good(text);
+    assert_int_equal(config.vms[0].module_count, 8);
+    strcat(text, "module = m\n");
+    bad(text, "12: module: found one more in [vm a], expected at most 8\n");
+
+    BAD_VALUES(bad_vm, "module", MODULE "; its arguments may follow", "/boot/x", "a\\b", "x\"y\"");
+    bad_vm("module = \"\"", "module: found \"\", expected " MODULE "; its arguments may follow");
+    bad_vm("module =", "module: found nothing, expected " MODULE "; its arguments may follow");
+}
+
 static void test_sections(void **state)
 {
     (void)state;
@@ -469,7 +504,7 @@ static void test_lines(void **state)
 
 static void test_unknown_keys(void **state)
 {
-#define VM_KEYS   "kernel, initrd, cmdline, memory, vcpus, cpus, role, autostart, entry"
+#define VM_KEYS   "kernel, initrd, module, cmdline, memory, vcpus, cpus, role, autostart, entry"
 #define CORE_KEYS "console, log, slice, memory, when-done, scrub-at-boot"
     (void)state;
     bad_vm("initd = x",
@@ -566,6 +601,12 @@ static void test_modules(void **state)
     assert_int_equal(config_check_modules(&config, NULL, 0, &sink), 3);
     assert_non_null(strstr(reported, "2: kernel: found \"vmlinuz\", expected a boot module, and "
                                      "there is none\n"));
+    good("[vm a]\nkernel=vmlinuz\nmodule=bzImage x\nmodule=disk\nmemory=2M\n");
+    reported[0] = '\0';
+    assert_int_equal(config_check_modules(&config, names, 3, &sink), 1);
+    assert_string_equal(reported, "4: module: found \"disk\", expected one of the boot modules: "
+                                  "vmlinuz, guest.cpio.gz, bzImage\n");
+    reported[0] = '\0';
     good("[vm a]\nkernel=vmlinuz\ninitrd=guest.cpio.gz\nmemory=2M\n");
     assert_int_equal(config_check_modules(&config, names, 3, &sink), 0);
     assert_string_equal(reported, "");
@@ -593,12 +634,12 @@ int main(void)
         cmocka_unit_test(test_layout),       cmocka_unit_test(test_cmdline),
         cmocka_unit_test(test_console),      cmocka_unit_test(test_core_keys),
         cmocka_unit_test(test_vm_keys),      cmocka_unit_test(test_cpus),
-        cmocka_unit_test(test_module_names), cmocka_unit_test(test_sections),
-        cmocka_unit_test(test_vm_names),     cmocka_unit_test(test_vm_count),
-        cmocka_unit_test(test_lines),        cmocka_unit_test(test_unknown_keys),
-        cmocka_unit_test(test_missing_keys), cmocka_unit_test(test_one_manager),
-        cmocka_unit_test(test_whole_file),   cmocka_unit_test(test_many_errors),
-        cmocka_unit_test(test_modules),
+        cmocka_unit_test(test_module_names), cmocka_unit_test(test_module_keys),
+        cmocka_unit_test(test_sections),     cmocka_unit_test(test_vm_names),
+        cmocka_unit_test(test_vm_count),     cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_unknown_keys), cmocka_unit_test(test_missing_keys),
+        cmocka_unit_test(test_one_manager),  cmocka_unit_test(test_whole_file),
+        cmocka_unit_test(test_many_errors),  cmocka_unit_test(test_modules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,13 +10,13 @@
 #include "arch/x86/regs.h"
 #include "tests/unit/host_log.h"
 #include "tests/unit/loader_fake.h"
-#include "vmm/loader/linux.h"
+#include "vmm/loader/loader.h"
 
 static struct fake_file kernel_file, initrd_file;
 static struct blob kernel, initrd;
 static struct vm vm;
-static struct linux_load_request req;
-static struct linux_entry entry;
+static struct load_request req;
+static struct guest_entry entry;
 static char err[256];
 
 static void start(uint64_t low, uint64_t high)
@@ -24,23 +24,23 @@ static void start(uint64_t low, uint64_t high)
     fake_vm_open(&vm, low, high);
     kernel = fake_kernel(&kernel_file);
     initrd = fake_initrd(&initrd_file, 3 * MIB + 5);
-    req = (struct linux_load_request){.vm = &vm,
-                                      .vm_name = "linux1",
-                                      .kernel = &kernel,
-                                      .initrd = &initrd,
-                                      .cmdline = "console=ttyS0",
-                                      .ram_low = low,
-                                      .ram_high = high,
-                                      .rsdp_gpa = 0xf0000,
-                                      .err = err,
-                                      .err_size = sizeof(err)};
+    req = (struct load_request){.vm = &vm,
+                                .vm_name = "linux1",
+                                .kernel = &kernel,
+                                .initrd = &initrd,
+                                .cmdline = "console=ttyS0",
+                                .ram_low = low,
+                                .ram_high = high,
+                                .rsdp_gpa = 0xf0000,
+                                .err = err,
+                                .err_size = sizeof(err)};
     host_log_clear();
     err[0] = '\0';
 }
 
 static void assert_refused(int rc, const char *text)
 {
-    assert_int_equal(linux_load(&req, &entry), rc);
+    assert_int_equal(kernel_load(&req, &entry), rc);
     if (!strstr(err, text))
         fail_msg("message \"%s\" lacks \"%s\"", err, text);
     assert_non_null(strstr(host_log_text, "error: vm linux1: "));
@@ -69,7 +69,7 @@ static void test_load(void **state)
 
     (void)state;
     start(256 * MIB, 0);
-    assert_int_equal(linux_load(&req, &entry), 0);
+    assert_int_equal(kernel_load(&req, &entry), 0);
 
     const uint64_t bp = entry.rsi;
 
@@ -115,7 +115,7 @@ static void test_e820(void **state)
 {
     (void)state;
     start(3 * GIB, 5 * GIB);
-    assert_int_equal(linux_load(&req, &entry), 0);
+    assert_int_equal(kernel_load(&req, &entry), 0);
     assert_int_equal(peek(entry.rsi + BP_E820_ENTRIES, 1), 5);
     assert_e820(entry.rsi, 0, 0, 0x9fc00, 1);
     assert_e820(entry.rsi, 1, 0x9fc00, 0x400, 2);
@@ -128,7 +128,7 @@ static void test_e820(void **state)
     fake_vm_close(&vm);
 
     start(64 * MIB, 0);
-    assert_int_equal(linux_load(&req, &entry), 0);
+    assert_int_equal(kernel_load(&req, &entry), 0);
     assert_int_equal(peek(entry.rsi + BP_E820_ENTRIES, 1), 4);
     fake_vm_close(&vm);
 }
@@ -163,7 +163,7 @@ static void test_entry_64(void **state)
     start(128 * MIB, 0);
     /* The tables overwrite what was there. */
     memset(vm.low_mem, 0xff, MIB);
-    assert_int_equal(linux_load(&req, &entry), 0);
+    assert_int_equal(kernel_load(&req, &entry), 0);
     assert_int_equal(entry.cr0, CR0_PE | CR0_PG | CR0_ET | CR0_NE);
     assert_int_equal(entry.cr4, CR4_PAE);
     assert_int_equal(entry.efer, EFER_LME | EFER_LMA);
@@ -192,7 +192,7 @@ static void test_entry_32(void **state)
         req.force_32bit = forced;
         if (!forced)
             fake_put(&kernel_file, BP_XLOADFLAGS, 0, 2);
-        assert_int_equal(linux_load(&req, &entry), 0);
+        assert_int_equal(kernel_load(&req, &entry), 0);
         assert_false(entry.long_mode);
         assert_int_equal(entry.rip, FAKE_PREF);
         assert_int_equal(entry.cr0, CR0_PE | CR0_ET | CR0_NE);
@@ -210,7 +210,7 @@ static void test_no_initrd_no_cmdline(void **state)
     start(64 * MIB, 0);
     req.initrd = NULL;
     req.cmdline = NULL;
-    assert_int_equal(linux_load(&req, &entry), 0);
+    assert_int_equal(kernel_load(&req, &entry), 0);
     assert_int_equal(peek(entry.rsi + BP_RAMDISK_IMAGE, 8), 0);
     assert_int_equal(peek(peek(entry.rsi + BP_CMD_LINE_PTR, 4), 1), 0);
     fake_vm_close(&vm);
@@ -221,7 +221,7 @@ static void test_direct_copy(void **state)
     (void)state;
     start(64 * MIB, 0);
     kernel.copy_to_guest = fake_file_copy;
-    assert_int_equal(linux_load(&req, &entry), 0);
+    assert_int_equal(kernel_load(&req, &entry), 0);
     assert_int_equal(kernel_file.direct_copies, 1);
     assert_file_at(FAKE_PREF, &kernel_file, FAKE_IMAGE_START, FAKE_IMAGE_SIZE);
     fake_vm_close(&vm);
@@ -235,7 +235,7 @@ static void test_memory_boundary(void **state)
     (void)state;
     start(need, 0);
     req.initrd = NULL;
-    assert_int_equal(linux_load(&req, &entry), 0);
+    assert_int_equal(kernel_load(&req, &entry), 0);
     fake_vm_close(&vm);
 
     start(need - 4096, 0);
@@ -246,13 +246,13 @@ static void test_memory_boundary(void **state)
 
     /* The initrd may also go below the kernel. */
     start(need, 0);
-    assert_int_equal(linux_load(&req, &entry), 0);
+    assert_int_equal(kernel_load(&req, &entry), 0);
     assert_int_equal(peek(entry.rsi + BP_RAMDISK_IMAGE, 4), FAKE_PREF - 3 * MIB - 4096);
     fake_vm_close(&vm);
 
     start(need, 0);
     initrd.size = 15 * MIB;
-    assert_int_equal(linux_load(&req, &entry), 0);
+    assert_int_equal(kernel_load(&req, &entry), 0);
     assert_int_equal(peek(entry.rsi + BP_RAMDISK_IMAGE, 4), MIB);
     fake_vm_close(&vm);
 
@@ -275,7 +275,7 @@ static void test_refusals(void **state)
     req.cmdline = text;
     assert_refused(-BH_EINVAL, "2048 characters, kernel \"vmlinuz\" takes at most 2047");
     text[2047] = '\0';
-    assert_int_equal(linux_load(&req, &entry), 0);
+    assert_int_equal(kernel_load(&req, &entry), 0);
     fake_vm_close(&vm);
 
     start(64 * MIB, 0);
@@ -337,7 +337,7 @@ static void test_not_relocatable(void **state)
     req.e820 = hole;
     req.e820_count = 3;
     /* The preferred place is not free: a relocatable kernel goes above it... */
-    assert_int_equal(linux_load(&req, &entry), 0);
+    assert_int_equal(kernel_load(&req, &entry), 0);
     assert_int_equal(entry.rip, FAKE_PREF + 2 * MIB + 0x200);
     assert_int_equal(peek(entry.rsi + BP_E820_ENTRIES, 1), 3);
     /* ...another one nowhere. */

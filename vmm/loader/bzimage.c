@@ -2,9 +2,8 @@
 
 #include "vmm/loader/bzimage.h"
 
-#include "lib/error.h"
-#include "lib/format.h"
 #include "lib/string.h"
+#include "vmm/loader/loader_internal.h"
 
 #define SECTOR_SIZE         512
 #define SETUP_SECTS_DEFAULT 4 /* what 0 means, from before the header */
@@ -42,12 +41,6 @@ static uint8_t get8(const struct bzimage *b, unsigned int offset)
 {
     return b->header[offset - BZIMAGE_HEADER_START];
 }
-
-#define REFUSE(...)                         \
-    do {                                    \
-        format(err, err_size, __VA_ARGS__); \
-        return -BH_EINVAL;                  \
-    } while (0)
 
 /* Reads the header into out->header. Its end is given by the operand of the jump over it; what
  * lies behind that belongs to the code and must not be taken for fields. */

@@ -51,6 +51,37 @@ int guest_e820_lowest(const struct guest_e820_entry *map, unsigned int count, ui
     return -BH_ENOMEM;
 }
 
+int guest_e820_lowest_free(const struct guest_e820_entry *map, unsigned int count, uint64_t size,
+                           uint64_t align, uint64_t min, uint64_t max,
+                           const struct guest_range *used, unsigned int used_count, uint64_t *gpa)
+{
+    /* Each round passes one of them for good. */
+    for (unsigned int rounds = 0; rounds <= used_count; rounds++) {
+        unsigned int i = 0;
+
+        if (guest_e820_lowest(map, count, size, align, min, max, gpa) != 0)
+            return -BH_ENOMEM;
+        while (i < used_count &&
+               (*gpa + size <= used[i].base || *gpa >= used[i].base + used[i].size))
+            i++;
+        if (i == used_count)
+            return 0;
+        min = used[i].base + used[i].size;
+    }
+    return -BH_ENOMEM;
+}
+
+bool guest_e820_is_ram(const struct guest_e820_entry *map, unsigned int count, uint64_t base,
+                       uint64_t size)
+{
+    for (unsigned int i = 0; i < count; i++) {
+        if (map[i].type == GUEST_E820_RAM && base >= map[i].base &&
+            base - map[i].base <= map[i].size && size <= map[i].size - (base - map[i].base))
+            return true;
+    }
+    return false;
+}
+
 /* The highest place in [low, end). */
 static bool place_below(uint64_t low, uint64_t end, uint64_t size, uint64_t align, uint64_t *gpa)
 {

@@ -37,17 +37,26 @@ unsigned int guest_e820_pc(struct guest_e820_entry map[GUEST_E820_PC_MAX], uint6
 /* Checks a map: count, sorted, no overlap, no wrap, only whole entries. 0 or -BH_EINVAL. */
 MUST_CHECK int guest_e820_check(const struct guest_e820_entry *map, unsigned int count);
 
-/* The lowest or highest start of `size` bytes of RAM, aligned to `align` (a power of two), inside
- * [min, max) (max exclusive) and not overlapping [avoid, avoid + avoid_size). Returns 0, or
- * -BH_ENOMEM when there is no such place. */
-MUST_CHECK int guest_e820_lowest(const struct guest_e820_entry *map, unsigned int count,
-                                 uint64_t size, uint64_t align, uint64_t min, uint64_t max,
-                                 uint64_t *gpa);
 struct guest_range {
     uint64_t base, size;
 };
+
+/* The lowest or highest start of `size` bytes of RAM, aligned to `align` (a power of two), inside
+ * [min, max) (max exclusive) and not overlapping what is to be avoided. Returns 0, or -BH_ENOMEM
+ * when there is no such place. */
+MUST_CHECK int guest_e820_lowest(const struct guest_e820_entry *map, unsigned int count,
+                                 uint64_t size, uint64_t align, uint64_t min, uint64_t max,
+                                 uint64_t *gpa);
+MUST_CHECK int guest_e820_lowest_free(const struct guest_e820_entry *map, unsigned int count,
+                                      uint64_t size, uint64_t align, uint64_t min, uint64_t max,
+                                      const struct guest_range *used, unsigned int used_count,
+                                      uint64_t *gpa);
 MUST_CHECK int guest_e820_highest(const struct guest_e820_entry *map, unsigned int count,
                                   uint64_t size, uint64_t align, uint64_t min, uint64_t max,
                                   const struct guest_range *avoid, uint64_t *gpa);
+
+/* Whether all of [base, base + size) is RAM of one entry; false when it wraps. */
+bool guest_e820_is_ram(const struct guest_e820_entry *map, unsigned int count, uint64_t base,
+                       uint64_t size);
 
 #endif

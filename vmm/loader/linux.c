@@ -1,25 +1,12 @@
 /* Writes a Linux kernel, its initrd and its boot data into a VM (boot.rst, "32-bit Boot Protocol"
  * and "64-bit Boot Protocol"). */
 
-#include "vmm/loader/linux.h"
-
 #include "arch/x86/regs.h"
-#include "lib/error.h"
-#include "lib/format.h"
 #include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/guest_memory.h"
 #include "vmm/loader/bzimage.h"
-
-#define REASON_SIZE 256
-
-/* Selectors that the protocols demand. */
-#define BOOT_CS     0x10
-#define BOOT_DS     0x18
-#define GDT_ENTRIES 4
-#define FLAT_LIMIT  0xffffffffu
-#define TYPE_CODE   0xbu /* executable, readable, accessed */
-#define TYPE_DATA   0x3u /* writable, accessed */
+#include "vmm/loader/loader_internal.h"
 
 /* Page-table entries (SDM vol. 3, 4.5). */
 #define PTE_PRESENT  BIT64(0)
@@ -30,35 +17,6 @@
 #define PD_ENTRIES   512
 #define PTE_BATCH    64
 static_assert(LINUX_PAGE_TABLES == 2 + PD_COUNT, "PML4, PDPT and the page directories");
-
-static struct segment flat_segment(uint16_t selector, uint16_t attrib)
-{
-    return (struct segment){.selector = selector, .attrib = attrib, .limit = FLAT_LIMIT, .base = 0};
-}
-
-/* A flat segment's descriptor (SDM vol. 3, 3.4.5). */
-static uint64_t descriptor(const struct segment *s)
-{
-    uint64_t limit = s->limit >> 12;
-
-    return (limit & 0xffff) | (uint64_t)(s->attrib & 0xff) << 40 | (limit >> 16 & 0xf) << 48 |
-           (uint64_t)(s->attrib >> 8 & 0xf) << 52;
-}
-
-static int write_gdt(struct vm *vm, const struct linux_plan *plan, struct linux_entry *out)
-{
-    const uint16_t flat = SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_G;
-    uint64_t gdt[GDT_ENTRIES] = {0};
-
-    out->cs = flat_segment(
-        BOOT_CS, (uint16_t)(flat | TYPE_CODE | (plan->long_mode ? SEG_ATTR_L : SEG_ATTR_DB)));
-    out->data = flat_segment(BOOT_DS, flat | TYPE_DATA | SEG_ATTR_DB);
-    gdt[BOOT_CS / sizeof(gdt[0])] = descriptor(&out->cs);
-    gdt[BOOT_DS / sizeof(gdt[0])] = descriptor(&out->data);
-    out->gdt_gpa = plan->gdt_gpa;
-    out->gdt_limit = sizeof(gdt) - 1;
-    return guest_write(vm, plan->gdt_gpa, gdt, sizeof(gdt));
-}
 
 /* Maps the first 4 GiB 1:1 with 2 MiB pages, which every 64-bit CPU has. */
 static int write_page_tables(struct vm *vm, uint64_t base)
@@ -105,15 +63,15 @@ static void fill_header(struct bzimage *image, const struct linux_plan *plan)
     put(h, BP_SETUP_DATA, 0, 8);
 }
 
-static int write_boot_params(const struct linux_load_request *req, struct bzimage *image,
-                             const struct linux_plan *plan, const struct guest_e820_entry *map,
-                             unsigned int count)
+static int write_boot_params(const struct load_job *job, struct bzimage *image,
+                             const struct linux_plan *plan)
 {
+    const struct load_request *req = job->req;
     const uint64_t bp = plan->boot_params_gpa;
     const uint32_t high[3] = {(uint32_t)(plan->initrd_gpa >> 32),
                               (uint32_t)(plan->initrd_size >> 32),
                               (uint32_t)(plan->cmdline_gpa >> 32)};
-    const uint8_t entries = (uint8_t)count;
+    const uint8_t entries = (uint8_t)job->count;
     int rc = guest_fill(req->vm, bp, 0, PAGE_SIZE_4K);
 
     fill_header(image, plan);
@@ -130,11 +88,11 @@ static int write_boot_params(const struct linux_load_request *req, struct bzimag
     if (rc == 0)
         rc = guest_write(req->vm, bp + BP_E820_ENTRIES, &entries, sizeof(entries));
     if (rc == 0)
-        rc = guest_write(req->vm, bp + BP_E820_TABLE, map, count * sizeof(*map));
+        rc = guest_write(req->vm, bp + BP_E820_TABLE, job->map, job->count * sizeof(*job->map));
     return rc;
 }
 
-static void set_entry(struct linux_entry *out, const struct linux_plan *plan)
+static void set_entry(struct guest_entry *out, const struct linux_plan *plan)
 {
     out->long_mode = plan->long_mode;
     out->rip = plan->entry_gpa;
@@ -148,12 +106,11 @@ static void set_entry(struct linux_entry *out, const struct linux_plan *plan)
     }
 }
 
-/* All writes into the VM. Whatever fails here is a file that cannot be read or RAM that is not
- * there, not bad content. */
-static int write_all(const struct linux_load_request *req, struct bzimage *image,
-                     const struct linux_plan *plan, const struct guest_e820_entry *map,
-                     unsigned int count, struct linux_entry *out, const char **what)
+/* All writes into the VM; `what` says which one failed. */
+static int write_all(const struct load_job *job, struct bzimage *image,
+                     const struct linux_plan *plan, struct guest_entry *out, const char **what)
 {
+    const struct load_request *req = job->req;
     int rc;
 
     *what = req->kernel->name;
@@ -166,71 +123,52 @@ static int write_all(const struct linux_load_request *req, struct bzimage *image
     if (rc != 0)
         return rc;
     *what = "boot data";
-    rc = guest_write(req->vm, plan->cmdline_gpa, req->cmdline ? req->cmdline : "",
-                     plan->cmdline_size);
+    rc = guest_write(req->vm, plan->cmdline_gpa, job->cmdline, plan->cmdline_size);
     if (rc == 0)
-        rc = write_boot_params(req, image, plan, map, count);
+        rc = write_boot_params(job, image, plan);
     if (rc == 0)
-        rc = write_gdt(req->vm, plan, out);
+        rc = load_flat_gdt(req->vm, plan->gdt_gpa, plan->long_mode, out);
     if (rc == 0 && plan->long_mode)
         rc = write_page_tables(req->vm, plan->page_tables_gpa);
     return rc;
 }
 
-static int load(const struct linux_load_request *req, struct linux_entry *out, char *err,
-                size_t err_size)
+bool linux_probe(const struct blob *kernel)
 {
-    struct guest_e820_entry pc_map[GUEST_E820_PC_MAX];
-    const struct guest_e820_entry *map = req->e820;
-    unsigned int count = req->e820_count;
+    uint32_t magic;
+
+    return blob_read(kernel, BP_HEADER_MAGIC, &magic, sizeof(magic)) == 0 &&
+           magic == BOOT_HDRS_MAGIC;
+}
+
+int linux_load(const struct load_job *job, struct guest_entry *out)
+{
+    const struct load_request *req = job->req;
+    char *const err = job->err;
+    const size_t err_size = job->err_size;
     struct bzimage image;
     struct linux_plan plan;
     const char *what;
     int rc;
 
-    if (!map) {
-        map = pc_map;
-        count = guest_e820_pc(pc_map, req->ram_low, req->ram_high);
-    }
-    if (guest_e820_check(map, count) != 0 || (!req->e820 && req->ram_low < GUEST_BIOS_END)) {
-        format(err, err_size, "memory map is malformed (%u entries, %llu bytes below 4 GiB)", count,
-               (unsigned long long)req->ram_low);
-        return -BH_EINVAL;
-    }
+    if (req->module_count > 0)
+        REFUSE(
+            "module: found \"%s\", expected none for kernel \"%s\": it is a Linux bzImage, which "
+            "takes one file, as initrd",
+            req->modules[0].blob.name, req->kernel->name);
     rc = bzimage_parse(&image, req->kernel, err, err_size);
     if (rc == 0)
-        rc = linux_plan(&plan, &image, req->kernel, req->initrd, req->cmdline ? req->cmdline : "",
-                        map, count, req->force_32bit, err, err_size);
+        rc = linux_plan(&plan, &image, req->kernel, req->initrd, job->cmdline, job->map, job->count,
+                        req->force_32bit, err, err_size);
     if (rc != 0)
         return rc;
 
-    rc = write_all(req, &image, &plan, map, count, out, &what);
-    if (rc != 0) {
-        format(err, err_size, "%s cannot be %s (error %d)", what,
-               rc == -BH_EFAULT ? "written: the memory map names RAM that is not there" : "read",
-               -rc);
-        return rc == -BH_EFAULT ? rc : -BH_EIO;
-    }
+    rc = write_all(job, &image, &plan, out, &what);
+    if (rc != 0)
+        return load_copy_failed(job, what, rc);
     set_entry(out, &plan);
     log_debug("vm %s: kernel at 0x%llx, initrd at 0x%llx, boot data at 0x%llx, %s entry",
-              req->vm_name, (unsigned long long)plan.kernel_gpa,
-              (unsigned long long)plan.initrd_gpa, (unsigned long long)plan.gdt_gpa,
+              req->vm_name, LLU(plan.kernel_gpa), LLU(plan.initrd_gpa), LLU(plan.gdt_gpa),
               plan.long_mode ? "64-bit" : "32-bit");
     return 0;
-}
-
-int linux_load(const struct linux_load_request *request, struct linux_entry *out)
-{
-    char reason[REASON_SIZE] = "";
-
-    memset(out, 0, sizeof(*out));
-
-    int rc = load(request, out, reason, sizeof(reason));
-
-    if (rc != 0) {
-        log_error("vm %s: %s", request->vm_name, reason);
-        if (request->err)
-            safe_copy(request->err, request->err_size, reason);
-    }
-    return rc;
 }

@@ -1,9 +1,8 @@
 /* Decides where kernel, initrd and boot data go in a VM's memory. */
 
-#include "lib/error.h"
-#include "lib/format.h"
 #include "lib/string.h"
 #include "vmm/loader/bzimage.h"
+#include "vmm/loader/loader_internal.h"
 
 /* Boot data, one block in low memory: GDT page, page tables, boot_params page, command line.
  * Page 0 stays free: Linux keeps it, and a real-mode BIOS data area would be in it. */
@@ -19,17 +18,6 @@
 static unsigned long long mib_up(uint64_t bytes)
 {
     return bytes / MIB + (bytes % MIB != 0);
-}
-
-static uint64_t ram_below_4g(const struct guest_e820_entry *map, unsigned int count)
-{
-    uint64_t sum = 0;
-
-    for (unsigned int i = 0; i < count && map[i].base < IDENTITY_END; i++) {
-        if (map[i].type == GUEST_E820_RAM)
-            sum += MIN(map[i].size, IDENTITY_END - map[i].base);
-    }
-    return sum;
 }
 
 static int place_boot_data(struct linux_plan *out, const struct guest_e820_entry *map,
@@ -68,7 +56,7 @@ static int place_kernel(struct linux_plan *out, const struct bzimage *image,
                "there are %llu MiB in all below 4 GiB",
                kernel->name, mib_up(image->init_size), (unsigned long long)min,
                image->relocatable ? " or higher" : "",
-               (unsigned long long)(ram_below_4g(map, count) / MIB));
+               (unsigned long long)(load_ram_below_4g(map, count) / MIB));
         return rc;
     }
     out->kernel_size = image->init_size;
@@ -93,7 +81,7 @@ static int place_initrd(struct linux_plan *out, const struct bzimage *image,
                "memory is too small for initrd \"%s\": it needs %llu MiB below 0x%llx besides "
                "kernel \"%s\" with %llu MiB, there are %llu MiB in all below 4 GiB",
                initrd->name, mib_up(initrd->size), (unsigned long long)max, kernel->name,
-               mib_up(image->init_size), (unsigned long long)(ram_below_4g(map, count) / MIB));
+               mib_up(image->init_size), (unsigned long long)(load_ram_below_4g(map, count) / MIB));
         return -BH_ENOMEM;
     }
     out->initrd_size = initrd->size;
