@@ -1,11 +1,14 @@
 #include "boot/core_config.h"
 
+#include "arch/x86/virt.h"
 #include "drivers/uart.h"
 #include "lib/error.h"
 #include "lib/log_ring.h"
 #include "lib/string.h"
 
-#define COM1 0x3f8
+#define COM1       0x3f8
+#define OFF        "off="
+#define OFF_LENGTH (sizeof(OFF) - 1)
 
 struct config core_config;
 
@@ -69,6 +72,9 @@ INIT void core_config_cmdline(const char *cmdline)
             if (len > k && strncmp(word, keys[i], k) == 0 && word[k] == '=') {
                 apply_word(keys[i], word, len);
             }
+        }
+        if (len > OFF_LENGTH && strncmp(word, OFF, OFF_LENGTH) == 0) {
+            virt_turn_off(word + OFF_LENGTH, len - OFF_LENGTH);
         }
         word += len;
         while (*word == ' ') {

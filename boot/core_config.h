@@ -13,7 +13,7 @@ extern struct config core_config;
 /* Console on COM1 at 115200 baud. */
 void core_config_defaults(void);
 
-/* Applies `console=` and `log=` of the core's command line; they win over the file. */
+/* Applies `console=` and `log=` of the core's command line, which win over the file, and `off=`. */
 void core_config_cmdline(const char *cmdline);
 
 /* Finds and reads bulkhead.conf. Returns 0, or a negative error after logging every mistake. */

@@ -13,6 +13,7 @@ enum bh_error {
     BH_EBUSY = 7,     /* in use, or already in that state */
     BH_EIO = 8,       /* a device did not answer as it must */
     BH_ETIMEDOUT = 9, /* a device did not answer in time */
+    BH_ENODEV = 10,   /* the machine has not that kind of device */
 };
 
 #endif

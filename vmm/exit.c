@@ -15,6 +15,9 @@
  * leaves promise. */
 #define HYPERCALL_UNKNOWN ((uint64_t)-1000)
 
+#define SELECTOR_RPL 3u
+#define MAX_CR8      15u /* TPR bits 7:4; higher bits are reserved */
+
 #define XCR0_X87    BIT64(0)
 #define XCR0_SSE    BIT64(1)
 #define XCR0_AVX    BIT64(2)
@@ -63,7 +66,7 @@ enum exit_action exit_msr(struct vcpu *v, bool write, unsigned int length)
 enum exit_action exit_hlt(struct vcpu *v, unsigned int length)
 {
     vcpu_skip(v, length);
-    lapic_set_cr8(&v->lapic, virt->get_cr8(v));
+    virt->sync_lapic(v);
     if (vcpu_has_wakeup(v)) {
         /* Injected at once: the window that was asked for would let one instruction run first. */
         v->pending |= PENDING_INTERRUPT;
@@ -113,6 +116,25 @@ enum exit_action exit_cache(struct vcpu *v, unsigned int length)
     return EXIT_RESUME;
 }
 
+enum exit_action exit_task_switch(struct vcpu *v, uint16_t selector)
+{
+    if (!v->vm->logged_task_switch) {
+        v->vm->logged_task_switch = true;
+        log_warn("%s: task switch to selector 0x%x at 0x%llx: not emulated, #GP (further ones are "
+                 "not logged)",
+                 vm_name(v->vm), selector, (unsigned long long)v->rip);
+    }
+    vcpu_raise_error(v, EXC_GP, selector & ~SELECTOR_RPL);
+    return EXIT_RESUME;
+}
+
+enum exit_action exit_delivery_fault(struct vcpu *v, uint64_t gpa)
+{
+    vm_request(v->vm, VM_REQUEST_CRASH, "event delivery touches 0x%llx, which is not memory",
+               (unsigned long long)gpa);
+    return EXIT_STOP;
+}
+
 enum exit_action exit_undefined(struct vcpu *v)
 {
     vcpu_raise(v, EXC_UD);
@@ -141,7 +163,7 @@ bool exit_write_cr0(struct vcpu *v, uint64_t value)
     virt->set_cr0(v, (value & CR0_DEFINED) | CR0_ET);
     /* A change of paging drops all translations; the hardware has not seen this one. */
     if ((value ^ regs.cr0) & (CR0_PG | CR0_WP)) {
-        virt->flush_nested(v);
+        virt->flush_guest(v);
     }
     return true;
 }
@@ -162,7 +184,20 @@ bool exit_write_cr4(struct vcpu *v, uint64_t value)
     virt->set_cr4(v, value);
     if ((value ^ regs.cr4) &
         (CR4_PGE | CR4_PAE | CR4_PSE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57)) {
-        virt->flush_nested(v);
+        virt->flush_guest(v);
     }
+    return true;
+}
+
+bool exit_write_cr8(struct vcpu *v, uint64_t value)
+{
+    if (value > MAX_CR8) {
+        vcpu_raise_error(v, EXC_GP, 0);
+        return false;
+    }
+    lapic_set_cr8(&v->lapic, (uint8_t)value);
+    virt->lapic_changed(v);
+    virt->want_tpr_exit(v, false);
+    v->pending |= PENDING_INTERRUPT;
     return true;
 }

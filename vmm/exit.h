@@ -30,10 +30,17 @@ enum exit_action exit_io(struct vcpu *v, const struct io_exit *io);
 enum exit_action exit_nested_fault(struct vcpu *v, uint64_t gpa, bool write, bool fetch,
                                    bool table_walk, const uint8_t *bytes, unsigned int len);
 
-/* MOV to CR0/CR4 with the value already known. Raises #GP for what is not allowed. Returns true
+/* MOV to CR0/CR4/CR8 with the value already known. Raises #GP for what is not allowed. Returns true
  * when the register was written. */
 bool exit_write_cr0(struct vcpu *v, uint64_t value);
 bool exit_write_cr4(struct vcpu *v, uint64_t value);
+bool exit_write_cr8(struct vcpu *v, uint64_t value);
+
+/* The guest's IDT, or the stack of a handler, is not in memory: the VM ends. */
+enum exit_action exit_delivery_fault(struct vcpu *v, uint64_t gpa);
+
+/* A task switch by hardware, to the TSS `selector`: no system in use does that. Refused with #GP. */
+enum exit_action exit_task_switch(struct vcpu *v, uint16_t selector);
 
 /* An instruction that the VM must not have: #UD. */
 enum exit_action exit_undefined(struct vcpu *v);

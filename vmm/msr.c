@@ -130,22 +130,24 @@ static int read_apic_base(struct vcpu *v, uint32_t msr, uint64_t *value)
 
 static int write_apic_base(struct vcpu *v, uint32_t msr, uint64_t value)
 {
+    virt->sync_lapic(v);
     int err = lapic_set_base(&v->lapic, value, time_now_ns());
+    virt->lapic_changed(v);
     vcpu_kick(v);
     return err;
 }
 
 static int read_x2apic(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
-    lapic_set_cr8(&v->lapic, virt->get_cr8(v));
+    virt->sync_lapic(v);
     return lapic_msr_read(&v->lapic, msr, value, time_now_ns());
 }
 
 static int write_x2apic(struct vcpu *v, uint32_t msr, uint64_t value)
 {
-    lapic_set_cr8(&v->lapic, virt->get_cr8(v));
+    virt->sync_lapic(v);
     int err = lapic_msr_write(&v->lapic, msr, value, time_now_ns());
-    virt->set_cr8(v, lapic_get_cr8(&v->lapic));
+    virt->lapic_changed(v);
     v->pending |= PENDING_INTERRUPT;
     return err;
 }
@@ -167,7 +169,7 @@ static int write_efer(struct vcpu *v, uint32_t msr, uint64_t value)
     }
     virt->set_efer(v, (value & ~EFER_LMA) | (regs.efer & EFER_LMA));
     if ((value ^ regs.efer) & EFER_NXE) {
-        virt->flush_nested(v);
+        virt->flush_guest(v);
     }
     return 0;
 }
@@ -267,7 +269,7 @@ static const struct msr_row rows[] = {
     {MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, false, read_microcode, write_ignore,
      "microcode revision; Intel's protocol writes 0 before"},
     {MSR_MTRR_CAP, MSR_MTRR_CAP, false, read_mtrr_cap, NULL, "MTRRs are stored, no more"},
-    {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, true, NULL, NULL, "switched by VMLOAD/VMSAVE"},
+    {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, true, NULL, NULL, "the guest's own, switched with the vCPU"},
     {MSR_MCG_CAP, MSR_MCG_CAP, false, read_zero, NULL, "no machine check banks"},
     {MSR_MCG_STATUS, MSR_MCG_STATUS, false, read_stored, write_mcg_status, "stored"},
     {MSR_MISC_ENABLE, MSR_MISC_ENABLE, false, read_stored, write_stored, "stored"},
@@ -278,7 +280,7 @@ static const struct msr_row rows[] = {
     {MSR_MTRR_FIX64K_00000, MSR_MTRR_FIX64K_00000, false, read_stored, write_mtrr, "stored"},
     {MSR_MTRR_FIX16K_80000, MSR_MTRR_FIX16K_A0000, false, read_stored, write_mtrr, "stored"},
     {MSR_MTRR_FIX4K_C0000, MSR_MTRR_FIX4K_F8000, false, read_stored, write_mtrr, "stored"},
-    {MSR_PAT, MSR_PAT, false, read_stored, write_pat, "the VMCB's; not every machine switches it"},
+    {MSR_PAT, MSR_PAT, false, read_stored, write_pat, "not every machine switches it"},
     {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, false, read_stored, write_mtrr, "stored"},
     {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, false, read_tsc_deadline, write_tsc_deadline,
      "virtual LAPIC timer"},
@@ -287,8 +289,8 @@ static const struct msr_row rows[] = {
     {MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, false, pvclock_read, pvclock_write,
      "kvmclock"},
     {MSR_EFER, MSR_EFER, false, read_efer, write_efer, "SVME is the core's"},
-    {MSR_STAR, MSR_SFMASK, true, NULL, NULL, "SYSCALL; switched by VMLOAD/VMSAVE"},
-    {MSR_FS_BASE, MSR_KERNEL_GS_BASE, true, NULL, NULL, "switched by VMLOAD/VMSAVE"},
+    {MSR_STAR, MSR_SFMASK, true, NULL, NULL, "SYSCALL; switched with the vCPU"},
+    {MSR_FS_BASE, MSR_KERNEL_GS_BASE, true, NULL, NULL, "the guest's own, switched with the vCPU"},
     {MSR_TSC_AUX, MSR_TSC_AUX, false, read_tsc_aux, write_tsc_aux, "switched with the vCPU"},
     {MSR_AMD_SYSCFG, MSR_AMD_SYSCFG, false, read_zero, write_ignore, "no memory encryption"},
     {MSR_AMD_HWCR, MSR_AMD_HWCR, false, read_stored, write_hwcr, "stored"},

@@ -421,7 +421,7 @@ void platform_mmio_read(struct vm *vm, uint64_t gpa, void *buf, unsigned int len
 
     memset(buf, 0xff, len);
     if (gpa - LAPIC_BASE < LAPIC_SIZE) {
-        lapic_set_cr8(&vm->vcpu->lapic, virt->get_cr8(vm->vcpu));
+        virt->sync_lapic(vm->vcpu);
         if (lapic_mmio_read(&vm->vcpu->lapic, (uint32_t)(gpa - LAPIC_BASE) & ~3u, &value,
                             time_now_ns()) == 0) {
             value >>= 8 * (gpa & 3);
@@ -444,10 +444,10 @@ void platform_mmio_write(struct vm *vm, uint64_t gpa, const void *buf, unsigned 
     if (gpa - LAPIC_BASE < LAPIC_SIZE) {
         /* Other than 32-bit accesses are undefined (SDM vol. 3, 11.4.1): ignored. */
         if (len == 4) {
-            lapic_set_cr8(&vm->vcpu->lapic, virt->get_cr8(vm->vcpu));
+            virt->sync_lapic(vm->vcpu);
             (void)lapic_mmio_write(&vm->vcpu->lapic, (uint32_t)(gpa - LAPIC_BASE), value,
                                    time_now_ns());
-            virt->set_cr8(vm->vcpu, lapic_get_cr8(&vm->vcpu->lapic));
+            virt->lapic_changed(vm->vcpu);
             vcpu_kick(vm->vcpu);
         }
     } else if (gpa - IOAPIC_BASE < IOAPIC_SIZE) {

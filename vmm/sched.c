@@ -91,7 +91,8 @@ void sched_remove(struct vcpu *v)
     v->run_next = NULL;
 }
 
-/* The LAPIC timer follows the earliest of the timer queue and the slice's end. */
+/* The LAPIC timer follows the earliest of the timer queue and, where the CPU has no timer for that,
+ * the slice's end. */
 static void arm_timer(uint64_t slice_end)
 {
     struct percpu *cpu = this_cpu;
@@ -157,7 +158,8 @@ static void run(struct vcpu *v)
     }
     for (;;) {
         bool others_wait = cpu->run_head || vm_ending_count > 0;
-        arm_timer(others_wait ? slice_end : TIMER_NEVER);
+        uint64_t end = others_wait ? slice_end : TIMER_NEVER;
+        arm_timer(virt->set_slice_end(v, end) ? TIMER_NEVER : end);
         /* The guest may have asked for an earlier timer than the one that is armed. */
         do {
             action = virt->vcpu_run(v);

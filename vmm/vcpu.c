@@ -67,12 +67,9 @@ void vcpu_raise(struct vcpu *v, uint8_t vector)
 
 void vcpu_raise_error(struct vcpu *v, uint8_t vector, uint32_t error)
 {
-    struct vcpu_event event = {vector, EVENT_EXCEPTION, true, error};
-    struct vcpu_sysregs regs;
-
     /* Real mode pushes no error codes. */
-    virt->get_sysregs(v, &regs);
-    event.has_error = (regs.cr0 & CR0_PE) != 0;
+    bool has_error = (virt->get_cr0(v) & CR0_PE) != 0;
+    const struct vcpu_event event = {vector, EVENT_EXCEPTION, has_error, error};
 
     raise(v, &event);
 }
@@ -145,10 +142,15 @@ static void raise_debug(struct vcpu *v)
  * lowers its task priority, which it can without an exit. */
 static void want_window(struct vcpu *v)
 {
-    if (lapic_pending(&v->lapic) >= 0 || platform_extint_pending(v->vm)) {
+    bool by_cpu = virt->post_interrupts(v);
+
+    bool window = platform_extint_pending(v->vm) || (!by_cpu && lapic_pending(&v->lapic) >= 0);
+
+    if (window) {
         virt->want_interrupt_window(v);
-    } else {
-        virt->intercept_cr8(v, lapic_highest_irr(&v->lapic) >= 0);
+    }
+    if (!by_cpu) {
+        virt->want_tpr_exit(v, !window && lapic_highest_irr(&v->lapic) >= 0);
     }
 }
 
@@ -166,11 +168,7 @@ static bool inject_nmi(struct vcpu *v)
     const struct vcpu_event event = {EXC_NMI, EVENT_NMI, false, 0};
 
     if (v->nmi_blocked || virt->interrupt_shadow(v)) {
-        /* The shadow ends with one instruction; the interrupt window is the exit that comes then
-         * or, with IF clear, at the latest with the next exit of any kind. */
-        if (!v->nmi_blocked) {
-            virt->want_interrupt_window(v);
-        }
+        virt->want_nmi_window(v);
         return false;
     }
     v->pending &= ~PENDING_NMI;
@@ -184,7 +182,7 @@ static void inject_interrupt(struct vcpu *v)
 {
     struct vcpu_event event = {0, EVENT_INTERRUPT, false, 0};
     bool extint = platform_extint_pending(v->vm);
-    int vector = lapic_pending(&v->lapic);
+    int vector = virt->post_interrupts(v) ? -1 : lapic_pending(&v->lapic);
 
     if ((!extint && vector < 0) || !(v->rflags & RFLAGS_IF) || virt->interrupt_shadow(v)) {
         v->pending &= ~PENDING_INTERRUPT;
@@ -202,7 +200,7 @@ static void inject_interrupt(struct vcpu *v)
 
 void vcpu_deliver_pending(struct vcpu *v)
 {
-    lapic_set_cr8(&v->lapic, virt->get_cr8(v));
+    virt->sync_lapic(v);
     if (v->pending & PENDING_DEBUG) {
         raise_debug(v);
     }
@@ -210,7 +208,7 @@ void vcpu_deliver_pending(struct vcpu *v)
         v->pending &= ~PENDING_EVENT;
         inject(v, &v->event);
         if (v->pending & PENDING_NMI && !v->nmi_blocked) {
-            virt->want_interrupt_window(v);
+            virt->want_nmi_window(v);
         }
         return;
     }

@@ -10,6 +10,7 @@
 
 struct vm;
 struct svm_vcpu;
+struct vmx_vcpu;
 
 enum vcpu_state {
     VCPU_STOPPED,  /* not to be run: its VM is off */
@@ -82,7 +83,10 @@ struct vcpu {
     struct vcpu_event event;
     struct vm *vm;
     unsigned int id;
-    struct svm_vcpu *svm;
+    union { /* the backend's part */
+        struct svm_vcpu *svm;
+        struct vmx_vcpu *vmx;
+    };
     struct vcpu *run_next; /* run queue */
     bool queued;
 

@@ -7,17 +7,22 @@
 #define DESC_DATA   0x00cf93000000ffffull
 #define DESC_TSS    0x0000890000000000ull /* present, available 64-bit TSS */
 
-INIT static void load_segments(const struct gdt *gdt)
+void gdt_load(void)
 {
+    const struct gdt *gdt = &this_cpu->gdt;
     struct table_pointer pointer = {sizeof(*gdt) - 1, (uint64_t)gdt};
 
-    __asm__ volatile("lgdt %0\n\t"
-                     "pushq %1\n\t"
+    __asm__ volatile("lgdt %0" ::"m"(pointer) : "memory");
+}
+
+INIT static void load_segments(void)
+{
+    __asm__ volatile("pushq %0\n\t"
                      "leaq 1f(%%rip), %%rax\n\t"
                      "pushq %%rax\n\t"
                      "lretq\n"
                      "1:\n\t"
-                     "movl %2, %%eax\n\t"
+                     "movl %1, %%eax\n\t"
                      "movl %%eax, %%ds\n\t"
                      "movl %%eax, %%es\n\t"
                      "movl %%eax, %%ss\n\t"
@@ -25,10 +30,9 @@ INIT static void load_segments(const struct gdt *gdt)
                      "movl %%eax, %%fs\n\t"
                      "movl %%eax, %%gs\n\t"
                      "lldt %%ax\n\t"
-                     "ltr %w3"
+                     "ltr %w2"
                      :
-                     : "m"(pointer), "i"(SELECTOR_CODE), "i"(SELECTOR_DATA),
-                       "r"((uint16_t)SELECTOR_TSS)
+                     : "i"(SELECTOR_CODE), "i"(SELECTOR_DATA), "r"((uint16_t)SELECTOR_TSS)
                      : "rax", "memory");
 }
 
@@ -48,5 +52,6 @@ INIT void gdt_init(void)
     cpu->gdt.entry[SELECTOR_TSS / 8] =
         DESC_TSS | limit | (tss & 0xffffff) << 16 | (tss >> 24 & 0xff) << 56;
     cpu->gdt.entry[SELECTOR_TSS / 8 + 1] = tss >> 32;
-    load_segments(&cpu->gdt);
+    gdt_load();
+    load_segments();
 }

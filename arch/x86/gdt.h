@@ -36,4 +36,7 @@ struct table_pointer {
 /* Loads this CPU's GDT, segment registers and TSS (struct percpu must be mapped). */
 void gdt_init(void);
 
+/* Loads GDTR alone: base and limit. */
+void gdt_load(void);
+
 #endif

@@ -54,7 +54,7 @@ bool rdmsr_safe(uint32_t msr, uint64_t *value)
     return failed == 0;
 }
 
-INIT static void load_idt(void)
+static void load_idt(void)
 {
     struct table_pointer pointer = {sizeof(idt) - 1, (uint64_t)idt};
 
@@ -83,18 +83,26 @@ INIT void interrupts_init(void)
     idt[EXC_MC].ist = IST_MACHINE_CHECK;
 }
 
+void interrupts_restore_tables(void)
+{
+    gdt_load();
+    load_idt();
+}
+
+void interrupt_take(uint8_t vector)
+{
+    switch (vector) {
+    case VECTOR_TIMER: this_cpu->timer_fired = true; break;
+    case VECTOR_UART: this_cpu->console_input = true; break;
+    case VECTOR_SPURIOUS: return; /* not in service: no EOI (SDM vol. 3, 11.9) */
+    default: log_warn("unexpected interrupt vector 0x%x", vector); break;
+    }
+    lapic_hw_eoi();
+}
+
 void interrupt_dispatch(struct interrupt_frame *frame)
 {
     switch (frame->vector) {
-    case VECTOR_TIMER:
-        this_cpu->timer_fired = true;
-        lapic_hw_eoi();
-        return;
-    case VECTOR_UART:
-        this_cpu->console_input = true;
-        lapic_hw_eoi();
-        return;
-    case VECTOR_SPURIOUS: return;
     case EXC_NMI:
         this_cpu->nmi_seen =
             true; /* it may have come in the middle of anything, the log included */
@@ -109,8 +117,7 @@ void interrupt_dispatch(struct interrupt_frame *frame)
         if (frame->vector < 32) {
             core_crash(frame);
         }
-        log_warn("unexpected interrupt vector 0x%llx", (unsigned long long)frame->vector);
-        lapic_hw_eoi();
+        interrupt_take((uint8_t)frame->vector);
         return;
     }
 }

@@ -18,6 +18,12 @@ void interrupts_init_early(void);
 /* Gives NMI, double fault and machine check stacks of their own. After gdt_init(). */
 void interrupts_init(void);
 
+/* An interrupt, not an exception, that has been acknowledged at the LAPIC. */
+void interrupt_take(uint8_t vector);
+
+/* Loads the GDT and IDT again: a VM exit leaves both with limits of 64 KiB (SDM vol. 3, 28.5.2). */
+void interrupts_restore_tables(void);
+
 /* Called by entry.asm. */
 void interrupt_dispatch(struct interrupt_frame *frame);
 

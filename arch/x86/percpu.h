@@ -10,6 +10,7 @@
 #include "vmm/timer.h"
 
 struct vcpu;
+struct vmx_vcpu;
 
 #define WINDOW_SLOTS    4 /* 4 KiB windows */
 #define WINDOW_SLOTS_2M 2
@@ -31,9 +32,16 @@ struct percpu {
     struct vcpu *run_tail;
     uint64_t idle_tsc; /* TSC ticks spent with nothing to run */
 
-    uint32_t asid_next; /* SVM: next address-space identifier to give out */
-    uint64_t asid_generation;
-    uint64_t host_vmcb_pa; /* SVM: page for VMSAVE/VMLOAD of the core's own state */
+    union { /* the backend's part */
+        struct {
+            uint32_t asid_next; /* address-space identifier to give out */
+            uint64_t asid_generation;
+            uint64_t host_vmcb_pa; /* page for VMSAVE/VMLOAD of the core's own state */
+        } svm;
+        struct {
+            struct vmx_vcpu *current; /* whose VMCS is the current one, or NULL */
+        } vmx;
+    };
 
     uint64_t *window_ptes;    /* entries behind CPU_WINDOW_VA */
     uint64_t *window_2m_pdes; /* entries behind CPU_WINDOW2M_VA */

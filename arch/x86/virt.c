@@ -1,24 +1,74 @@
 #include "arch/x86/virt.h"
 
-#include "arch/x86/asm.h"
 #include "lib/error.h"
 #include "lib/log.h"
 #include "lib/string.h"
 
+#define WHY_SIZE 512
+
 const struct virt_ops *virt;
 
-static const struct virt_ops *const backends[] = {&svm_ops};
+static const struct virt_ops *const backends[] = {&svm_ops, &vmx_ops};
+
+static uint32_t features_off INIT_DATA;
+
+static const char *const feature_names[FEATURE_COUNT] = {
+    [FEATURE_NEXT_RIP] = "next-rip",
+    [FEATURE_DECODE_ASSISTS] = "decode-assists",
+    [FEATURE_APICV] = "apicv",
+    [FEATURE_TPR_SHADOW] = "tpr-shadow",
+    [FEATURE_PREEMPTION_TIMER] = "preemption-timer",
+    [FEATURE_VPID] = "vpid",
+    [FEATURE_LARGE_PAGES] = "large-pages",
+};
+
+INIT static void turn_off(const char *name, size_t len)
+{
+    for (unsigned int i = 0; i < FEATURE_COUNT; i++) {
+        if (strlen(feature_names[i]) == len && strncmp(feature_names[i], name, len) == 0) {
+            features_off |= BIT(i);
+            return;
+        }
+    }
+    if (len == 3 && strncmp(name, "all", len) == 0) {
+        features_off = BIT(FEATURE_COUNT) - 1;
+        return;
+    }
+    log_error("core command line: off: found \"%.*s\", expected all, next-rip, decode-assists, "
+              "apicv, tpr-shadow, preemption-timer, vpid or large-pages",
+              (int)len, name);
+}
+
+INIT void virt_turn_off(const char *list, size_t len)
+{
+    size_t start = 0;
+
+    for (size_t i = 0; i <= len; i++) {
+        if (i == len || list[i] == ',') {
+            turn_off(list + start, i - start);
+            start = i + 1;
+        }
+    }
+}
 
 INIT int virt_init(void)
 {
-    char why[256];
+    char why[ARRAY_SIZE(backends)][WHY_SIZE];
+    int err[ARRAY_SIZE(backends)];
+    bool own_kind = false;
 
     for (unsigned int i = 0; i < ARRAY_SIZE(backends); i++) {
-        if (backends[i]->detect(why, sizeof(why)) == 0) {
+        err[i] = backends[i]->detect(features_off, why[i], sizeof(why[i]));
+        if (err[i] == 0) {
             virt = backends[i];
             return virt->cpu_enable();
         }
-        log_error("refused: %s", why);
+        own_kind |= err[i] != -BH_ENODEV;
+    }
+    for (unsigned int i = 0; i < ARRAY_SIZE(backends); i++) {
+        if (!own_kind || err[i] != -BH_ENODEV) {
+            log_error("refused: %s", why[i]);
+        }
     }
     return -BH_ENOTSUP;
 }

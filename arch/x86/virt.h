@@ -7,12 +7,25 @@
 #include "lib/emit.h"
 #include "vmm/vcpu.h"
 
+/* What a CPU may have and the core can do without; `off=` on the core's command line names them. */
+enum virt_feature {
+    FEATURE_NEXT_RIP,
+    FEATURE_DECODE_ASSISTS,
+    FEATURE_APICV, /* registers and interrupt delivery of the virtual APIC by the CPU */
+    FEATURE_TPR_SHADOW,
+    FEATURE_PREEMPTION_TIMER,
+    FEATURE_VPID,
+    FEATURE_LARGE_PAGES, /* 1 GiB in nested tables */
+    FEATURE_COUNT
+};
+
 struct virt_ops {
     const char *name;
 
-    /* Checks the CPU and its firmware settings. Returns 0, or -BH_ENOTSUP with what is missing, in
-     * words, in `why`. */
-    int (*detect)(char *why, size_t size);
+    /* Checks the CPU and its firmware settings, `off`: bits of enum virt_feature not to be used.
+     * Returns 0; -BH_ENODEV when the CPU is of another kind; -BH_ENOTSUP when it cannot be used.
+     * The reason is in `why`, in words. */
+    int (*detect)(uint32_t off, char *why, size_t size);
     /* Turns virtualization on, on this CPU. 0 or -BH_ENOMEM. */
     int (*cpu_enable)(void);
 
@@ -37,31 +50,46 @@ struct virt_ops {
     void (*set_efer)(struct vcpu *v, uint64_t value);
     void (*set_dr6)(struct vcpu *v, uint64_t value);
     void (*set_pat)(struct vcpu *v, uint64_t value);
+    uint64_t (*get_cr0)(struct vcpu *v);
     uint64_t (*get_cr4)(struct vcpu *v);
     uint64_t (*get_efer)(struct vcpu *v);
 
     /* Interrupts: whether STI or MOV SS holds them off for an instruction; end of that hold; inject
      * at the next entry; exit as soon as an interrupt or NMI could be taken; exit when the guest
-     * lowers CR8. */
+     * lowers its task priority. */
     bool (*interrupt_shadow)(struct vcpu *v);
     void (*clear_shadow)(struct vcpu *v);
     void (*inject)(struct vcpu *v, const struct vcpu_event *event);
     void (*want_interrupt_window)(struct vcpu *v);
     void (*want_nmi_window)(struct vcpu *v);
-    void (*intercept_cr8)(struct vcpu *v, bool on);
-    /* The task priority that the CPU keeps for the guest, as CR8. */
-    uint8_t (*get_cr8)(struct vcpu *v);
-    void (*set_cr8)(struct vcpu *v, uint8_t cr8);
+    void (*want_tpr_exit)(struct vcpu *v, bool on);
+
+    /* The virtual LAPIC: takes over what the CPU changed in it while the guest ran; hands back what
+     * the core changed. */
+    void (*sync_lapic)(struct vcpu *v);
+    void (*lapic_changed)(struct vcpu *v);
+    /* True when the CPU takes the interrupts that wait in the LAPIC by itself: they are handed to
+     * it. False: the core has to inject them. */
+    bool (*post_interrupts)(struct vcpu *v);
 
     void (*set_tsc_offset)(struct vcpu *v, uint64_t offset);
-    /* Nested translations of this VM that a CPU may hold are out of date. */
+    /* Out of date on the CPU: the guest's own translations; the nested ones of its VM. */
+    void (*flush_guest)(struct vcpu *v);
     void (*flush_nested)(struct vcpu *v);
+    /* Ends the guest at this TSC value, TIMER_NEVER: not. False when the CPU has no means of its
+     * own for that. */
+    bool (*set_slice_end)(struct vcpu *v, uint64_t tsc);
     /* Vendor's own control state, for a dump of a VM that died. */
     void (*dump)(struct vcpu *v, emit_fn *emit);
 };
 
 extern const struct virt_ops *virt;
 extern const struct virt_ops svm_ops;
+extern const struct virt_ops vmx_ops;
+
+/* Notes the features of a list like "apicv,vpid" as not to be used; "all" is every one. Logs what
+ * it does not know. Before virt_init(). */
+void virt_turn_off(const char *list, size_t len);
 
 /* Chooses the backend that fits this CPU. Returns 0, or -BH_ENOTSUP after logging why not. */
 MUST_CHECK int virt_init(void);

@@ -1,6 +1,6 @@
 # The core: freestanding, upper half, W^X. Linked twice, the second time with its own symbol table.
 
-CORE_DIRS := boot lib drivers arch/x86 arch/x86/mm arch/x86/acpi arch/x86/svm \
+CORE_DIRS := boot lib drivers arch/x86 arch/x86/mm arch/x86/acpi arch/x86/svm arch/x86/vmx \
     vmm vmm/irqchip vmm/devices vmm/emulate vmm/loader
 CORE_C    := $(wildcard $(CORE_DIRS:%=%/*.c))
 CORE_ASM  := $(wildcard $(CORE_DIRS:%=%/*.asm))

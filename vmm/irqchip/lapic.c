@@ -197,12 +197,25 @@ void lapic_eoi_write(struct lapic *l)
     if (*isr == 0)
         l->isr_words &= (uint8_t)~BIT((uint32_t)vector / 32u);
     lapic_update_priority(l);
+    lapic_eoi_done(l, (uint8_t)vector);
+}
 
-    if (unlikely(*vector_word(l, LAPIC_TMR, (uint8_t)vector) & VECTOR_BIT((uint32_t)vector))) {
-        lint_eoi(l, (uint8_t)vector);
-        if (!(*lapic_reg(l, LAPIC_SVR) & SVR_SUPPRESS_EOI))
-            l->ops->eoi(l->ctx, (uint8_t)vector);
-    }
+void lapic_eoi_done(struct lapic *l, uint8_t vector)
+{
+    if (likely(!(*vector_word(l, LAPIC_TMR, vector) & VECTOR_BIT(vector))))
+        return;
+    lint_eoi(l, vector);
+    if (!(*lapic_reg(l, LAPIC_SVR) & SVR_SUPPRESS_EOI))
+        l->ops->eoi(l->ctx, vector);
+}
+
+
+uint16_t lapic_interrupt_status(const struct lapic *l)
+{
+    int isr = highest_vector(l, LAPIC_ISR, l->isr_words);
+    int irr = lapic_enabled(l) ? lapic_highest_irr(l) : 0;
+
+    return (uint16_t)(MAX(isr, 0) << 8 | MAX(irr, 0));
 }
 
 void lapic_set_cr8(struct lapic *l, uint8_t cr8)

@@ -133,6 +133,13 @@ void lapic_ack(struct lapic *l, uint8_t vector);
 /* The guest writes EOI. */
 void lapic_eoi_write(struct lapic *l);
 
+/* The interrupt `vector` was taken out of ISR: tells those who wait for that. */
+void lapic_eoi_done(struct lapic *l, uint8_t vector);
+
+/* The highest vector in service in bits 15:8 and the highest requested one in bits 7:0, 0: none.
+ * None is requested of a LAPIC that is disabled. */
+uint16_t lapic_interrupt_status(const struct lapic *l);
+
 /* CR8 is bits 7:4 of TPR. */
 static inline uint8_t lapic_get_cr8(const struct lapic *l)
 {

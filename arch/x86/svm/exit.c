@@ -2,6 +2,7 @@
 
 #include "vmm/exit.h"
 #include "arch/x86/asm.h"
+#include "arch/x86/debug_registers.h"
 #include "arch/x86/svm/svm.h"
 #include "vmm/emulate/decode.h"
 #include "vmm/vm.h"
@@ -113,6 +114,11 @@ static enum exit_action on_vmmcall(struct vcpu *v, struct vmcb *vmcb)
     return length ? exit_hypercall(v, length) : EXIT_RESUME;
 }
 
+static enum exit_action on_task_switch(struct vcpu *v, struct vmcb *vmcb)
+{
+    return exit_task_switch(v, (uint16_t)vmcb->exit_info1);
+}
+
 static enum exit_action on_xsetbv(struct vcpu *v, struct vmcb *vmcb)
 {
     unsigned int length = length_of(v, vmcb, INSN_XSETBV);
@@ -158,11 +164,7 @@ static enum exit_action on_undefined(struct vcpu *v, struct vmcb *vmcb)
 
 void svm_load_debug_registers(struct vcpu *v)
 {
-    write_dr0(v->dr[0]);
-    write_dr1(v->dr[1]);
-    write_dr2(v->dr[2]);
-    write_dr3(v->dr[3]);
-    v->dr_live = true;
+    debug_registers_load(v);
     v->svm->vmcb->intercept_dr = 0;
     svm_dirty(v->svm, CLEAN_INTERCEPTS);
 }
@@ -174,26 +176,11 @@ static enum exit_action on_dr(struct vcpu *v, struct vmcb *vmcb)
     return EXIT_RESUME;
 }
 
-/* False when the guest got an exception instead. */
-static bool write_cr8(struct vcpu *v, uint64_t value)
-{
-    /* CR8 is TPR bits 7:4; higher bits are reserved. */
-    if (value > 15) {
-        vcpu_raise_error(v, EXC_GP, 0);
-        return false;
-    }
-    virt->set_cr8(v, (uint8_t)value);
-    lapic_set_cr8(&v->lapic, (uint8_t)value);
-    virt->intercept_cr8(v, false);
-    v->pending |= PENDING_INTERRUPT;
-    return true;
-}
-
 static bool write_cr(struct vcpu *v, uint64_t exit_code, uint64_t value)
 {
     switch (exit_code) {
     case SVM_EXIT_CR4_WRITE: return exit_write_cr4(v, value);
-    case SVM_EXIT_CR8_WRITE: return write_cr8(v, value);
+    case SVM_EXIT_CR8_WRITE: return exit_write_cr8(v, value);
     default: return exit_write_cr0(v, value);
     }
 }
@@ -298,6 +285,7 @@ static const struct exit_entry exit_table[SVM_EXIT_CODES] = {
     [SVM_EXIT_INVD] = {on_cache, EXIT_KIND_OTHER},
     [SVM_EXIT_HLT] = {on_hlt, EXIT_KIND_HLT},
     [SVM_EXIT_INVLPGA] = {on_undefined, EXIT_KIND_OTHER},
+    [SVM_EXIT_TASK_SWITCH] = {on_task_switch, EXIT_KIND_OTHER},
     [SVM_EXIT_IOIO] = {on_io, EXIT_KIND_IO},
     [SVM_EXIT_MSR] = {on_msr, EXIT_KIND_MSR},
     [SVM_EXIT_SHUTDOWN] = {on_shutdown, EXIT_KIND_OTHER},
@@ -334,19 +322,27 @@ static void redeliver(struct vcpu *v, uint64_t info)
     vcpu_redeliver(v, &event);
 }
 
+/* An exit for something else may find the awaited interrupt window open: then its own exit is not
+ * needed. (Bochs 2.7 moreover forgets V_IRQ at a VMRUN that finds IF set in host and guest.) */
+static void note_open_window(struct vcpu *v, struct vmcb *vmcb)
+{
+    if (unlikely(vmcb->int_ctl & INT_CTL_V_IRQ) && (v->rflags & RFLAGS_IF) &&
+        !(vmcb->int_state & INT_STATE_SHADOW)) {
+        (void)on_window(v, vmcb);
+    }
+}
+
 enum exit_action svm_handle_exit(struct vcpu *v)
 {
     struct vmcb *vmcb = v->svm->vmcb;
     uint64_t code = vmcb->exit_code;
 
     vmcb->event_inject = 0;
+    note_open_window(v, vmcb);
     if (unlikely(vmcb->exit_int_info & EVENT_VALID)) {
         redeliver(v, vmcb->exit_int_info);
         if (code == SVM_EXIT_NPF) {
-            vm_request(v->vm, VM_REQUEST_CRASH,
-                       "event delivery touches 0x%llx, which is not memory",
-                       (unsigned long long)vmcb->exit_info2);
-            return EXIT_STOP;
+            return exit_delivery_fault(v, vmcb->exit_info2);
         }
     }
     if (code == SVM_EXIT_NPF) {

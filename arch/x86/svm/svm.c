@@ -3,6 +3,7 @@
 #include "arch/x86/svm/svm.h"
 
 #include "arch/x86/asm.h"
+#include "arch/x86/debug_registers.h"
 #include "arch/x86/fpu.h"
 #include "arch/x86/interrupt.h"
 #include "arch/x86/mm/address_space.h"
@@ -28,8 +29,6 @@
 
 #define MIN_ASIDS 2u /* one is the core's */
 
-#define DR6_INIT 0xffff0ff0ull
-#define DR7_INIT 0x400ull
 #define PAT_INIT 0x0007040600070406ull
 
 struct svm_features svm_features;
@@ -51,13 +50,13 @@ static struct pt_format nested_format = {
     .leaf = nested_leaf,
 };
 
-INIT static int detect(char *why, size_t size)
+INIT static int detect(uint32_t off, char *why, size_t size)
 {
     uint64_t vm_cr;
 
     if (cpuid(0x80000000, 0).eax < CPUID_SVM || !(cpuid(CPUID_AMD_FEATURES, 0).ecx & ECX_SVM)) {
         format(why, size, "this processor has no AMD-V (SVM): CPUID 80000001h ECX bit 2 is 0");
-        return -BH_ENOTSUP;
+        return -BH_ENODEV;
     }
     /* A CPU without VM_CR (Bochs has none) cannot have SVM turned off by it. */
     if (rdmsr_safe(MSR_AMD_VM_CR, &vm_cr) && (vm_cr & VM_CR_SVMDIS)) {
@@ -78,14 +77,16 @@ INIT static int detect(char *why, size_t size)
         return -BH_ENOTSUP;
     }
     svm_features = (struct svm_features){
-        .nrips = (r.edx & EDX_NRIPS) != 0,
-        .decode_assists = (r.edx & EDX_DECODE_ASSISTS) != 0,
+        .nrips = (r.edx & EDX_NRIPS) && !(off & BIT(FEATURE_NEXT_RIP)),
+        .decode_assists = (r.edx & EDX_DECODE_ASSISTS) && !(off & BIT(FEATURE_DECODE_ASSISTS)),
         .flush_by_asid = (r.edx & EDX_FLUSH_BY_ASID) != 0,
         .clean_bits = (r.edx & EDX_CLEAN) != 0,
         .rdtscp = (cpuid(CPUID_AMD_FEATURES, 0).edx & EDX_RDTSCP) != 0,
         .asids = r.ebx,
     };
-    nested_format.leaf_max = cpuid(CPUID_AMD_FEATURES, 0).edx & EDX_PAGE_1G ? 3 : 2;
+    bool large =
+        (cpuid(CPUID_AMD_FEATURES, 0).edx & EDX_PAGE_1G) && !(off & BIT(FEATURE_LARGE_PAGES));
+    nested_format.leaf_max = large ? 3 : 2;
     log_info("svm: revision %u, %u ASIDs,%s%s%s%s nested pages up to %s", r.eax & 0xff, r.ebx,
              svm_features.nrips ? " next RIP," : "",
              svm_features.decode_assists ? " decode assists," : "",
@@ -106,10 +107,10 @@ INIT static int cpu_enable(void)
     }
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
     wrmsr(MSR_AMD_VM_HSAVE_PA, page_to_pa(hsave));
-    cpu->asid_next = 1;
-    cpu->asid_generation = 1;
-    cpu->host_vmcb_pa = page_to_pa(host_vmcb);
-    __asm__ volatile("vmsave" ::"a"(cpu->host_vmcb_pa) : "memory");
+    cpu->svm.asid_next = 1;
+    cpu->svm.asid_generation = 1;
+    cpu->svm.host_vmcb_pa = page_to_pa(host_vmcb);
+    __asm__ volatile("vmsave" ::"a"(cpu->svm.host_vmcb_pa) : "memory");
     return 0;
 }
 
@@ -142,7 +143,7 @@ static void set_intercepts(struct vmcb *vmcb)
     vmcb->intercept3 = INTERCEPT3_INTR | INTERCEPT3_NMI | INTERCEPT3_SMI | INTERCEPT3_INIT |
                        INTERCEPT3_CR0_SEL | INTERCEPT3_RDPMC | INTERCEPT3_CPUID | INTERCEPT3_RSM |
                        INTERCEPT3_INVD | INTERCEPT3_HLT | INTERCEPT3_INVLPGA | INTERCEPT3_IOIO |
-                       INTERCEPT3_MSR | INTERCEPT3_SHUTDOWN;
+                       INTERCEPT3_MSR | INTERCEPT3_TASK | INTERCEPT3_SHUTDOWN;
     vmcb->intercept4 = INTERCEPT4_VMRUN | INTERCEPT4_VMMCALL | INTERCEPT4_VMLOAD |
                        INTERCEPT4_VMSAVE | INTERCEPT4_STGI | INTERCEPT4_CLGI | INTERCEPT4_SKINIT |
                        INTERCEPT4_WBINVD | INTERCEPT4_MONITOR | INTERCEPT4_MWAIT |
@@ -174,6 +175,11 @@ static void set_cr0(struct vcpu *v, uint64_t value)
     }
     vmcb->efer = svm->guest_efer | EFER_SVME;
     svm_dirty(svm, CLEAN_CR | CLEAN_INTERCEPTS);
+}
+
+static uint64_t get_cr0(struct vcpu *v)
+{
+    return v->svm->vmcb->cr0 | v->svm->guest_cr0;
 }
 
 static uint64_t get_efer(struct vcpu *v)
@@ -272,7 +278,7 @@ static void get_sysregs(struct vcpu *v, struct vcpu_sysregs *regs)
     const struct svm_vcpu *svm = v->svm;
     const struct vmcb *vmcb = svm->vmcb;
 
-    regs->cr0 = vmcb->cr0 | svm->guest_cr0;
+    regs->cr0 = get_cr0(v);
     regs->cr2 = vmcb->cr2;
     regs->cr3 = vmcb->cr3;
     regs->cr4 = vmcb->cr4 & ~svm->hidden_cr4;
@@ -305,11 +311,7 @@ static void vcpu_unload(struct vcpu *v)
 
     fpu_save(v);
     if (v->dr_live) {
-        v->dr[0] = read_dr0();
-        v->dr[1] = read_dr1();
-        v->dr[2] = read_dr2();
-        v->dr[3] = read_dr3();
-        v->dr_live = false;
+        debug_registers_save(v);
         vmcb->intercept_dr = INTERCEPT_DR_ALL;
     }
 }
@@ -323,7 +325,7 @@ static enum exit_action vcpu_run(struct vcpu *v)
         vcpu_deliver_pending(v);
     }
     /* An armed breakpoint needs DR0..3 to be the guest's, used or not since the last switch. */
-    if (unlikely(!v->dr_live && (vmcb->dr7 & 0xff) != 0)) {
+    if (unlikely(!v->dr_live && (vmcb->dr7 & DR7_ARMED) != 0)) {
         svm_load_debug_registers(v);
     }
     svm_assign_asid(v);
@@ -331,7 +333,7 @@ static enum exit_action vcpu_run(struct vcpu *v)
     vmcb->rsp = v->gpr[GPR_RSP];
     vmcb->rip = v->rip;
     vmcb->rflags = v->rflags;
-    svm_enter(v->gpr, svm->vmcb_pa, this_cpu->host_vmcb_pa);
+    svm_enter(v->gpr, svm->vmcb_pa, this_cpu->svm.host_vmcb_pa);
     v->gpr[GPR_RAX] = vmcb->rax;
     v->gpr[GPR_RSP] = vmcb->rsp;
     v->rip = vmcb->rip;
@@ -383,13 +385,20 @@ static void want_interrupt_window(struct vcpu *v)
     svm_dirty(v->svm, CLEAN_TPR | CLEAN_INTERCEPTS);
 }
 
+/* The end of the NMI handler that runs, or else that of an interrupt shadow, which lasts for one
+ * instruction: the interrupt window is the exit that comes then or, with IF clear, at the latest
+ * with the next exit of any kind. */
 static void want_nmi_window(struct vcpu *v)
 {
+    if (!v->nmi_blocked) {
+        want_interrupt_window(v);
+        return;
+    }
     v->svm->vmcb->intercept3 |= INTERCEPT3_IRET;
     svm_dirty(v->svm, CLEAN_INTERCEPTS);
 }
 
-static void intercept_cr8(struct vcpu *v, bool on)
+static void want_tpr_exit(struct vcpu *v, bool on)
 {
     struct vmcb *vmcb = v->svm->vmcb;
     uint32_t wanted = on ? vmcb->intercept_cr | INTERCEPT_CR_WRITE(8)
@@ -401,22 +410,38 @@ static void intercept_cr8(struct vcpu *v, bool on)
     }
 }
 
-static uint8_t get_cr8(struct vcpu *v)
+/* Of the LAPIC, the CPU has CR8. TPR has four bits more, which stay as long as CR8 does. */
+static void sync_lapic(struct vcpu *v)
 {
-    return v->svm->vmcb->int_ctl & INT_CTL_V_TPR_MASK;
+    uint8_t cr8 = v->svm->vmcb->int_ctl & INT_CTL_V_TPR_MASK;
+
+    if (cr8 != lapic_get_cr8(&v->lapic)) {
+        lapic_set_cr8(&v->lapic, cr8);
+    }
 }
 
-static void set_cr8(struct vcpu *v, uint8_t cr8)
+static void lapic_changed(struct vcpu *v)
 {
     struct vmcb *vmcb = v->svm->vmcb;
 
-    vmcb->int_ctl = (vmcb->int_ctl & ~INT_CTL_V_TPR_MASK) | (cr8 & INT_CTL_V_TPR_MASK);
+    vmcb->int_ctl = (vmcb->int_ctl & ~INT_CTL_V_TPR_MASK) | lapic_get_cr8(&v->lapic);
     svm_dirty(v->svm, CLEAN_TPR);
 }
 
-static void flush_nested(struct vcpu *v)
+static bool post_interrupts(struct vcpu *v)
+{
+    return false;
+}
+
+/* An ASID's translations are the guest's and the nested ones in one. */
+static void flush(struct vcpu *v)
 {
     v->svm->asid_generation = 0;
+}
+
+static bool set_slice_end(struct vcpu *v, uint64_t tsc)
+{
+    return false;
 }
 
 static void dump(struct vcpu *v, emit_fn *emit)
@@ -449,6 +474,7 @@ const struct virt_ops svm_ops = {
     .set_efer = set_efer,
     .set_dr6 = set_dr6,
     .set_pat = set_pat,
+    .get_cr0 = get_cr0,
     .get_cr4 = get_cr4,
     .get_efer = get_efer,
     .interrupt_shadow = interrupt_shadow,
@@ -456,10 +482,13 @@ const struct virt_ops svm_ops = {
     .inject = inject,
     .want_interrupt_window = want_interrupt_window,
     .want_nmi_window = want_nmi_window,
-    .intercept_cr8 = intercept_cr8,
-    .get_cr8 = get_cr8,
-    .set_cr8 = set_cr8,
+    .want_tpr_exit = want_tpr_exit,
+    .sync_lapic = sync_lapic,
+    .lapic_changed = lapic_changed,
+    .post_interrupts = post_interrupts,
     .set_tsc_offset = set_tsc_offset,
-    .flush_nested = flush_nested,
+    .flush_guest = flush,
+    .flush_nested = flush,
+    .set_slice_end = set_slice_end,
     .dump = dump,
 };

@@ -10,16 +10,16 @@ void svm_assign_asid(struct vcpu *v)
     struct percpu *cpu = this_cpu;
     struct svm_vcpu *svm = v->svm;
 
-    if (likely(svm->asid_generation == cpu->asid_generation)) {
+    if (likely(svm->asid_generation == cpu->svm.asid_generation)) {
         return;
     }
     svm->vmcb->tlb_control = TLB_CONTROL_NONE;
-    if (cpu->asid_next >= svm_features.asids) {
-        cpu->asid_generation++;
-        cpu->asid_next = 1; /* 0 is the core's own (APM vol. 2, 15.16) */
+    if (cpu->svm.asid_next >= svm_features.asids) {
+        cpu->svm.asid_generation++;
+        cpu->svm.asid_next = 1; /* 0 is the core's own (APM vol. 2, 15.16) */
         svm->vmcb->tlb_control = TLB_CONTROL_ALL;
     }
-    svm->vmcb->asid = cpu->asid_next++;
-    svm->asid_generation = cpu->asid_generation;
+    svm->vmcb->asid = cpu->svm.asid_next++;
+    svm->asid_generation = cpu->svm.asid_generation;
     svm_dirty(svm, CLEAN_ASID);
 }

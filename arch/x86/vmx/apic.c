@@ -1,0 +1,75 @@
+/* The virtual LAPIC's page in the hands of the CPU (SDM vol. 3, chapter 30). */
+
+#include "arch/x86/vmx/vmx.h"
+
+void vmx_sync_lapic(struct vcpu *v)
+{
+    if (v->vmx->proc_controls & PROC_TPR_SHADOW) {
+        lapic_resync(&v->lapic);
+    }
+}
+
+/* The CPU takes part in x2APIC mode only; an xAPIC's page is device memory, and emulated. */
+void vmx_lapic_changed(struct vcpu *v)
+{
+    struct vmx_vcpu *vmx = v->vmx;
+    bool wanted = (vmx_caps.proc2 & PROC2_X2APIC) && lapic_is_x2apic(&v->lapic);
+    enum vmx_msr_bitmap bitmap = VMX_MSRS_PLAIN;
+
+    if (wanted == ((vmx->proc2_controls & PROC2_X2APIC) != 0)) {
+        return;
+    }
+    vmx->proc2_controls ^= PROC2_X2APIC;
+    if (wanted) {
+        bitmap = vmx_caps.proc2 & PROC2_APIC_REGISTERS ? VMX_MSRS_APIC : VMX_MSRS_TPR;
+    }
+    vmx_select(v);
+    vmcs_write(VMCS_PROC2_CONTROLS, vmx->proc2_controls);
+    vmcs_write(VMCS_MSR_BITMAP, vmx_msr_bitmap_pa[bitmap]);
+}
+
+/* Level-triggered interrupts leave the guest at their EOI: I/O APICs wait for it. */
+static void update_eoi_exits(struct vcpu *v)
+{
+    struct vmx_vcpu *vmx = v->vmx;
+
+    for (unsigned int i = 0; i < ARRAY_SIZE(vmx->eoi_exit_bitmap); i++) {
+        uint64_t tmr = *lapic_reg(&v->lapic, LAPIC_TMR + 2 * i * 0x10) |
+                       (uint64_t)*lapic_reg(&v->lapic, LAPIC_TMR + (2 * i + 1) * 0x10) << 32;
+        if (tmr != vmx->eoi_exit_bitmap[i]) {
+            vmx->eoi_exit_bitmap[i] = tmr;
+            vmcs_write((enum vmcs_field)(VMCS_EOI_EXIT_BITMAP0 + 2 * i), tmr);
+        }
+    }
+}
+
+bool vmx_post_interrupts(struct vcpu *v)
+{
+    if (!(v->vmx->proc2_controls & PROC2_VIRTUAL_INTERRUPTS)) {
+        return false;
+    }
+    vmx_select(v);
+    update_eoi_exits(v);
+    vmcs_write(VMCS_GUEST_INTERRUPT_STATUS, lapic_interrupt_status(&v->lapic));
+    return true;
+}
+
+/* Without a TPR shadow each write of CR8 exits. The threshold must not be above the priority that
+ * the guest has now (27.2.1.1), which it is when the interrupt waits for another to end. */
+void vmx_want_tpr_exit(struct vcpu *v, bool on)
+{
+    struct vmx_vcpu *vmx = v->vmx;
+    uint32_t threshold = 0;
+
+    if (!(vmx->proc_controls & PROC_TPR_SHADOW)) {
+        return;
+    }
+    if (on) {
+        threshold = MIN((uint32_t)lapic_highest_irr(&v->lapic) >> 4, lapic_get_cr8(&v->lapic));
+    }
+    if (threshold != vmx->tpr_threshold) {
+        vmx->tpr_threshold = threshold;
+        vmx_select(v);
+        vmcs_write(VMCS_TPR_THRESHOLD, threshold);
+    }
+}

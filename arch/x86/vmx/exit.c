@@ -1,0 +1,347 @@
+/* What VT-x's exit reasons are, in terms of vmm/exit.h. One table, indexed by the reason. */
+
+#include "vmm/exit.h"
+#include "arch/x86/asm.h"
+#include "arch/x86/debug_registers.h"
+#include "arch/x86/interrupt.h"
+#include "arch/x86/vmx/check.h"
+#include "arch/x86/vmx/guest_regs.h"
+#include "arch/x86/vmx/vmx.h"
+#include "lib/log.h"
+#include "vmm/vm.h"
+
+#define DR7_GD BIT64(13)
+
+struct exit_entry {
+    enum exit_action (*handler)(struct vcpu *v, uint64_t qualification);
+    uint8_t kind; /* enum exit_kind */
+};
+
+static unsigned int insn_length(void)
+{
+    return (unsigned int)vmcs_read(VMCS_EXIT_INSTRUCTION_LENGTH);
+}
+
+/* The DR6 bits of a #DB come with the exit; the CPU has not set them, nor cleared DR7.GD (SDM
+ * vol. 3, 28.1). */
+static enum exit_action on_debug(struct vcpu *v, uint64_t qualification)
+{
+    uint64_t dr6 = read_dr6() & ~(DB_QUAL_DR6 & 0xf);
+
+    write_dr6(dr6 | (qualification & DB_QUAL_DR6));
+    vmcs_write(VMCS_GUEST_DR7, vmcs_read(VMCS_GUEST_DR7) & ~DR7_GD);
+    vcpu_raise(v, EXC_DB);
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_exception_or_nmi(struct vcpu *v, uint64_t qualification)
+{
+    uint32_t info = (uint32_t)vmcs_read(VMCS_EXIT_INTERRUPTION_INFO);
+
+    if (INTR_INFO_TYPE(info) == EVENT_NMI) {
+        /* NMIs stay blocked until an IRET: that of the core's own handler. */
+        __asm__ volatile("int %0" ::"i"(EXC_NMI));
+        return EXIT_RESUME;
+    }
+    switch (INTR_INFO_VECTOR(info)) {
+    case EXC_DB: return on_debug(v, qualification);
+    case EXC_AC:
+        vcpu_raise_error(v, EXC_AC, (uint32_t)vmcs_read(VMCS_EXIT_INTERRUPTION_ERROR));
+        return EXIT_RESUME;
+    default: __asm__ volatile("int %0" ::"i"(EXC_MC)); return EXIT_RESUME;
+    }
+}
+
+/* It was acknowledged by the exit. */
+static enum exit_action on_interrupt(struct vcpu *v, uint64_t qualification)
+{
+    interrupt_take(INTR_INFO_VECTOR(vmcs_read(VMCS_EXIT_INTERRUPTION_INFO)));
+    return EXIT_RESCHEDULE;
+}
+
+static enum exit_action on_slice_end(struct vcpu *v, uint64_t qualification)
+{
+    return EXIT_RESCHEDULE;
+}
+
+static enum exit_action on_triple_fault(struct vcpu *v, uint64_t qualification)
+{
+    vm_request(v->vm, VM_REQUEST_CRASH, "triple fault");
+    return EXIT_STOP;
+}
+
+/* INIT and SIPI are for the machine's firmware and for processors that wait: nothing here. */
+static enum exit_action on_ignored(struct vcpu *v, uint64_t qualification)
+{
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_interrupt_window(struct vcpu *v, uint64_t qualification)
+{
+    vmx_set_proc(v->vmx, PROC_INTERRUPT_WINDOW, false);
+    v->pending |= PENDING_INTERRUPT;
+    return EXIT_RESUME;
+}
+
+/* The guest's NMI handler has ended, or the shadow that an NMI waited for. */
+static enum exit_action on_nmi_window(struct vcpu *v, uint64_t qualification)
+{
+    vmx_set_proc(v->vmx, PROC_NMI_WINDOW, false);
+    v->nmi_blocked = false;
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_task_switch(struct vcpu *v, uint64_t qualification)
+{
+    return exit_task_switch(v, (uint16_t)qualification);
+}
+
+static enum exit_action on_cpuid(struct vcpu *v, uint64_t qualification)
+{
+    return exit_cpuid(v, insn_length());
+}
+
+static enum exit_action on_hlt(struct vcpu *v, uint64_t qualification)
+{
+    return exit_hlt(v, insn_length());
+}
+
+static enum exit_action on_cache(struct vcpu *v, uint64_t qualification)
+{
+    return exit_cache(v, insn_length());
+}
+
+static enum exit_action on_rdpmc(struct vcpu *v, uint64_t qualification)
+{
+    vcpu_raise_error(v, EXC_GP, 0); /* no counters are shown */
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_vmcall(struct vcpu *v, uint64_t qualification)
+{
+    return exit_hypercall(v, insn_length());
+}
+
+static enum exit_action on_undefined(struct vcpu *v, uint64_t qualification)
+{
+    return exit_undefined(v);
+}
+
+static enum exit_action on_rdmsr(struct vcpu *v, uint64_t qualification)
+{
+    return exit_msr(v, false, insn_length());
+}
+
+static enum exit_action on_wrmsr(struct vcpu *v, uint64_t qualification)
+{
+    return exit_msr(v, true, insn_length());
+}
+
+static enum exit_action on_xsetbv(struct vcpu *v, uint64_t qualification)
+{
+    return exit_xsetbv(v, insn_length());
+}
+
+static enum exit_action on_io(struct vcpu *v, uint64_t qualification)
+{
+    const struct io_exit io = {
+        .port = IO_QUAL_PORT(qualification),
+        .size = IO_QUAL_SIZE(qualification),
+        .in = (qualification & IO_QUAL_IN) != 0,
+        .string = (qualification & IO_QUAL_STRING) != 0,
+        .next_rip = v->rip + insn_length(),
+    };
+
+    return exit_io(v, &io);
+}
+
+/* The first debug register access since the vCPU came on: the instruction runs again, for real. */
+static enum exit_action on_dr(struct vcpu *v, uint64_t qualification)
+{
+    debug_registers_load(v);
+    vmx_set_proc(v->vmx, PROC_MOV_DR, false);
+    return EXIT_RESUME;
+}
+
+static bool write_cr(struct vcpu *v, unsigned int number, uint64_t value)
+{
+    uint64_t cr0 = number == 0 ? value : vmx_get_cr0(v);
+    uint64_t cr4 = number == 4 ? value : vmx_get_cr4(v);
+
+    if (number == 8) {
+        return exit_write_cr8(v, value);
+    }
+    if (!vmx_pdptes_valid(v, cr0, cr4)) {
+        vcpu_raise_error(v, EXC_GP, 0);
+        return false;
+    }
+    return number == 0 ? exit_write_cr0(v, value) : exit_write_cr4(v, value);
+}
+
+/* MOV to CR0, CR4 and CR8 and MOV from CR8; the guest owns the bits that CLTS and LMSW change. */
+static enum exit_action on_cr(struct vcpu *v, uint64_t qualification)
+{
+    uint64_t *gpr = &v->gpr[CR_QUAL_GPR(qualification)];
+    uint64_t width = vmx_in_64bit_mode() ? UINT64_MAX : UINT32_MAX;
+    bool done = true;
+
+    if (CR_QUAL_READ(qualification)) {
+        *gpr = lapic_get_cr8(&v->lapic);
+    } else {
+        done = write_cr(v, CR_QUAL_NUMBER(qualification), *gpr & width);
+    }
+    if (done) {
+        vcpu_skip(v, insn_length());
+    }
+    return EXIT_RESUME;
+}
+
+static enum exit_action on_tpr_threshold(struct vcpu *v, uint64_t qualification)
+{
+    v->pending |= PENDING_INTERRUPT;
+    return EXIT_RESUME;
+}
+
+/* The CPU has taken the vector out of ISR. */
+static enum exit_action on_virtual_eoi(struct vcpu *v, uint64_t qualification)
+{
+    vmx_sync_lapic(v);
+    lapic_eoi_done(&v->lapic, (uint8_t)qualification);
+    v->pending |= PENDING_INTERRUPT;
+    return EXIT_RESUME;
+}
+
+/* A write that the CPU has done in the virtual-APIC page and left to be acted upon; only that of an
+ * illegal vector to SELF IPI does so (SDM vol. 3, 30.5). */
+static enum exit_action on_apic_write(struct vcpu *v, uint64_t qualification)
+{
+    uint32_t value = *lapic_reg(&v->lapic, LAPIC_SELF_IPI);
+
+    vmx_sync_lapic(v);
+    (void)lapic_msr_write(&v->lapic, X2APIC_MSR_FIRST + LAPIC_SELF_IPI / 0x10, value, 0);
+    v->pending |= PENDING_INTERRUPT;
+    return EXIT_RESUME;
+}
+
+/* An exit in the middle of the IRET that ends an NMI handler: that is executed again, and NMIs are
+ * still blocked (SDM vol. 3, 28.2.3). */
+static void block_nmi_again(void)
+{
+    vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
+               vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) | BLOCKED_BY_NMI);
+}
+
+static enum exit_action on_ept_violation(struct vcpu *v, uint64_t q)
+{
+    uint64_t gpa = vmcs_read(VMCS_GUEST_PHYSICAL_ADDRESS);
+    bool table_walk = !(q & EPT_QUAL_LINEAR_VALID) || !(q & EPT_QUAL_TRANSLATED);
+
+    if (q & EPT_QUAL_NMI_UNBLOCK) {
+        block_nmi_again();
+    }
+    return exit_nested_fault(v, gpa, (q & EPT_QUAL_WRITE) != 0, (q & EPT_QUAL_FETCH) != 0,
+                             table_walk, NULL, 0);
+}
+
+static enum exit_action on_entry_failure(struct vcpu *v, uint64_t qualification)
+{
+    return vmx_entry_failed(v, "VM entry failed: invalid guest state");
+}
+
+static enum exit_action on_unknown(struct vcpu *v, uint32_t reason)
+{
+    vm_request(v->vm, VM_REQUEST_CRASH, "unexpected exit: %s (%u)", vmx_exit_reason_name(reason),
+               reason);
+    return EXIT_STOP;
+}
+
+static const struct exit_entry exit_table[VMX_EXIT_REASONS] = {
+    [VMX_EXIT_EXCEPTION_NMI] = {on_exception_or_nmi, EXIT_KIND_EXCEPTION},
+    [VMX_EXIT_EXTERNAL_INTERRUPT] = {on_interrupt, EXIT_KIND_INTERRUPT},
+    [VMX_EXIT_TRIPLE_FAULT] = {on_triple_fault, EXIT_KIND_OTHER},
+    [VMX_EXIT_INIT... VMX_EXIT_SIPI] = {on_ignored, EXIT_KIND_OTHER},
+    [VMX_EXIT_INTERRUPT_WINDOW] = {on_interrupt_window, EXIT_KIND_WINDOW},
+    [VMX_EXIT_NMI_WINDOW] = {on_nmi_window, EXIT_KIND_WINDOW},
+    [VMX_EXIT_TASK_SWITCH] = {on_task_switch, EXIT_KIND_OTHER},
+    [VMX_EXIT_CPUID] = {on_cpuid, EXIT_KIND_CPUID},
+    [VMX_EXIT_GETSEC] = {on_undefined, EXIT_KIND_OTHER},
+    [VMX_EXIT_HLT] = {on_hlt, EXIT_KIND_HLT},
+    [VMX_EXIT_INVD] = {on_cache, EXIT_KIND_OTHER},
+    [VMX_EXIT_RDPMC] = {on_rdpmc, EXIT_KIND_OTHER},
+    [VMX_EXIT_VMCALL] = {on_vmcall, EXIT_KIND_HYPERCALL},
+    [VMX_EXIT_VMCLEAR... VMX_EXIT_VMXON] = {on_undefined, EXIT_KIND_OTHER},
+    [VMX_EXIT_CR] = {on_cr, EXIT_KIND_CR},
+    [VMX_EXIT_DR] = {on_dr, EXIT_KIND_DR},
+    [VMX_EXIT_IO] = {on_io, EXIT_KIND_IO},
+    [VMX_EXIT_RDMSR] = {on_rdmsr, EXIT_KIND_MSR},
+    [VMX_EXIT_WRMSR] = {on_wrmsr, EXIT_KIND_MSR},
+    [VMX_EXIT_GUEST_STATE] = {on_entry_failure, EXIT_KIND_OTHER},
+    [VMX_EXIT_MSR_LOADING] = {on_entry_failure, EXIT_KIND_OTHER},
+    [VMX_EXIT_MWAIT] = {on_undefined, EXIT_KIND_OTHER},
+    [VMX_EXIT_MONITOR] = {on_undefined, EXIT_KIND_OTHER},
+    [VMX_EXIT_ENTRY_MACHINE_CHECK] = {on_entry_failure, EXIT_KIND_OTHER},
+    [VMX_EXIT_TPR_THRESHOLD] = {on_tpr_threshold, EXIT_KIND_CR},
+    [VMX_EXIT_VIRTUAL_EOI] = {on_virtual_eoi, EXIT_KIND_MSR},
+    [VMX_EXIT_EPT_VIOLATION] = {on_ept_violation, EXIT_KIND_MMIO},
+    [VMX_EXIT_INVEPT] = {on_undefined, EXIT_KIND_OTHER},
+    [VMX_EXIT_PREEMPTION_TIMER] = {on_slice_end, EXIT_KIND_INTERRUPT},
+    [VMX_EXIT_INVVPID] = {on_undefined, EXIT_KIND_OTHER},
+    [VMX_EXIT_WBINVD] = {on_cache, EXIT_KIND_OTHER},
+    [VMX_EXIT_XSETBV] = {on_xsetbv, EXIT_KIND_CR},
+    [VMX_EXIT_APIC_WRITE] = {on_apic_write, EXIT_KIND_MSR},
+    [VMX_EXIT_VMFUNC] = {on_undefined, EXIT_KIND_OTHER},
+    [VMX_EXIT_ENCLS] = {on_undefined, EXIT_KIND_OTHER},
+};
+
+/* An exit in the middle of an event's delivery: the event must be delivered again. What comes from
+ * an instruction is not (types 4 to 6): the instruction simply runs again. */
+static void redeliver(struct vcpu *v, uint32_t info)
+{
+    struct vcpu_event event = {
+        .vector = INTR_INFO_VECTOR(info),
+        .type = INTR_INFO_TYPE(info),
+        .has_error = (info & INTR_INFO_ERROR) != 0,
+    };
+
+    if (event.type >= EVENT_SOFTWARE) {
+        return;
+    }
+    if (event.has_error) {
+        event.error = (uint32_t)vmcs_read(VMCS_IDT_VECTORING_ERROR);
+    }
+    if (event.type == EVENT_NMI) {
+        vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
+                   vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint64_t)BLOCKED_BY_NMI);
+    }
+    vcpu_redeliver(v, &event);
+}
+
+static void emit_to_log(const char *text, size_t len)
+{
+    log_error("  %.*s", (int)len, text);
+}
+
+enum exit_action vmx_entry_failed(struct vcpu *v, const char *what)
+{
+    vmx_check_current(emit_to_log);
+    vm_request(v->vm, VM_REQUEST_CRASH, "%s", what);
+    return EXIT_STOP;
+}
+
+enum exit_action vmx_handle_exit(struct vcpu *v)
+{
+    uint32_t reason = (uint32_t)vmcs_read(VMCS_EXIT_REASON) & EXIT_REASON_BASIC;
+    uint32_t vectoring = (uint32_t)vmcs_read(VMCS_IDT_VECTORING_INFO);
+
+    if (unlikely(vectoring & INTR_INFO_VALID)) {
+        redeliver(v, vectoring);
+        if (reason == VMX_EXIT_EPT_VIOLATION) {
+            return exit_delivery_fault(v, vmcs_read(VMCS_GUEST_PHYSICAL_ADDRESS));
+        }
+    }
+    if (unlikely(reason >= VMX_EXIT_REASONS || !exit_table[reason].handler)) {
+        return on_unknown(v, reason);
+    }
+    v->exits[exit_table[reason].kind]++;
+    return exit_table[reason].handler(v, vmcs_read(VMCS_EXIT_QUALIFICATION));
+}

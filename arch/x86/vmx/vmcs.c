@@ -1,0 +1,104 @@
+/* What a VMCS holds that does not change while its VM runs, and which VMCS is current. */
+
+#include "arch/x86/asm.h"
+#include "arch/x86/mm/page_alloc.h"
+#include "arch/x86/msr.h"
+#include "arch/x86/regs.h"
+#include "arch/x86/vmx/vmx.h"
+#include "vmm/cpuid.h"
+#include "vmm/vm.h"
+
+#define NO_LINK UINT64_MAX /* SDM vol. 3, 25.4.2: no VMCS shadowing */
+
+void vmx_make_current(struct vmx_vcpu *vmx)
+{
+    __asm__ volatile("vmptrld %0" ::"m"(vmx->vmcs_pa) : "cc", "memory");
+    this_cpu->vmx.current = vmx;
+}
+
+/* SDM vol. 3, 27.2.2 to 27.2.4. The exit loads all of it, and the limits of GDTR and IDTR get FFFFh
+ * (28.5.2); as the core loads no selectors but its own, that waits until the vCPU leaves the CPU.
+ * The core uses neither LDT, FS, GS nor SYSENTER. */
+static void write_host_state(void)
+{
+    const struct percpu *cpu = this_cpu;
+    struct table_pointer idtr;
+
+    __asm__ volatile("sidt %0" : "=m"(idtr));
+    vmcs_write(VMCS_HOST_CR0, read_cr0());
+    vmcs_write(VMCS_HOST_CR3, read_cr3());
+    vmcs_write(VMCS_HOST_CR4, read_cr4());
+    vmcs_write(VMCS_HOST_EFER, rdmsr(MSR_EFER));
+    vmcs_write(VMCS_HOST_PAT, rdmsr(MSR_PAT));
+    vmcs_write(VMCS_HOST_CS_SELECTOR, SELECTOR_CODE);
+    vmcs_write(VMCS_HOST_SS_SELECTOR, SELECTOR_DATA);
+    vmcs_write(VMCS_HOST_DS_SELECTOR, SELECTOR_DATA);
+    vmcs_write(VMCS_HOST_ES_SELECTOR, SELECTOR_DATA);
+    vmcs_write(VMCS_HOST_FS_SELECTOR, 0);
+    vmcs_write(VMCS_HOST_GS_SELECTOR, 0);
+    vmcs_write(VMCS_HOST_TR_SELECTOR, SELECTOR_TSS);
+    vmcs_write(VMCS_HOST_FS_BASE, 0);
+    vmcs_write(VMCS_HOST_GS_BASE, 0);
+    vmcs_write(VMCS_HOST_TR_BASE, (uint64_t)&cpu->tss);
+    vmcs_write(VMCS_HOST_GDTR_BASE, (uint64_t)&cpu->gdt);
+    vmcs_write(VMCS_HOST_IDTR_BASE, idtr.base);
+    vmcs_write(VMCS_HOST_SYSENTER_CS, 0);
+    vmcs_write(VMCS_HOST_SYSENTER_ESP, 0);
+    vmcs_write(VMCS_HOST_SYSENTER_EIP, 0);
+    vmcs_write(VMCS_HOST_RIP, (uint64_t)vmx_exit_point);
+}
+
+static void write_controls(struct vcpu *v)
+{
+    struct vmx_vcpu *vmx = v->vmx;
+
+    vmx->proc_controls = vmx_caps.proc;
+    vmx->proc2_controls = vmx_caps.proc2 & ~PROC2_X2APIC; /* with the guest's first use */
+    vmcs_write(VMCS_PIN_CONTROLS, vmx_caps.pin & ~PIN_PREEMPTION_TIMER);
+    vmcs_write(VMCS_PROC_CONTROLS, vmx->proc_controls);
+    vmcs_write(VMCS_PROC2_CONTROLS, vmx->proc2_controls);
+    vmcs_write(VMCS_EXIT_CONTROLS, vmx_caps.exit);
+    vmcs_write(VMCS_ENTRY_CONTROLS, vmx_caps.entry);
+    /* A guest can make the CPU deliver #AC or #DB for ever without an instruction completing, which
+     * no interrupt would end (CVE-2015-5307, CVE-2015-8104). Machine checks are the core's. */
+    vmcs_write(VMCS_EXCEPTION_BITMAP, BIT(EXC_DB) | BIT(EXC_AC) | BIT(EXC_MC));
+    vmcs_write(VMCS_PAGE_FAULT_MASK, 0);
+    vmcs_write(VMCS_PAGE_FAULT_MATCH, 0);
+    vmcs_write(VMCS_CR3_TARGET_COUNT, 0);
+    vmcs_write(VMCS_EXIT_MSR_STORE_COUNT, 0);
+    vmcs_write(VMCS_EXIT_MSR_LOAD_COUNT, 0);
+    vmcs_write(VMCS_ENTRY_MSR_LOAD_COUNT, 0);
+    vmcs_write(VMCS_ENTRY_INTERRUPTION_INFO, 0);
+    vmcs_write(VMCS_IO_BITMAP_A, vmx_io_bitmap_pa);
+    vmcs_write(VMCS_IO_BITMAP_B, vmx_io_bitmap_pa + PAGE_SIZE_4K);
+    vmcs_write(VMCS_MSR_BITMAP, vmx_msr_bitmap_pa[VMX_MSRS_PLAIN]);
+    vmcs_write(VMCS_EPT_POINTER, page_to_pa(v->vm->nested.root) | EPTP_WB | EPTP_WALK_LENGTH);
+    /* The guest owns every bit of the features that it is shown; a write of another one exits and
+     * gets #GP. */
+    vmcs_write(VMCS_CR4_MASK, ~(cpuid_guest_cr4_mask() & ~CR4_MCE));
+    vmcs_write(VMCS_CR0_MASK, CR0_NE | CR0_CD | CR0_NW);
+}
+
+void vmx_init_vmcs(struct vcpu *v)
+{
+    struct vmx_vcpu *vmx = v->vmx;
+
+    write_host_state();
+    write_controls(v);
+    vmcs_write(VMCS_LINK_POINTER, NO_LINK);
+    if (vmx_caps.proc2 & PROC2_VPID) {
+        vmcs_write(VMCS_VPID, vmx->vpid);
+    }
+    if (vmx_caps.proc & PROC_TPR_SHADOW) {
+        vmx->tpr_threshold = 0;
+        vmcs_write(VMCS_VIRTUAL_APIC_PAGE, page_to_pa(v->lapic.regs));
+        vmcs_write(VMCS_TPR_THRESHOLD, 0);
+    }
+    if (vmx_caps.proc2 & PROC2_VIRTUAL_INTERRUPTS) {
+        vmcs_write(VMCS_GUEST_INTERRUPT_STATUS, 0);
+        for (unsigned int i = 0; i < 4; i++) {
+            vmx->eoi_exit_bitmap[i] = 0;
+            vmcs_write((enum vmcs_field)(VMCS_EOI_EXIT_BITMAP0 + 2 * i), 0);
+        }
+    }
+}

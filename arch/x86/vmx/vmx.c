@@ -1,0 +1,399 @@
+/* VT-x: detection, VMX operation and the operations behind struct virt_ops. */
+
+#include "arch/x86/vmx/vmx.h"
+
+#include "arch/x86/asm.h"
+#include "arch/x86/debug_registers.h"
+#include "arch/x86/fpu.h"
+#include "arch/x86/interrupt.h"
+#include "arch/x86/mm/page_alloc.h"
+#include "arch/x86/msr.h"
+#include "arch/x86/vmx/explain.h"
+#include "arch/x86/vmx/guest_regs.h"
+#include "lib/error.h"
+#include "lib/format.h"
+#include "lib/log.h"
+#include "vmm/cpuid.h"
+#include "vmm/vm.h"
+
+#define CPUID1_ECX_VMX     BIT(5)
+#define CPUID_EXTENDED     0x80000001u
+#define EDX_RDTSCP         BIT(27)
+#define CPUID7_EBX_INVPCID BIT(10)
+
+/* IA32_FEATURE_CONTROL (SDM vol. 3, 24.7). */
+#define FEATURE_LOCK        BIT64(0)
+#define FEATURE_VMX_OUTSIDE BIT64(2)
+
+struct vmx_caps vmx_caps;
+
+static uint64_t nested_leaf(unsigned int flags, unsigned int level)
+{
+    return EPT_READ | (flags & PT_WRITE ? EPT_WRITE : 0) | (flags & PT_EXEC ? EPT_EXEC : 0) |
+           (flags & PT_UNCACHED ? EPT_TYPE_UC : EPT_TYPE_WB);
+}
+
+static struct pt_format nested_format = {
+    .levels = 4,
+    .leaf_max = 2,
+    .present = EPT_READ | EPT_WRITE | EPT_EXEC,
+    .large = EPT_LARGE,
+    .table = EPT_READ | EPT_WRITE | EPT_EXEC,
+    .addr_mask = EPT_ADDR,
+    .leaf = nested_leaf,
+};
+
+/* What CPUID shows must work in guests, too. */
+INIT static int check_instructions(char *why, size_t size)
+{
+    bool rdtscp = (cpuid(CPUID_EXTENDED, 0).edx & EDX_RDTSCP) != 0;
+    bool invpcid = cpuid(0, 0).eax >= 7 && (cpuid(7, 0).ebx & CPUID7_EBX_INVPCID);
+
+    if ((rdtscp && !(vmx_caps.proc2 & PROC2_RDTSCP)) ||
+        (invpcid && !(vmx_caps.proc2 & PROC2_INVPCID))) {
+        format(why, size,
+               "VT-x is there, but has no control for an instruction that CPUID shows: "
+               "RDTSCP or INVPCID");
+        return -BH_ENOTSUP;
+    }
+    return 0;
+}
+
+INIT static void log_features(void)
+{
+    log_info("vmx: revision 0x%x,%s%s%s%s nested pages up to %s", vmx_caps.revision,
+             vmx_caps.proc2 & PROC2_VIRTUAL_INTERRUPTS ? " APIC virtualization," : "",
+             vmx_caps.proc & PROC_TPR_SHADOW ? " TPR shadow," : "",
+             vmx_caps.pin & PIN_PREEMPTION_TIMER ? " preemption timer," : "",
+             vmx_caps.proc2 & PROC2_VPID ? " VPID," : "",
+             vmx_caps.ept_leaf_max == 3   ? "1 GiB"
+             : vmx_caps.ept_leaf_max == 2 ? "2 MiB"
+                                          : "4 KiB");
+}
+
+INIT static int detect(uint32_t off, char *why, size_t size)
+{
+    uint64_t msrs[VMX_CAP_COUNT], control;
+
+    if (!(cpuid(1, 0).ecx & CPUID1_ECX_VMX)) {
+        format(why, size, "this processor has no VT-x (VMX): CPUID 1 ECX bit 5 is 0");
+        return -BH_ENODEV;
+    }
+    if (rdmsr_safe(MSR_FEATURE_CONTROL, &control) && (control & FEATURE_LOCK) &&
+        !(control & FEATURE_VMX_OUTSIDE)) {
+        format(why, size,
+               "VT-x is turned off in firmware: MSR IA32_FEATURE_CONTROL is locked (0x%llx) and "
+               "bit 2 is 0; look for \"VT-x\" or \"virtualization\" in the firmware's setup",
+               (unsigned long long)control);
+        return -BH_ENOTSUP;
+    }
+    for (unsigned int i = 0; i < VMX_CAP_COUNT; i++) {
+        if (!rdmsr_safe(MSR_VMX_BASIC + i, &msrs[i])) {
+            msrs[i] = 0;
+        }
+    }
+    if (vmx_caps_evaluate(msrs, off, &vmx_caps, why, size) != 0 ||
+        check_instructions(why, size) != 0) {
+        return -BH_ENOTSUP;
+    }
+    nested_format.leaf_max = vmx_caps.ept_leaf_max;
+    log_features();
+    return 0;
+}
+
+static void set_revision(void *region)
+{
+    *(uint32_t *)region = vmx_caps.revision;
+}
+
+INIT static int cpu_enable(void)
+{
+    void *region = page_alloc();
+    uint64_t pa, control;
+    bool failed;
+
+    if (!region || vmx_bitmaps_init() != 0) {
+        return -BH_ENOMEM;
+    }
+    if (rdmsr_safe(MSR_FEATURE_CONTROL, &control) && !(control & FEATURE_LOCK)) {
+        wrmsr(MSR_FEATURE_CONTROL, control | FEATURE_LOCK | FEATURE_VMX_OUTSIDE);
+    }
+    write_cr0(read_cr0() | vmx_caps.cr0_fixed0);
+    write_cr4(read_cr4() | vmx_caps.cr4_fixed0);
+    set_revision(region);
+    pa = page_to_pa(region);
+    __asm__ volatile("vmxon %1" : "=@ccbe"(failed) : "m"(pa) : "memory");
+    if (failed) {
+        log_error("VMXON failed, although the processor says that it can: another hypervisor?");
+        return -BH_ENOTSUP;
+    }
+    return 0;
+}
+
+static int vcpu_create(struct vcpu *v)
+{
+    static_assert(sizeof(struct vmx_vcpu) <= PAGE_SIZE_4K, "one page");
+    struct vmx_vcpu *vmx = page_alloc();
+
+    if (!vmx) {
+        return -BH_ENOMEM;
+    }
+    vmx->vmcs = page_alloc();
+    if (!vmx->vmcs) {
+        page_free(vmx);
+        return -BH_ENOMEM;
+    }
+    vmx->vmcs_pa = page_to_pa(vmx->vmcs);
+    vmx->vpid = (uint16_t)(v->vm->index + 1); /* 0 is the core's own (SDM vol. 3, 29.1) */
+    v->vmx = vmx;
+    return 0;
+}
+
+static void vcpu_reset(struct vcpu *v, const struct vcpu_sysregs *regs)
+{
+    struct vmx_vcpu *vmx = v->vmx;
+
+    *vmx = (struct vmx_vcpu){
+        .vmcs = vmx->vmcs,
+        .vmcs_pa = vmx->vmcs_pa,
+        .vpid = vmx->vpid,
+        .flush_guest = true,
+        .flush_nested = true,
+        .slice_end = TIMER_NEVER,
+        .dr6 = DR6_INIT,
+    };
+    set_revision(vmx->vmcs);
+    __asm__ volatile("vmclear %0" ::"m"(vmx->vmcs_pa) : "cc", "memory");
+    vmx_make_current(vmx);
+    vmx_init_vmcs(v);
+    vmx_init_guest_regs(v, regs);
+}
+
+/* The guest's SYSCALL MSRs and GS base of the other side of SWAPGS. */
+static const uint32_t lazy_msrs[VMX_LAZY_MSRS] = {
+    MSR_STAR, MSR_STAR + 1, MSR_STAR + 2, MSR_SFMASK, MSR_KERNEL_GS_BASE,
+};
+static_assert(MSR_STAR + 3 == MSR_SFMASK, "STAR, LSTAR, CSTAR, SFMASK");
+
+static void vcpu_load(struct vcpu *v)
+{
+    struct vmx_vcpu *vmx = v->vmx;
+
+    fpu_load(v);
+    if (cpuid_guest_has_rdtscp()) {
+        wrmsr(MSR_TSC_AUX, v->tsc_aux);
+    }
+    for (unsigned int i = 0; i < VMX_LAZY_MSRS; i++) {
+        wrmsr(lazy_msrs[i], vmx->msr[i]);
+    }
+    write_cr2(vmx->cr2);
+    write_dr6(vmx->dr6);
+    vmx->loaded = true;
+    vmx_select(v);
+    /* An armed breakpoint needs DR0..3 to be the guest's, used or not since the last switch. */
+    if (vmcs_read(VMCS_GUEST_DR7) & DR7_ARMED) {
+        debug_registers_load(v);
+        vmx_set_proc(vmx, PROC_MOV_DR, false);
+    }
+}
+
+static void vcpu_unload(struct vcpu *v)
+{
+    struct vmx_vcpu *vmx = v->vmx;
+
+    fpu_save(v);
+    for (unsigned int i = 0; i < VMX_LAZY_MSRS; i++) {
+        vmx->msr[i] = rdmsr(lazy_msrs[i]);
+    }
+    vmx->cr2 = read_cr2();
+    vmx->dr6 = read_dr6();
+    vmx->loaded = false;
+    if (v->dr_live) {
+        vmx_select(v);
+        debug_registers_save(v);
+        vmx_set_proc(vmx, PROC_MOV_DR, true);
+    }
+    interrupts_restore_tables();
+}
+
+struct invalidate_descriptor {
+    uint64_t context, address;
+};
+
+static void flush(struct vcpu *v)
+{
+    struct vmx_vcpu *vmx = v->vmx;
+    struct invalidate_descriptor d = {.context = vmx->vpid};
+
+    if (vmx_caps.proc2 & PROC2_VPID) {
+        __asm__ volatile("invvpid %0, %1" ::"m"(d), "r"((uint64_t)vmx_caps.invvpid) : "cc");
+    }
+    if (vmx->flush_nested) {
+        d.context = vmcs_read(VMCS_EPT_POINTER);
+        __asm__ volatile("invept %0, %1" ::"m"(d), "r"((uint64_t)vmx_caps.invept) : "cc");
+    }
+    vmx->flush_guest = vmx->flush_nested = false;
+}
+
+/* The preemption timer counts down while the guest runs: it is set anew at each entry. */
+static void set_preemption_timer(const struct vmx_vcpu *vmx)
+{
+    uint64_t now = rdtsc();
+    uint64_t left = vmx->slice_end > now ? vmx->slice_end - now : 0;
+    uint64_t value = left ? (left >> vmx_caps.timer_shift) + 1 : 0;
+
+    vmcs_write(VMCS_PREEMPTION_TIMER, MIN(value, (uint64_t)UINT32_MAX));
+}
+
+static enum exit_action vcpu_run(struct vcpu *v)
+{
+    struct vmx_vcpu *vmx = v->vmx;
+
+    vmx_select(v);
+    if (unlikely(v->pending)) {
+        vcpu_deliver_pending(v);
+    }
+    if (unlikely(vmx->flush_guest || vmx->flush_nested)) {
+        flush(v);
+    }
+    if (vmx->slice_end != TIMER_NEVER) {
+        set_preemption_timer(vmx);
+    }
+    if (v->gpr[GPR_RSP] != vmx->rsp) {
+        vmcs_write(VMCS_GUEST_RSP, v->gpr[GPR_RSP]);
+    }
+    if (v->rip != vmx->rip) {
+        vmcs_write(VMCS_GUEST_RIP, v->rip);
+    }
+    if (v->rflags != vmx->rflags) {
+        vmcs_write(VMCS_GUEST_RFLAGS, v->rflags);
+    }
+    if (unlikely(!vmx_enter(v->gpr, &vmx->host_rsp, vmx->launched))) {
+        return vmx_entry_failed(v,
+                                vmx_instruction_error((uint32_t)vmcs_read(VMCS_INSTRUCTION_ERROR)));
+    }
+    vmx->launched = true;
+    v->gpr[GPR_RSP] = vmx->rsp = vmcs_read(VMCS_GUEST_RSP);
+    v->rip = vmx->rip = vmcs_read(VMCS_GUEST_RIP);
+    v->rflags = vmx->rflags = vmcs_read(VMCS_GUEST_RFLAGS);
+    return vmx_handle_exit(v);
+}
+
+static bool interrupt_shadow(struct vcpu *v)
+{
+    vmx_select(v);
+    return (vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) != 0;
+}
+
+static void clear_shadow(struct vcpu *v)
+{
+    uint64_t state;
+
+    vmx_select(v);
+    state = vmcs_read(VMCS_GUEST_INTERRUPTIBILITY);
+    if (state & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) {
+        vmcs_write(VMCS_GUEST_INTERRUPTIBILITY, state & ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS));
+    }
+}
+
+/* An interrupt window that was asked for is closed: the interrupt needs none any more, and another
+ * one asks again. */
+static void inject(struct vcpu *v, const struct vcpu_event *event)
+{
+    uint32_t info = INTR_INFO_VALID | event->vector | (uint32_t)event->type << INTR_INFO_TYPE_SHIFT;
+
+    vmx_select(v);
+    vmx_set_proc(v->vmx, PROC_INTERRUPT_WINDOW, false);
+    if (event->has_error) {
+        info |= INTR_INFO_ERROR;
+        vmcs_write(VMCS_ENTRY_EXCEPTION_ERROR, event->error);
+    }
+    vmcs_write(VMCS_ENTRY_INTERRUPTION_INFO, info);
+}
+
+static void want_interrupt_window(struct vcpu *v)
+{
+    vmx_select(v);
+    vmx_set_proc(v->vmx, PROC_INTERRUPT_WINDOW, true);
+}
+
+/* It opens when neither an NMI handler nor a shadow is in the way. */
+static void want_nmi_window(struct vcpu *v)
+{
+    vmx_select(v);
+    vmx_set_proc(v->vmx, PROC_NMI_WINDOW, true);
+}
+
+static void set_tsc_offset(struct vcpu *v, uint64_t offset)
+{
+    vmx_select(v);
+    vmcs_write(VMCS_TSC_OFFSET, offset);
+}
+
+static void flush_guest(struct vcpu *v)
+{
+    v->vmx->flush_guest = true;
+}
+
+static void flush_nested(struct vcpu *v)
+{
+    v->vmx->flush_nested = true;
+}
+
+static bool set_slice_end(struct vcpu *v, uint64_t tsc)
+{
+    struct vmx_vcpu *vmx = v->vmx;
+
+    if (!(vmx_caps.pin & PIN_PREEMPTION_TIMER)) {
+        return false;
+    }
+    if ((tsc == TIMER_NEVER) != (vmx->slice_end == TIMER_NEVER)) {
+        vmx_select(v);
+        vmcs_write(VMCS_PIN_CONTROLS,
+                   tsc == TIMER_NEVER ? vmx_caps.pin & ~PIN_PREEMPTION_TIMER : vmx_caps.pin);
+    }
+    vmx->slice_end = tsc;
+    return true;
+}
+
+static void dump(struct vcpu *v, emit_fn *emit)
+{
+    vmx_select(v);
+    vmx_dump_vmcs(emit);
+}
+
+const struct virt_ops vmx_ops = {
+    .name = "VT-x",
+    .detect = detect,
+    .cpu_enable = cpu_enable,
+    .nested_format = &nested_format,
+    .vcpu_create = vcpu_create,
+    .vcpu_reset = vcpu_reset,
+    .vcpu_load = vcpu_load,
+    .vcpu_unload = vcpu_unload,
+    .vcpu_run = vcpu_run,
+    .get_sysregs = vmx_get_sysregs,
+    .set_cr0 = vmx_set_cr0,
+    .set_cr2 = vmx_set_cr2,
+    .set_cr4 = vmx_set_cr4,
+    .set_efer = vmx_set_efer,
+    .set_dr6 = vmx_set_dr6,
+    .set_pat = vmx_set_pat,
+    .get_cr0 = vmx_get_cr0,
+    .get_cr4 = vmx_get_cr4,
+    .get_efer = vmx_get_efer,
+    .interrupt_shadow = interrupt_shadow,
+    .clear_shadow = clear_shadow,
+    .inject = inject,
+    .want_interrupt_window = want_interrupt_window,
+    .want_nmi_window = want_nmi_window,
+    .want_tpr_exit = vmx_want_tpr_exit,
+    .sync_lapic = vmx_sync_lapic,
+    .lapic_changed = vmx_lapic_changed,
+    .post_interrupts = vmx_post_interrupts,
+    .set_tsc_offset = set_tsc_offset,
+    .flush_guest = flush_guest,
+    .flush_nested = flush_nested,
+    .set_slice_end = set_slice_end,
+    .dump = dump,
+};

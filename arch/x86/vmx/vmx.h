@@ -1,0 +1,101 @@
+#ifndef BULKHEAD_ARCH_X86_VMX_VMX_H
+#define BULKHEAD_ARCH_X86_VMX_VMX_H
+
+/* What the files of the VT-x backend share. */
+
+#include "arch/x86/percpu.h"
+#include "arch/x86/virt.h"
+#include "arch/x86/vmx/caps.h"
+#include "arch/x86/vmx/vmcs.h"
+
+/* MSRs of a guest that the VMCS does not hold and the core does not use. */
+#define VMX_LAZY_MSRS 5
+
+struct vmx_vcpu {
+    void *vmcs;
+    uint64_t vmcs_pa;
+    bool launched;
+    bool loaded; /* the lazily switched registers are on the CPU */
+    bool flush_guest;
+    bool flush_nested;
+    uint16_t vpid;
+    uint32_t proc_controls; /* as in the VMCS, as are the next two */
+    uint32_t proc2_controls;
+    uint32_t tpr_threshold;
+    uint64_t rip, rsp, rflags;
+    uint64_t host_rsp;
+    uint64_t eoi_exit_bitmap[4];
+    uint64_t slice_end; /* TSC; TIMER_NEVER: none */
+    uint64_t cr2, dr6;  /* while not loaded */
+    uint64_t msr[VMX_LAZY_MSRS];
+};
+
+extern struct vmx_caps vmx_caps;
+
+static inline uint64_t vmcs_read(enum vmcs_field field)
+{
+    uint64_t value;
+
+    __asm__ volatile("vmread %1, %0" : "=rm"(value) : "r"((uint64_t)field) : "cc");
+    return value;
+}
+
+/* A failure leaves the old value: the field does not exist on this CPU, our own bug. It shows in
+ * VMCS_INSTRUCTION_ERROR of a dump. */
+static inline void vmcs_write(enum vmcs_field field, uint64_t value)
+{
+    __asm__ volatile("vmwrite %1, %0" ::"r"((uint64_t)field), "rm"(value) : "cc");
+}
+
+/* vmcs.c: makes the vCPU's VMCS the current one. Every function that reaches the VMCS does so
+ * first, except while the vCPU runs. */
+void vmx_make_current(struct vmx_vcpu *vmx);
+static inline void vmx_select(struct vcpu *v)
+{
+    if (unlikely(this_cpu->vmx.current != v->vmx)) {
+        vmx_make_current(v->vmx);
+    }
+}
+
+/* Sets or clears bits in the primary processor-based controls of the current VMCS. */
+static inline void vmx_set_proc(struct vmx_vcpu *vmx, uint32_t bits, bool on)
+{
+    uint32_t wanted = on ? vmx->proc_controls | bits : vmx->proc_controls & ~bits;
+
+    if (wanted != vmx->proc_controls) {
+        vmx->proc_controls = wanted;
+        vmcs_write(VMCS_PROC_CONTROLS, wanted);
+    }
+}
+
+/* vmcs.c: writes everything that does not change while the VM runs: controls and the core's own
+ * state. The VMCS is current. */
+void vmx_init_vmcs(struct vcpu *v);
+
+/* bitmaps.c: the I/O and MSR bitmaps, shared by all VMs. */
+MUST_CHECK int vmx_bitmaps_init(void);
+extern uint64_t vmx_io_bitmap_pa;
+/* By what the CPU does for a guest in x2APIC mode: nothing, its TPR, or most registers. */
+enum vmx_msr_bitmap { VMX_MSRS_PLAIN, VMX_MSRS_TPR, VMX_MSRS_APIC, VMX_MSR_BITMAPS };
+extern uint64_t vmx_msr_bitmap_pa[VMX_MSR_BITMAPS];
+
+/* entry.asm: runs the guest until its next exit. Returns false when VM entry failed. `host_rsp` is
+ * the stack pointer that the VMCS has; kept up to date. */
+bool vmx_enter(uint64_t *gpr, uint64_t *host_rsp, bool launched);
+extern const char vmx_exit_point[];
+
+/* exit.c: handles the exit that vmx_enter() returned from. */
+enum exit_action vmx_handle_exit(struct vcpu *v);
+/* Says why the VMCS does not work, and ends the VM. */
+enum exit_action vmx_entry_failed(struct vcpu *v, const char *what);
+
+/* apic.c: what struct virt_ops says of the same names. */
+void vmx_sync_lapic(struct vcpu *v);
+void vmx_lapic_changed(struct vcpu *v);
+bool vmx_post_interrupts(struct vcpu *v);
+void vmx_want_tpr_exit(struct vcpu *v, bool on);
+
+/* explain.c: prints the whole current VMCS. */
+void vmx_dump_vmcs(emit_fn *emit);
+
+#endif
