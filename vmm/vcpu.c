@@ -1,13 +1,12 @@
 #include "vmm/vcpu.h"
 
+#include "arch/x86/debug_registers.h"
 #include "arch/x86/percpu.h"
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
 #include "vmm/platform.h"
 #include "vmm/sched.h"
 #include "vmm/vm.h"
-
-#define DR6_BS BIT64(14)
 
 /* A vCPU that has not the CPU gets timer interrupts at most this often: their cost falls on the one
  * that has it. */

@@ -8,6 +8,7 @@
 
 #define DR6_INIT 0xffff0ff0ull
 #define DR7_INIT 0x400ull
+#define DR6_BS   BIT64(14)
 
 /* DR7 arms a breakpoint. */
 #define DR7_ARMED 0xffull

@@ -7,8 +7,6 @@
 #include "vmm/emulate/decode.h"
 #include "vmm/vm.h"
 
-#define DR6_BS BIT64(14)
-
 struct exit_entry {
     enum exit_action (*handler)(struct vcpu *v, struct vmcb *vmcb);
     uint8_t kind; /* enum exit_kind */

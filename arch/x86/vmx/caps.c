@@ -80,20 +80,21 @@ static const struct {
 } ept_needs[] = {
     {EPT_CAP_WALK_4, "EPT with 4 levels"},
     {EPT_CAP_WB, "EPT with write-back memory"},
-    {EPT_CAP_INVEPT, "INVEPT"},
 };
 
 struct list {
     char *text;
     size_t size, used;
+    unsigned int count;
 };
 
 static void append(struct list *list, const char *name, const char *of)
 {
     int n = format(list->text + list->used, list->size - list->used, "%s%s%s%s%s",
-                   list->used ? ", " : "VT-x is there, but lacks: ", name, *of ? " (" : "", of,
+                   list->count ? ", " : "VT-x is there, but lacks: ", name, *of ? " (" : "", of,
                    *of ? " control)" : "");
 
+    list->count++;
     list->used = MIN(list->used + (size_t)MAX(n, 0), list->size - 1);
 }
 
@@ -119,7 +120,7 @@ static void pick_controls(const uint64_t *msrs, uint32_t off, uint32_t value[WOR
 }
 
 /* Features that rest on one another (SDM vol. 3, 27.2.1.1). */
-static void drop_incomplete(uint32_t value[WORD_COUNT])
+static void drop_incomplete(uint32_t value[WORD_COUNT], uint32_t proc_must)
 {
     const uint32_t apicv = PROC2_APIC_REGISTERS | PROC2_VIRTUAL_INTERRUPTS;
 
@@ -130,7 +131,7 @@ static void drop_incomplete(uint32_t value[WORD_COUNT])
         value[WORD_PROC2] &= ~apicv;
     }
     if (value[WORD_PROC] & PROC_TPR_SHADOW) {
-        value[WORD_PROC] &= ~(PROC_CR8_LOAD | PROC_CR8_STORE);
+        value[WORD_PROC] &= ~(PROC_CR8_LOAD | PROC_CR8_STORE) | proc_must;
     }
     value[WORD_PROC] &= ~PROC_AT_TIMES;
 }
@@ -148,6 +149,8 @@ int vmx_caps_evaluate(const uint64_t msrs[VMX_CAP_COUNT], uint32_t off, struct v
 {
     struct list missing = {.text = why, .size = size};
     uint64_t ept = msrs[VMX_CAP_EPT_VPID];
+    unsigned int invept =
+        invalidation(ept, EPT_CAP_INVEPT, EPT_CAP_INVEPT_SINGLE, EPT_CAP_INVEPT_ALL);
     uint32_t value[WORD_COUNT];
 
     if (!(msrs[VMX_CAP_BASIC] & VMX_BASIC_TRUE)) {
@@ -160,10 +163,13 @@ int vmx_caps_evaluate(const uint64_t msrs[VMX_CAP_COUNT], uint32_t off, struct v
             append(&missing, ept_needs[i].name, "");
         }
     }
-    if (missing.used) {
+    if ((msrs[VMX_CAP_PROC2] >> 32 & PROC2_EPT) && !invept) {
+        append(&missing, "INVEPT", "");
+    }
+    if (missing.count > 0) {
         return -BH_ENOTSUP;
     }
-    drop_incomplete(value);
+    drop_incomplete(value, (uint32_t)msrs[VMX_CAP_TRUE_PROC]);
     *caps = (struct vmx_caps){
         .revision = (uint32_t)(msrs[VMX_CAP_BASIC] & VMX_BASIC_REVISION),
         .pin = value[WORD_PIN],
@@ -178,7 +184,7 @@ int vmx_caps_evaluate(const uint64_t msrs[VMX_CAP_COUNT], uint32_t off, struct v
         .ept_leaf_max = !(ept & EPT_CAP_2M)                                       ? 1
                         : (ept & EPT_CAP_1G) && !(off & BIT(FEATURE_LARGE_PAGES)) ? 3
                                                                                   : 2,
-        .invept = invalidation(ept, EPT_CAP_INVEPT, EPT_CAP_INVEPT_SINGLE, EPT_CAP_INVEPT_ALL),
+        .invept = invept,
         .invvpid = invalidation(ept, EPT_CAP_INVVPID, EPT_CAP_INVVPID_SINGLE, EPT_CAP_INVVPID_ALL),
     };
     /* Translations that cannot be thrown away must not be kept. */

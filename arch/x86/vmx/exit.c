@@ -10,7 +10,8 @@
 #include "lib/log.h"
 #include "vmm/vm.h"
 
-#define DR7_GD BIT64(13)
+#define DR6_BREAKPOINTS 0xfull
+#define DR7_GD          BIT64(13)
 
 struct exit_entry {
     enum exit_action (*handler)(struct vcpu *v, uint64_t qualification);
@@ -26,7 +27,7 @@ static unsigned int insn_length(void)
  * vol. 3, 28.1). */
 static enum exit_action on_debug(struct vcpu *v, uint64_t qualification)
 {
-    uint64_t dr6 = read_dr6() & ~(DB_QUAL_DR6 & 0xf);
+    uint64_t dr6 = read_dr6() & ~DR6_BREAKPOINTS;
 
     write_dr6(dr6 | (qualification & DB_QUAL_DR6));
     vmcs_write(VMCS_GUEST_DR7, vmcs_read(VMCS_GUEST_DR7) & ~DR7_GD);
@@ -44,7 +45,12 @@ static enum exit_action on_exception_or_nmi(struct vcpu *v, uint64_t qualificati
         return EXIT_RESUME;
     }
     switch (INTR_INFO_VECTOR(info)) {
-    case EXC_DB: return on_debug(v, qualification);
+    case EXC_DB:
+        /* INT1: a trap, whose exit comes before it (28.3.3). */
+        if (INTR_INFO_TYPE(info) == INTR_TYPE_PRIVILEGED) {
+            v->rip += insn_length();
+        }
+        return on_debug(v, qualification);
     case EXC_AC:
         vcpu_raise_error(v, EXC_AC, (uint32_t)vmcs_read(VMCS_EXIT_INTERRUPTION_ERROR));
         return EXIT_RESUME;
@@ -158,8 +164,14 @@ static enum exit_action on_io(struct vcpu *v, uint64_t qualification)
 /* The first debug register access since the vCPU came on: the instruction runs again, for real. */
 static enum exit_action on_dr(struct vcpu *v, uint64_t qualification)
 {
+    uint64_t shadow = vmcs_read(VMCS_GUEST_INTERRUPTIBILITY);
+
     debug_registers_load(v);
     vmx_set_proc(v->vmx, PROC_MOV_DR, false);
+    /* VM entry insists on the trap that MOV SS has put off (SDM vol. 3, 27.3.1.5). */
+    if ((shadow & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) && (v->rflags & RFLAGS_TF)) {
+        vmcs_write(VMCS_GUEST_PENDING_DEBUG, DR6_BS);
+    }
     return EXIT_RESUME;
 }
 

@@ -205,6 +205,7 @@ enum vmcs_segment { VMCS_ES, VMCS_CS, VMCS_SS, VMCS_DS, VMCS_FS, VMCS_GS, VMCS_L
 #define INTR_INFO_VECTOR(info) ((uint8_t)(info))
 #define INTR_INFO_TYPE(info)   ((uint8_t)((info) >> 8 & 7))
 #define INTR_INFO_TYPE_SHIFT   8
+#define INTR_TYPE_PRIVILEGED   5 /* INT1 */
 #define INTR_INFO_ERROR        BIT(11)
 #define INTR_INFO_NMI_UNBLOCK  BIT(12)
 #define INTR_INFO_VALID        BIT(31)

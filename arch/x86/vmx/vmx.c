@@ -302,7 +302,8 @@ static void inject(struct vcpu *v, const struct vcpu_event *event)
 {
     uint32_t info = INTR_INFO_VALID | event->vector | (uint32_t)event->type << INTR_INFO_TYPE_SHIFT;
 
-    vmx_select(v);
+    /* An exception's delivery ends the shadow that it comes in; the others wait for its end. */
+    clear_shadow(v);
     vmx_set_proc(v->vmx, PROC_INTERRUPT_WINDOW, false);
     if (event->has_error) {
         info |= INTR_INFO_ERROR;

@@ -32,6 +32,7 @@ struct vmx_vcpu {
 
 extern struct vmx_caps vmx_caps;
 
+/* The field must be one that this CPU has. */
 static inline uint64_t vmcs_read(enum vmcs_field field)
 {
     uint64_t value;
@@ -95,7 +96,7 @@ void vmx_lapic_changed(struct vcpu *v);
 bool vmx_post_interrupts(struct vcpu *v);
 void vmx_want_tpr_exit(struct vcpu *v, bool on);
 
-/* explain.c: prints the whole current VMCS. */
+/* dump.c: prints the whole current VMCS. */
 void vmx_dump_vmcs(emit_fn *emit);
 
 #endif
