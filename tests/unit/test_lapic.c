@@ -613,6 +613,25 @@ static uint32_t current(uint64_t now)
     return v;
 }
 
+/* Who reads that the count is 0 finds the interrupt in IRR, whoever is late to say that it is due. */
+static void test_timer_read_when_due(void **state)
+{
+    (void)state;
+    wr(LAPIC_LVT_TIMER, 0x55);
+    wr(LAPIC_TIMER_DIV, 0xb);
+    wr_at(LAPIC_TIMER_INIT, 1000, 5000);
+    assert_int_equal(current(5999), 1);
+    assert_int_equal(lapic_highest_irr(&apic), -1);
+    assert_int_equal(current(6000), 0);
+    assert_int_equal(lapic_highest_irr(&apic), 0x55);
+    assert_true(lapic_timer_next(&apic) == UINT64_MAX);
+    /* A masked one is not delivered, nor lost track of. */
+    wr(LAPIC_LVT_TIMER, 0x66 | LVT_MASKED);
+    wr_at(LAPIC_TIMER_INIT, 1000, 7000);
+    assert_int_equal(current(9000), 0);
+    assert_int_equal(lapic_highest_irr(&apic), 0x55);
+}
+
 static void test_timer_one_shot(void **state)
 {
     (void)state;
@@ -793,6 +812,7 @@ int main(void)
         cmocka_unit_test_setup(test_lint, setup),
         cmocka_unit_test_setup(test_lint_level, setup),
         cmocka_unit_test_setup(test_timer_one_shot, setup),
+        cmocka_unit_test_setup(test_timer_read_when_due, setup),
         cmocka_unit_test_setup(test_timer_divisors, setup),
         cmocka_unit_test_setup(test_timer_periodic, setup),
         cmocka_unit_test_setup(test_timer_fast_period, setup),

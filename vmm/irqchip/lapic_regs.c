@@ -69,9 +69,14 @@ static uint32_t writable_bits(uint32_t offset)
     }
 }
 
-static uint32_t read_register(const struct lapic *l, uint32_t offset, uint64_t now)
+/* A count that reads 0 has set the IRR: the call that would do so may still be under way. */
+static uint32_t read_register(struct lapic *l, uint32_t offset, uint64_t now)
 {
-    return offset == LAPIC_TIMER_CUR ? lapic_timer_current(l, now) : *lapic_reg(l, offset);
+    if (offset != LAPIC_TIMER_CUR)
+        return *lapic_reg(l, offset);
+    if (lapic_timer_next(l) <= now)
+        lapic_timer_expired(l, now);
+    return lapic_timer_current(l, now);
 }
 
 static void write_svr(struct lapic *l, uint32_t value, uint64_t now)
