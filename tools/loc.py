@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Counts the core's lines of code: C and assembly, without comments and blank lines."""
+"""Counts the core's lines of code, C and assembly, without comments and blank lines; and, in what
+was built last (BUILD, ./build), the bytes of machine code before the linker drops what nothing uses."""
 
 import glob
+import os
 import re
+import subprocess
 import sys
 
 FOLDERS = ["boot", "lib", "drivers", "arch/x86", "arch/x86/mm", "arch/x86/acpi", "arch/x86/svm",
-           "vmm", "vmm/irqchip", "vmm/devices", "vmm/emulate", "vmm/loader"]
+           "arch/x86/vmx", "vmm", "vmm/irqchip", "vmm/devices", "vmm/emulate", "vmm/loader"]
 
 
 def count(path):
@@ -20,14 +23,25 @@ def count(path):
     return sum(1 for line in text.splitlines() if line.strip())
 
 
+def text_bytes(folder):
+    objects = glob.glob("%s/core/%s/*.o" % (os.environ.get("BUILD", "build"), folder))
+    if not objects:
+        return 0
+    sections = subprocess.run(["size", "-A"] + objects, check=True, capture_output=True, text=True)
+    return sum(int(size) for size in re.findall(r"(?m)^\.(?:init\.)?text\S*\s+(\d+)",
+                                                sections.stdout))
+
+
 def main():
-    total = 0
+    total = total_text = 0
     for folder in FOLDERS:
         files = [f for kind in ("c", "h", "asm") for f in glob.glob("%s/*.%s" % (folder, kind))]
         lines = sum(count(f) for f in files)
+        text = text_bytes(folder)
         total += lines
-        print("%-16s %3d files %6d lines" % (folder, len(files), lines))
-    print("%-16s           %6d lines" % ("the core", total))
+        total_text += text
+        print("%-16s %3d files %6d lines %7d bytes" % (folder, len(files), lines, text))
+    print("%-16s           %6d lines %7d bytes" % ("the core", total, total_text))
     return 0
 
 

@@ -2,14 +2,17 @@
 # Makes a GRUB ISO that boots the core. Usage: mkiso.sh [-p 1|2] [-t SECONDS] OUT CORE MODULE...
 #   -p  which multiboot protocol the default entry uses (2); the other stays in the menu
 #   -t  how long the menu waits (0)
+#   -c  the core's command line
 set -eu
 
 protocol=2
 timeout=0
-while getopts p:t: option; do
+cmdline=
+while getopts p:t:c: option; do
     case $option in
     p) protocol=$OPTARG ;;
     t) timeout=$OPTARG ;;
+    c) cmdline=$OPTARG ;;
     *) exit 2 ;;
     esac
 done
@@ -28,7 +31,7 @@ cp "$@" "$stage/boot/"
 # --nounzip: the modules reach the core as they are, whatever GRUB modules are loaded.
 entry() { # TITLE LOAD MODULE FILES...
     echo "menuentry '$1' {"
-    echo "    $2 /boot/bulkhead.elf32"
+    echo "    $2 /boot/bulkhead.elf32 $cmdline"
     module=$3
     shift 3
     for file in "$@"; do

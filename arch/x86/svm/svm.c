@@ -392,10 +392,10 @@ static void want_nmi_window(struct vcpu *v)
 {
     if (!v->nmi_blocked) {
         want_interrupt_window(v);
-        return;
+    } else if (!v->svm->stepping_nmi) { /* else its IRET is being stepped over already */
+        v->svm->vmcb->intercept3 |= INTERCEPT3_IRET;
+        svm_dirty(v->svm, CLEAN_INTERCEPTS);
     }
-    v->svm->vmcb->intercept3 |= INTERCEPT3_IRET;
-    svm_dirty(v->svm, CLEAN_INTERCEPTS);
 }
 
 static void want_tpr_exit(struct vcpu *v, bool on)

@@ -65,8 +65,10 @@ static enum exit_action on_interrupt(struct vcpu *v, uint64_t qualification)
     return EXIT_RESCHEDULE;
 }
 
+/* Bochs 2.7 holds interrupts back while a guest that was entered with IF clear keeps it so. */
 static enum exit_action on_slice_end(struct vcpu *v, uint64_t qualification)
 {
+    interrupts_take();
     return EXIT_RESCHEDULE;
 }
 
