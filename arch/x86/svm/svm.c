@@ -182,10 +182,14 @@ static uint64_t get_cr0(struct vcpu *v)
     return v->svm->vmcb->cr0 | v->svm->guest_cr0;
 }
 
+/* CR0.PG changes LMA without an exit when nothing else in CR0 changes along; and when something does,
+ * Bochs 2.7 changes LMA before the exit. */
 static uint64_t get_efer(struct vcpu *v)
 {
-    /* CR0.PG changes LMA without an exit when nothing else in CR0 changes along. */
-    return v->svm->vmcb->efer & ~EFER_SVME;
+    const struct vmcb *vmcb = v->svm->vmcb;
+    bool lma = (vmcb->efer & EFER_LME) && (vmcb->cr0 & CR0_PG);
+
+    return (vmcb->efer & ~(EFER_SVME | EFER_LMA)) | (lma ? EFER_LMA : 0);
 }
 
 static void set_efer(struct vcpu *v, uint64_t value)
@@ -195,10 +199,14 @@ static void set_efer(struct vcpu *v, uint64_t value)
     svm_dirty(v->svm, CLEAN_CR);
 }
 
+/* Bochs 2.7 does not load CR2 from the VMCB: there it stays on the CPU, like DR0..3. */
 static void set_cr2(struct vcpu *v, uint64_t value)
 {
     v->svm->vmcb->cr2 = value;
     svm_dirty(v->svm, CLEAN_CR2);
+    if (this_cpu->current == v) {
+        write_cr2(value);
+    }
 }
 
 static uint64_t get_cr4(struct vcpu *v)
@@ -299,6 +307,7 @@ static void get_sysregs(struct vcpu *v, struct vcpu_sysregs *regs)
 static void vcpu_load(struct vcpu *v)
 {
     fpu_load(v);
+    write_cr2(v->svm->vmcb->cr2);
     if (svm_features.rdtscp) {
         wrmsr(MSR_TSC_AUX, v->tsc_aux);
     }
