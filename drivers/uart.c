@@ -28,6 +28,7 @@
 #define MCR_OUT2     BIT(3) /* gates the interrupt line on PCs */
 #define LSR_RX       BIT(0)
 #define LSR_TX_EMPTY BIT(5)
+#define LSR_TX_IDLE  BIT(6) /* nothing left in the FIFO and the shift register */
 
 #define FIFO_SIZE  16
 #define QUEUE_SIZE 16384
@@ -93,11 +94,11 @@ void uart_pump(unsigned int limit)
     set_tx_interrupt(queue_head != queue_tail);
 }
 
-/* Waits until the transmitter takes bytes; false when it does not for too long. */
-static bool wait_for_transmitter(void)
+/* Waits for a bit of the line status; false when it does not come for too long. */
+static bool wait_for_status(uint8_t bit, unsigned int limit)
 {
-    for (unsigned int i = 0; i < POLL_LIMIT; i++) {
-        if (inb(uart_port + REG_LSR) & LSR_TX_EMPTY) {
+    for (unsigned int i = 0; i < limit; i++) {
+        if (inb(uart_port + REG_LSR) & bit) {
             return true;
         }
         cpu_pause();
@@ -112,7 +113,7 @@ void uart_write(const char *text, size_t len)
     }
     for (size_t i = 0; i < len; i++) {
         if (queue_tail - queue_head == QUEUE_SIZE) {
-            if (!wait_for_transmitter()) {
+            if (!wait_for_status(LSR_TX_EMPTY, POLL_LIMIT)) {
                 queue_head++; /* the line is dead: the oldest byte goes */
             }
             uart_pump(FIFO_SIZE);
@@ -124,8 +125,12 @@ void uart_write(const char *text, size_t len)
 
 void uart_flush(void)
 {
-    while (queue_head != queue_tail && wait_for_transmitter()) {
+    while (queue_head != queue_tail && wait_for_status(LSR_TX_EMPTY, POLL_LIMIT)) {
         uart_pump(FIFO_SIZE);
+    }
+    /* What is in the FIFO when the machine is powered off does not come out any more. */
+    if (uart_port != 0) {
+        (void)wait_for_status(LSR_TX_IDLE, FIFO_SIZE * POLL_LIMIT);
     }
 }
 

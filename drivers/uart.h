@@ -16,7 +16,7 @@ void uart_write(const char *text, size_t len);
 /* Moves what the UART takes at once out of the queue, at most `limit` bytes. */
 void uart_pump(unsigned int limit);
 
-/* Waits until the queue is empty (bounded: a UART that stops taking bytes is given up). */
+/* Waits until all is sent (bounded: a UART that stops taking bytes is given up). */
 void uart_flush(void);
 
 /* True while the UART has a reason to interrupt. Reading it also takes back the empty

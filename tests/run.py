@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ElementTree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("BULKHEAD_BUILD", os.path.join(ROOT, "build"))
+JOBS = max(1, min(2, os.cpu_count() or 1))  # an emulator takes all of a processor
 FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "60"))
 UNIT_TIMEOUT = 600
 SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
@@ -78,7 +79,7 @@ def fuzz_one(name):
 
 def fuzzers(names, score):
     heading("fuzzers, %d s each" % FUZZ_SECONDS)
-    with concurrent.futures.ThreadPoolExecutor(max(1, min(2, os.cpu_count() or 1))) as pool:
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
         for name, (status, output) in zip(names, pool.map(fuzz_one, names)):
             units = re.search(r"number_of_executed_units: (\d+)", output)
             count = units.group(1) if units else "?"
@@ -128,7 +129,7 @@ def system_tests(score, extra):
     if os.path.exists(report):
         os.remove(report)
     status = subprocess.run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v",
-                             "--durations=10", "--junitxml", report, "tests/system"] + extra,
+                             "-n", str(JOBS), "--dist", "loadgroup", "--durations=10", "--junitxml", report, "tests/system"] + extra,
                             cwd=ROOT, check=False).returncode
     if not os.path.exists(report):
         score.fail("system tests: pytest ended with status %d" % status)

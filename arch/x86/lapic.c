@@ -34,6 +34,10 @@
 #define CPUID1_ECX_TSC_DEADLINE BIT(24)
 #define CALIBRATION_NS          1000000u
 
+#define PIC1_DATA 0x21
+#define PIC2_DATA 0xa1
+#define PIC_ALL   0xff
+
 static volatile char *lapic_mmio; /* NULL: x2APIC mode */
 static bool tsc_deadline;
 static uint64_t ticks_per_tsc; /* 32.32 fixed point */
@@ -78,6 +82,13 @@ INIT static int calibrate_timer(void)
     return 0;
 }
 
+/* With APICs in use, the 8259s have to be masked (ACPI 6.5, 5.2.12.1); firmware leaves them on. */
+INIT static void mask_8259s(void)
+{
+    outb(PIC1_DATA, PIC_ALL);
+    outb(PIC2_DATA, PIC_ALL);
+}
+
 INIT int lapic_hw_init(uint64_t mmio_base)
 {
     uint64_t base = rdmsr(MSR_APIC_BASE);
@@ -92,6 +103,7 @@ INIT int lapic_hw_init(uint64_t mmio_base)
             return -BH_ENOMEM;
         }
     }
+    mask_8259s();
     apic_write(APIC_SVR, SVR_ENABLE | VECTOR_SPURIOUS);
     apic_write(APIC_TPR, 0);
     apic_write(APIC_LVT_LINT0, LVT_MASKED);

@@ -18,6 +18,7 @@ do_checksum     equ guest_vars + 48
 expected        equ guest_vars + 56
 
 main:
+    call interrupts_on
     call calibrate_tsc
     print_text "READY tsc_per_ms "
     mov rax, [tsc_per_ms]

@@ -25,6 +25,7 @@ msr_values      equ guest_vars + 0x100
 dr_values       equ guest_vars + 0x200
 
 main:
+    call interrupts_on
     mov rax, cr4
     or eax, CR4_OSFXSR | CR4_OSXMMEXCPT
     mov cr4, rax

@@ -15,6 +15,7 @@ random_state    equ guest_vars
 outcome         equ guest_vars + 8
 
 main:
+    call interrupts_on
     print_line "READY"
     mov rax, 0x9e3779b97f4a7c15
     mov [random_state], rax
@@ -166,6 +167,7 @@ odd_instructions:
     mov eax, page_tables
     odd db 0x0f, 0x01, 0xc8
     odd db 0x0f, 0x01, 0xfa         ; MONITORX
+    mov eax, SLOT_TABLES
     odd db 0x0f, 0x01, 0xfc         ; CLZERO
     mov ecx, -1
     odd db 0x0f, 0x01, 0xc9         ; MWAIT with unknown hints

@@ -6,20 +6,46 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import bulkhead  # noqa: E402
+import machines  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "machines(*names): the machines that a test runs on (machines.py)")
+    config.addinivalue_line("markers", "slow: takes minutes; runs first")
+
+
+def pytest_generate_tests(metafunc):
+    """A test that boots runs once on each of its machines; its id names it when it was asked for."""
+    mark = metafunc.definition.get_closest_marker("machines")
+    if mark and "machine_name" in metafunc.fixturenames:
+        metafunc.parametrize("machine_name", mark.args)
+
+
+def pytest_collection_modifyitems(items):
+    """One worker for all tests that share a machine (pytest-xdist, --dist loadgroup), and the slow ones
+    first, lest one worker waits for the other at the end."""
+    for item in items:
+        if "two_linux" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("two_linux"))
+    items.sort(key=lambda item: not item.get_closest_marker("slow"))
 
 
 @pytest.fixture
-def boot(tmp_path):
+def machine_name():
+    return machines.QEMU_SVM
+
+
+@pytest.fixture
+def boot(tmp_path, machine_name):
     """Starts machines that end with the test: boot(conf, ...) -> Machine."""
-    machines = []
+    started = []
 
     def start(conf, **options):
-        machine = bulkhead.Machine(tmp_path, conf, **options)
-        machines.append(machine)
-        return machine
+        started.append(machines.start(machine_name, tmp_path, conf, **options))
+        return started[-1]
 
     yield start
-    for machine in machines:
+    for machine in started:
         machine.close()
 
 

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from bulkhead import config, vm
+from machines import BOCHS_VMX, EVERYWHERE, INTERRUPTS_OFF, TRIPLE_FAULT, on
 
 CORE_CRASH = r"\*\*\* Bulkhead"
 
@@ -19,10 +20,11 @@ def still_right(machine, name="good", periods=2):
         machine.expect(r"^checksum ok \d+$", timeout=30, source=name, forbid="FAIL")
 
 
+@INTERRUPTS_OFF
 @pytest.mark.parametrize("slice_us", [None, 1000])
 def test_time_shares_with_a_vm_that_spins(boot, slice_us):
     core = "console = com1\n" + ("slice = %dus\n" % slice_us if slice_us else "")
-    m = boot(config(vm("spin", "spin.img"), vm("share", "counter.img", cmdline="share period=400"),
+    m = boot(config(vm("spin", "spin.img"), vm("share", "counter.img", cmdline="share period=400 gap=20000"),
                     core=core), icount=True)
     m.expect("^READY", source="spin")
     m.expect("^share", timeout=150, source="share")
@@ -40,15 +42,33 @@ def test_linux_lives_beside_a_vm_that_spins(boot):
     assert m.run("linux", "echo $((6 * 7))")[0] == ["42"]
 
 
+@on(BOCHS_VMX)
+@pytest.mark.slow
+def test_linux_in_bochs_beside_a_vm_that_computes(boot):
+    m = boot(config(vm("linux", memory="128M",
+                       cmdline="console=ttyS0 vmname=linux quiet cryptomgr.notests mitigations=off"),
+                    checksum_vm()), memory=256)
+    m.expect("^checksum ok", timeout=60, source="good")
+    m.shell("linux", timeout=600)
+    assert m.run("linux", "echo $((6 * 7))", timeout=120)[0] == ["42"]
+    assert m.run("linux", "uname -s; hostname", timeout=120)[0] == ["Linux", "linux"]
+    assert m.run("linux", "dmesg | grep 'Hypervisor detected'", timeout=120)[0][0].endswith("KVM")
+    lines, _ = m.run("linux", "grep -c -w vmx /proc/cpuinfo", timeout=120)
+    assert lines == ["0"], "the guest sees VT-x, which it cannot use"
+    still_right(m, periods=4)
+
+
+@EVERYWHERE
 def test_a_vm_that_halts_for_ever_takes_no_time(boot):
     m = boot(config(vm("halt", "power.img", cmdline="halt"),
-                    vm("share", "counter.img", cmdline="share period=300")), icount=True)
+                    vm("share", "counter.img", cmdline="share period=300 gap=20000")), icount=True)
     m.expect("^READY", source="halt")
     m.expect("^share", timeout=150, source="share")
     found = m.expect(r"^share ([\d.]+) %", timeout=150, source="share")
     assert float(found.group(1)) > 97
 
 
+@TRIPLE_FAULT
 def test_triple_fault_ends_that_vm_only(boot):
     m = boot(config(vm("bad", "triple.img"), checksum_vm()))
     m.expect("^READY", source="bad")
@@ -59,6 +79,7 @@ def test_triple_fault_ends_that_vm_only(boot):
     assert not re.search(CORE_CRASH, m.text())
 
 
+@EVERYWHERE
 def test_hostile_guest_hurts_nobody(boot):
     m = boot(config(vm("hostile", "hostile.img", memory="64M"), checksum_vm(memory="64M")))
     m.expect("^READY", source="hostile")
@@ -76,11 +97,13 @@ def test_hostile_guest_hurts_nobody(boot):
     assert not re.search(CORE_CRASH, m.text())
 
 
+@EVERYWHERE
 def test_hostile_guest_gets_no_svm(boot):
     m = boot(config(vm("hostile", "hostile.img", memory="64M", cmdline="only=1")))
     m.expect("^DONE", timeout=60, source="hostile", forbid="EFER.SVME can be set|FATAL")
 
 
+@EVERYWHERE
 def test_code_where_no_memory_is(boot):
     m = boot(config(vm("hostile", "hostile.img", cmdline="only=9 exec triple"), checksum_vm()))
     m.expect("^READY", source="hostile")
@@ -89,6 +112,7 @@ def test_code_where_no_memory_is(boot):
     assert not re.search(CORE_CRASH, m.text())
 
 
+@INTERRUPTS_OFF
 def test_registers_do_not_leak(boot):
     m = boot(config(vm("a", "fpu.img", cmdline="seed=3"), vm("b", "fpu.img", cmdline="seed=6"),
                     vm("c", "spin.img")))
@@ -99,6 +123,7 @@ def test_registers_do_not_leak(boot):
             m.expect(r"^regs ok \d+", timeout=30, source=name, forbid="FAIL")
 
 
+@EVERYWHERE
 def test_interrupt_controllers(boot):
     m = boot(config(vm("irq", "irq.img", cmdline="off")))
     last = m.expect(r"^(\d+) passed, (\d+) failed$", timeout=90, source="irq")
@@ -108,16 +133,18 @@ def test_interrupt_controllers(boot):
     m.wait_exit()
 
 
+@EVERYWHERE
 def test_interrupt_controllers_beside_a_vm_that_computes(boot):
     m = boot(config(vm("irq", "irq.img"), checksum_vm()))
     m.expect(r"^(\d+) passed, (\d+) failed$", timeout=120, source="irq")
     # Ticks that came while the other VM ran are late or merged: only what does not depend on time.
     failures = [line for line in m.output_of("irq") if "FAIL" in line
-                and not re.search("ticks|periodic|tenths|permille|one-shot", line)]
+                and not re.search("ticks|periodic|tenths|permille|one-shot|RTC seconds", line)]
     assert failures == []
     still_right(m)
 
 
+@EVERYWHERE
 @pytest.mark.parametrize("word", ["off", "reset"])
 def test_power_and_reset_of_a_small_guest(boot, word):
     m = boot(config(vm("p", "power.img", cmdline=word + " after=200"), checksum_vm()))
@@ -130,6 +157,7 @@ def test_power_and_reset_of_a_small_guest(boot, word):
     still_right(m)
 
 
+@EVERYWHERE
 def test_sixteen_vms(boot):
     names = ["v%d" % i for i in range(16)]
     m = boot(config(*[vm(n, "counter.img", cmdline="checksum period=300", memory="16M")

@@ -4,12 +4,11 @@ import re
 
 import pytest
 
-from bulkhead import CPU, config, have_iso_tools, make_iso, vm
+from bulkhead import CPU, config, make_iso, vm
+from machines import EVERYWHERE
 
 SMALL = config(vm("p", "power.img", cmdline="off after=100", memory="16M"))
 ALL_ENDED = "the last VM has ended: powering off"
-
-needs_grub = pytest.mark.skipif(not have_iso_tools(), reason="grub-mkrescue is not installed")
 
 
 def ready_and_off(machine, timeout=60):
@@ -47,7 +46,6 @@ def test_multiboot1_by_qemu(boot):
     ready_and_off(m)
 
 
-@needs_grub
 @pytest.mark.parametrize("protocol", [1, 2])
 def test_multiboot_by_grub(boot, tmp_path, protocol):
     m = boot(SMALL, iso=make_iso(tmp_path, SMALL, protocol))
@@ -55,7 +53,6 @@ def test_multiboot_by_grub(boot, tmp_path, protocol):
     ready_and_off(m)
 
 
-@needs_grub
 def test_linux_by_grub_iso(boot, tmp_path):
     conf = config(vm("linux1"), vm("linux2"))
     m = boot(conf, iso=make_iso(tmp_path, conf), memory=2048)
@@ -80,6 +77,7 @@ def test_unemulated_features_of_the_newest_model(boot):
     ready_and_off(m)
 
 
+@EVERYWHERE
 def test_log_lines_have_time_and_level(boot):
     m = boot(SMALL)
     ready_and_off(m)
@@ -91,6 +89,7 @@ def test_log_lines_have_time_and_level(boot):
     assert stamps == sorted(stamps)
 
 
+@EVERYWHERE
 def test_same_run_twice_is_the_same(boot):
     first, second = boot(SMALL, icount=True), boot(SMALL, icount=True)
     ready_and_off(first, 120)

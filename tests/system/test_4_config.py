@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from bulkhead import BUILD, GUESTS, TEST_GUESTS, config, find_module, vm
+from machines import EVERYWHERE
 
 CHECKER = os.path.join(BUILD, "bulkhead-config")
 GOOD = vm("good", "power.img", cmdline="off", memory="16M")
@@ -74,6 +75,7 @@ def test_checker_says_the_same(tmp_path, name):
     assert re.search(where + ".*(%s)" % word, done.stderr)
 
 
+@EVERYWHERE
 def test_all_errors_are_reported(boot):
     text = "[core]\nlog = loud\nconsole = lpt1\n[vm a]\nkernel = power.img\nmemory = 1X\nfoo = 1\n"
     m = boot(text, modules=[find_module("power.img")], memory=256)
@@ -166,6 +168,7 @@ def test_good_configuration_with_comments_and_crlf(boot):
     m.expect("^READY", source="p")
 
 
+@EVERYWHERE
 def test_autostart_off(boot):
     m = boot(config(vm("a", "power.img", autostart="no"),
                     vm("b", "counter.img", cmdline="checksum period=300")), memory=256)

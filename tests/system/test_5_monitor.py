@@ -3,6 +3,9 @@
 import pytest
 
 from bulkhead import config, vm
+from machines import EVERYWHERE
+
+pytestmark = EVERYWHERE
 
 
 @pytest.fixture

@@ -3,19 +3,22 @@
 import pytest
 
 from bulkhead import config, vm
+from machines import EVERYWHERE, INTERRUPTS_OFF
 
 SMALL = config(vm("p", "power.img", cmdline="off"))
 
 
+@INTERRUPTS_OFF
 def test_a_timer_storm_costs_the_vm_that_makes_it(boot):
     m = boot(config(vm("storm", "storm.img"),
-                    vm("share", "counter.img", cmdline="share period=400")), icount=True)
+                    vm("share", "counter.img", cmdline="share period=400 gap=20000")), icount=True)
     m.expect("^READY", source="storm")
     m.expect("^share", timeout=150, source="share")
     found = m.expect(r"^share ([\d.]+) %", timeout=150, source="share")
     assert float(found.group(1)) >= 45
 
 
+@EVERYWHERE
 def test_interrupts_that_wait_are_not_lost(boot):
     m = boot(config(vm("wake", "wake.img")))
     m.expect("^READY", source="wake")
@@ -37,6 +40,7 @@ def test_a_vm_that_resets_for_ever_can_be_stopped(boot):
     assert starts == len([line for _, _, line in m.lines if "again: started" in line])
 
 
+@EVERYWHERE
 def test_a_vm_that_halted_for_ever_can_be_stopped_and_reset(boot):
     m = boot(config(vm("halt", "power.img", cmdline="halt"), core="when-done = halt\n"))
     m.expect("^READY", source="halt")
@@ -75,6 +79,7 @@ def test_linux_by_its_32_bit_entry(boot):
     m.shell("linux", timeout=170)
 
 
+@EVERYWHERE
 def test_scrub_at_boot(boot):
     m = boot(config(vm("p", "power.img", cmdline="off"), core="scrub-at-boot = yes\n"))
     m.expect("^READY", source="p")
