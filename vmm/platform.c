@@ -140,12 +140,19 @@ static void arm_device_timer(struct vm *vm, uint64_t now)
     timer_arm(&this_cpu->timers, &vm->device_timer, device_deadline(vm, now));
 }
 
-static void update_devices(struct vm *vm, uint64_t now)
+/* An edge that came while no timer was armed counts as it was then: latched in the 8259, lost in a
+ * masked input of the I/O APIC. To be called before either changes or shows what it has. */
+static void update_pit(struct vm *vm, uint64_t now)
 {
     if (pit_poll_irq(&vm->pit, now) > 0) {
         set_isa_irq(vm, PIT_IRQ, false);
         set_isa_irq(vm, PIT_IRQ, true);
     }
+}
+
+static void update_devices(struct vm *vm, uint64_t now)
+{
+    update_pit(vm, now);
     set_isa_irq(vm, RTC_IRQ, rtc_poll(&vm->rtc, now));
     acpi_pm_poll(&vm->pm, now);
     set_isa_irq(vm, GUEST_PM_SCI_IRQ, acpi_pm_sci(&vm->pm));
@@ -201,14 +208,18 @@ static void act(struct vm *vm, enum pm_action action)
 
 static uint8_t in_pic(struct vm *vm, uint16_t port)
 {
+    update_pit(vm, time_now_ns());
     return pic_read(&vm->pic, port);
 }
 
 static void out_pic(struct vm *vm, uint16_t port, uint8_t value)
 {
+    uint64_t now = time_now_ns();
+
+    update_pit(vm, now);
     pic_write(&vm->pic, port, value);
     /* Unmasking IRQ 0 may make the PIT heard. */
-    arm_device_timer(vm, time_now_ns());
+    arm_device_timer(vm, now);
     if (pic_pending(&vm->pic)) {
         vcpu_kick(vm->vcpu);
     }
@@ -451,8 +462,11 @@ void platform_mmio_write(struct vm *vm, uint64_t gpa, const void *buf, unsigned 
             vcpu_kick(vm->vcpu);
         }
     } else if (gpa - IOAPIC_BASE < IOAPIC_SIZE) {
+        uint64_t now = time_now_ns();
+
+        update_pit(vm, now);
         ioapic_write(&vm->ioapic, (uint32_t)(gpa - IOAPIC_BASE), value);
-        arm_device_timer(vm, time_now_ns());
+        arm_device_timer(vm, now);
         vcpu_kick(vm->vcpu);
     } else {
         log_mmio(vm, "write", gpa);

@@ -158,6 +158,9 @@ static void test_pae(void **state)
     set64(3, 4 + 3, TABLE(2) | P | RW);
     expect_fault(&s, 0xc0202000, 0, PF_PRESENT | PF_RSVD);
     set64(3, 4 + 3, TABLE(2) | P);
+    /* QEMU's TCG sets bit 5 while it walks. */
+    set64(3, 4 + 3, TABLE(2) | P | BIT64(5));
+    expect_gpa(&s, 0xc0202fff, 0xf12345fff, PAGE_SIZE_4K);
     /* So are bits 52 to 62 of all entries, unlike in long mode. */
     set64(1, 2, 0xf12345000 | ALL | BIT64(55));
     expect_fault(&s, 0xc0202000, 0, PF_PRESENT | PF_RSVD);

@@ -15,8 +15,9 @@
 #define CR3_32BIT     0xfffff000ull
 #define PAE_HIGH_RSVD 0x7ff0000000000000ull /* bits 52..62 of PAE entries */
 
-/* A PAE page-directory-pointer entry has no rights; these bits are reserved in it. */
-#define PDPTE_PAE_RSVD (PTE_RW | PTE_US | 0x1e0ull | PTE_NX)
+/* A PAE page-directory-pointer entry has no rights; these bits are reserved in it. So is bit 5, but
+ * QEMU's TCG marks the entry as accessed there. */
+#define PDPTE_PAE_RSVD (PTE_RW | PTE_US | 0x1c0ull | PTE_NX)
 
 /* A 4 MiB page's entry holds address bits 32..39 in bits 13..20 (PSE-36); bit 21 is reserved. */
 #define PSE36_SHIFT    13
