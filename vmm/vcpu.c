@@ -127,11 +127,8 @@ void vcpu_skip(struct vcpu *v, unsigned int length)
 /* The single-step trap that the emulated instruction would have ended in. */
 static void raise_debug(struct vcpu *v)
 {
-    struct vcpu_sysregs regs;
-
     v->pending &= ~PENDING_DEBUG;
-    virt->get_sysregs(v, &regs);
-    virt->set_dr6(v, regs.dr6 | DR6_BS);
+    virt->note_debug(v, DR6_BS);
     if (!(v->pending & PENDING_EVENT)) {
         vcpu_raise(v, EXC_DB);
     }
@@ -243,6 +240,14 @@ static uint64_t lapic_deadline(const struct vcpu *v)
 
 void vcpu_update_lapic_timer(struct vcpu *v)
 {
+    uint64_t deadline = v->lapic.tsc_deadline;
+
+    /* One that is past is due now, not when the machine's timer gets to say so. */
+    if (deadline != 0 && deadline <= vcpu_tsc(v)) {
+        lapic_timer_expired(&v->lapic, time_now_ns());
+        vcpu_kick(v);
+        return;
+    }
     timer_arm(&this_cpu->timers, &v->lapic_timer, lapic_deadline(v));
 }
 

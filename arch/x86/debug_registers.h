@@ -9,6 +9,9 @@
 #define DR6_INIT 0xffff0ff0ull
 #define DR7_INIT 0x400ull
 #define DR6_BS   BIT64(14)
+#define DR7_GD   BIT64(13)
+
+#define DR6_BREAKPOINTS 0xfull
 
 /* DR7 arms a breakpoint. */
 #define DR7_ARMED 0xffull

@@ -48,11 +48,13 @@ struct virt_ops {
     void (*set_cr2)(struct vcpu *v, uint64_t value);
     void (*set_cr4)(struct vcpu *v, uint64_t value);
     void (*set_efer)(struct vcpu *v, uint64_t value);
-    void (*set_dr6)(struct vcpu *v, uint64_t value);
     void (*set_pat)(struct vcpu *v, uint64_t value);
     uint64_t (*get_cr0)(struct vcpu *v);
     uint64_t (*get_cr4)(struct vcpu *v);
     uint64_t (*get_efer)(struct vcpu *v);
+
+    /* The guest gets #DB: sets these bits in its DR6, and clears DR7.GD (SDM vol. 3, 18.2.4). */
+    void (*note_debug)(struct vcpu *v, uint64_t dr6_bits);
 
     /* Interrupts: whether STI or MOV SS holds them off for an instruction; end of that hold; inject
      * at the next entry; exit as soon as an interrupt or NMI could be taken; exit when the guest

@@ -67,6 +67,8 @@ static enum exit_action on_debug(struct vcpu *v, struct vmcb *vmcb)
             return EXIT_RESUME;
         }
     }
+    /* DR6 is as the guest would have it (APM vol. 2, 15.12.2), DR7 is not. */
+    virt->note_debug(v, 0);
     vcpu_raise(v, EXC_DB);
     return EXIT_RESUME;
 }

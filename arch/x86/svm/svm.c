@@ -231,9 +231,12 @@ static void set_cr4(struct vcpu *v, uint64_t value)
     svm_dirty(svm, CLEAN_CR | CLEAN_INTERCEPTS);
 }
 
-static void set_dr6(struct vcpu *v, uint64_t value)
+static void note_debug(struct vcpu *v, uint64_t dr6_bits)
 {
-    v->svm->vmcb->dr6 = value;
+    struct vmcb *vmcb = v->svm->vmcb;
+
+    vmcb->dr6 |= dr6_bits;
+    vmcb->dr7 &= ~DR7_GD;
     svm_dirty(v->svm, CLEAN_DR);
 }
 
@@ -481,7 +484,7 @@ const struct virt_ops svm_ops = {
     .set_cr2 = set_cr2,
     .set_cr4 = set_cr4,
     .set_efer = set_efer,
-    .set_dr6 = set_dr6,
+    .note_debug = note_debug,
     .set_pat = set_pat,
     .get_cr0 = get_cr0,
     .get_cr4 = get_cr4,

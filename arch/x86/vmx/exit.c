@@ -10,9 +10,6 @@
 #include "lib/log.h"
 #include "vmm/vm.h"
 
-#define DR6_BREAKPOINTS 0xfull
-#define DR7_GD          BIT64(13)
-
 struct exit_entry {
     enum exit_action (*handler)(struct vcpu *v, uint64_t qualification);
     uint8_t kind; /* enum exit_kind */
@@ -27,10 +24,8 @@ static unsigned int insn_length(void)
  * vol. 3, 28.1). */
 static enum exit_action on_debug(struct vcpu *v, uint64_t qualification)
 {
-    uint64_t dr6 = read_dr6() & ~DR6_BREAKPOINTS;
-
-    write_dr6(dr6 | (qualification & DB_QUAL_DR6));
-    vmcs_write(VMCS_GUEST_DR7, vmcs_read(VMCS_GUEST_DR7) & ~DR7_GD);
+    write_dr6(read_dr6() & ~DR6_BREAKPOINTS);
+    virt->note_debug(v, qualification & DB_QUAL_DR6);
     vcpu_raise(v, EXC_DB);
     return EXIT_RESUME;
 }

@@ -179,13 +179,11 @@ void vmx_set_cr2(struct vcpu *v, uint64_t value)
     }
 }
 
-void vmx_set_dr6(struct vcpu *v, uint64_t value)
+/* Only of a vCPU that runs. */
+void vmx_note_debug(struct vcpu *v, uint64_t dr6_bits)
 {
-    if (v->vmx->loaded) {
-        write_dr6(value);
-    } else {
-        v->vmx->dr6 = value;
-    }
+    write_dr6(read_dr6() | dr6_bits);
+    vmcs_write(VMCS_GUEST_DR7, vmcs_read(VMCS_GUEST_DR7) & ~DR7_GD);
 }
 
 bool vmx_in_64bit_mode(void)

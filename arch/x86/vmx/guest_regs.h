@@ -13,7 +13,7 @@ void vmx_set_cr0(struct vcpu *v, uint64_t value);
 void vmx_set_cr2(struct vcpu *v, uint64_t value);
 void vmx_set_cr4(struct vcpu *v, uint64_t value);
 void vmx_set_efer(struct vcpu *v, uint64_t value);
-void vmx_set_dr6(struct vcpu *v, uint64_t value);
+void vmx_note_debug(struct vcpu *v, uint64_t dr6_bits);
 void vmx_set_pat(struct vcpu *v, uint64_t value);
 uint64_t vmx_get_cr0(struct vcpu *v);
 uint64_t vmx_get_cr4(struct vcpu *v);
