@@ -106,8 +106,7 @@ INIT int core_config_load(const struct phys_view *memory)
         return -BH_ENOENT;
     }
     if (file->base >= memory->limit || file->size > memory->limit - file->base) {
-        log_error("%s: lies at 0x%llx, expected it below 4 GiB", CONFIG_FILE_NAME,
-                  (unsigned long long)file->base);
+        log_error("%s: lies at 0x%llx, expected it below 4 GiB", CONFIG_FILE_NAME, LLU(file->base));
         return -BH_ERANGE;
     }
     int err =

@@ -79,13 +79,12 @@ INIT static void log_boot_info(void)
 {
     for (unsigned int i = 0; i < boot_info.map.count; i++) {
         const struct memory_range *r = &boot_info.map.r[i];
-        log_debug("memory: %012llx-%012llx %s", (unsigned long long)r->base,
-                  (unsigned long long)(r->base + r->size - 1), memory_type_name(r->type));
+        log_debug("memory: %012llx-%012llx %s", LLU(r->base), LLU(r->base + r->size - 1),
+                  memory_type_name(r->type));
     }
     for (unsigned int i = 0; i < boot_info.module_count; i++) {
         const struct boot_module *m = &boot_info.modules[i];
-        log_debug("module: %s, %llu bytes at 0x%llx", m->name, (unsigned long long)m->size,
-                  (unsigned long long)m->base);
+        log_debug("module: %s, %llu bytes at 0x%llx", m->name, LLU(m->size), LLU(m->base));
     }
     if (boot_info.modules_dropped > 0) {
         log_error("boot: %u modules more than the %u that there is room for are ignored",
@@ -101,7 +100,7 @@ INIT static void create_pool(uint64_t size)
     if (memory_map_find(&boot_info.map, size, PAGE_SIZE_2M, BOOT_MAP_LIMIT, &pa) != 0 ||
         memory_map_reserve(&boot_info.map, pa, size, MEM_RESERVED) != 0) {
         log_error("memory: found no %llu MiB below 4 GiB for the core, expected them in one piece",
-                  (unsigned long long)(size / MIB));
+                  LLU(size / MIB));
         refuse("not enough memory");
     }
     for (uint64_t at = 0; at < size; at += PAGE_SIZE_2M) {
@@ -184,9 +183,8 @@ INIT static void init_guest_memory(void)
         scrub_guest_memory();
     }
     log_info("memory: %llu MiB for guests, %llu KiB for the core (%llu KiB free)",
-             (unsigned long long)(frame_total_bytes() / MIB),
-             (unsigned long long)(page_total_count() * PAGE_SIZE_4K / KIB),
-             (unsigned long long)(page_free_count() * PAGE_SIZE_4K / KIB));
+             LLU(frame_total_bytes() / MIB), LLU(page_total_count() * PAGE_SIZE_4K / KIB),
+             LLU(page_free_count() * PAGE_SIZE_4K / KIB));
 }
 
 INIT static void create_vms(void)
@@ -224,8 +222,7 @@ NORETURN static void enter_run_loop(void)
 
     address_space_free_init();
     log_info("boot: %llu us from the first instruction to here; %llu KiB of boot memory given back",
-             (unsigned long long)(time_now_ns() / 1000),
-             (unsigned long long)((page_free_count() - before) * PAGE_SIZE_4K / KIB));
+             LLU(time_now_ns() / 1000), LLU((page_free_count() - before) * PAGE_SIZE_4K / KIB));
     console_start();
     sched_loop();
 }

@@ -45,8 +45,8 @@ INIT static bool clip(struct memory_map *map, struct memory_range *r)
         return true;
     }
     map->cut++;
-    log_warn("memory map: 0x%llx bytes at 0x%llx (%s) reach beyond 2^52, cut",
-             (unsigned long long)r->size, (unsigned long long)r->base, memory_type_name(r->type));
+    log_warn("memory map: 0x%llx bytes at 0x%llx (%s) reach beyond 2^52, cut", LLU(r->size),
+             LLU(r->base), memory_type_name(r->type));
     if (r->base >= PHYSICAL_LIMIT) {
         return false;
     }
@@ -132,28 +132,6 @@ INIT int memory_map_reserve(struct memory_map *map, uint64_t base, uint64_t size
     struct memory_range r = {.base = base, .size = size, .type = type};
 
     return clip(map, &r) ? sweep(map, &r) : 0;
-}
-
-uint64_t memory_map_usable(const struct memory_map *map)
-{
-    uint64_t sum = 0;
-
-    for (unsigned int i = 0; i < map->count; i++) {
-        sum += map->r[i].type == MEM_USABLE ? map->r[i].size : 0;
-    }
-    return sum;
-}
-
-bool memory_map_is_usable(const struct memory_map *map, uint64_t base, uint64_t size)
-{
-    for (unsigned int i = 0; i < map->count; i++) {
-        const struct memory_range *r = &map->r[i];
-
-        if (r->type == MEM_USABLE && base >= r->base && base - r->base < r->size) {
-            return size != 0 && size <= r->size - (base - r->base);
-        }
-    }
-    return false;
 }
 
 INIT int memory_map_find(const struct memory_map *map, uint64_t size, uint64_t align,

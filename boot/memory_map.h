@@ -44,12 +44,6 @@ MUST_CHECK int memory_map_normalise(struct memory_map *map);
 MUST_CHECK int memory_map_reserve(struct memory_map *map, uint64_t base, uint64_t size,
                                   uint32_t type);
 
-/* Bytes of usable memory. */
-uint64_t memory_map_usable(const struct memory_map *map);
-
-/* True when every byte of [base, base + size) is usable. An empty range is not. */
-bool memory_map_is_usable(const struct memory_map *map, uint64_t base, uint64_t size);
-
 /* Finds the highest `size` bytes of usable memory that begin at a multiple of `align` (a power of
  * two) and end at or below `limit`, and stores their start. It does not take them:
  * memory_map_reserve does. Returns -BH_ENOENT when there is no such place, -BH_EINVAL for a size of

@@ -88,8 +88,8 @@ static void module_name(char name[static BOOT_MODULE_NAME_MAX], const char *stri
 static int add_module(struct boot_info *info, uint64_t start, uint64_t end, const char *string)
 {
     if (end < start) {
-        log_error("boot: module \"%s\" ends at 0x%llx, before its start 0x%llx", string,
-                  (unsigned long long)end, (unsigned long long)start);
+        log_error("boot: module \"%s\" ends at 0x%llx, before its start 0x%llx", string, LLU(end),
+                  LLU(start));
         return -BH_EINVAL;
     }
     if (info->module_count == BOOT_MODULES_MAX) {
@@ -150,7 +150,7 @@ static int mb1_memory(struct boot_info *info, const struct mb1_info *mb,
     while (at < end) {
         if (end - at < sizeof(entry) || !view_read(view, at, &entry, sizeof(entry)) ||
             entry.size < sizeof(entry) - sizeof(entry.size)) {
-            log_error("boot: malformed memory map entry at 0x%llx", (unsigned long long)at);
+            log_error("boot: malformed memory map entry at 0x%llx", LLU(at));
             return -BH_EINVAL;
         }
         int err = add_range(info, entry.base, entry.length, entry.type);
@@ -168,8 +168,7 @@ static int parse_mb1(struct boot_info *info, uint64_t addr, const struct phys_vi
 
     info->protocol = "multiboot 1";
     if (!view_read(view, addr, &mb, sizeof(mb))) {
-        log_error("boot: multiboot information at 0x%llx lies outside memory",
-                  (unsigned long long)addr);
+        log_error("boot: multiboot information at 0x%llx lies outside memory", LLU(addr));
         return -BH_EINVAL;
     }
     if (mb.flags & MB1_FLAG_CMDLINE) {
@@ -247,7 +246,7 @@ static int parse_mb2(struct boot_info *info, uint64_t addr, const struct phys_vi
     info->protocol = "multiboot 2";
     if (!view_read(view, addr, &header, sizeof(header)) || header.total_size > view->limit - addr ||
         header.total_size < sizeof(header)) {
-        log_error("boot: malformed multiboot2 information at 0x%llx", (unsigned long long)addr);
+        log_error("boot: malformed multiboot2 information at 0x%llx", LLU(addr));
         return -BH_EINVAL;
     }
     uint64_t end = addr + header.total_size;
@@ -255,8 +254,7 @@ static int parse_mb2(struct boot_info *info, uint64_t addr, const struct phys_vi
          at += ALIGN_UP((uint64_t)tag.size, 8)) {
         if (!view_read(view, at, &tag, sizeof(tag)) || tag.size < sizeof(tag) ||
             tag.size > end - at) {
-            log_error("boot: malformed multiboot2 tag at offset %llu",
-                      (unsigned long long)(at - addr));
+            log_error("boot: malformed multiboot2 tag at offset %llu", LLU(at - addr));
             return -BH_EINVAL;
         }
         if (tag.type == MB2_TAG_END) {

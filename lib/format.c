@@ -14,8 +14,6 @@ struct spec {
     unsigned int precision;
 };
 
-enum length { LENGTH_CHAR, LENGTH_SHORT, LENGTH_INT, LENGTH_LONG, LENGTH_LONG_LONG, LENGTH_SIZE };
-
 /* Where the text goes: `used` counts on when the buffer is full. */
 struct sink {
     char *buf;
@@ -120,11 +118,6 @@ static void put_hex(struct sink *s, const struct spec *spec, uint64_t value, boo
     put_number(s, spec, value, 16, upper, spec->alternate && value != 0 ? prefix : "");
 }
 
-static void put_pointer(struct sink *s, const struct spec *spec, const void *p)
-{
-    put_number(s, spec, (uintptr_t)p, 16, false, "0x");
-}
-
 static void put_string(struct sink *s, const struct spec *spec, const char *text)
 {
     if (text == NULL) {
@@ -158,22 +151,17 @@ static const char *parse_number(const char *p, unsigned int *out)
     return p;
 }
 
-static const char *parse_length(const char *p, enum length *length)
+/* Takes a length modifier; `size` is that of the integer, in bytes. */
+static const char *parse_length(const char *p, unsigned int *size)
 {
-    *length = LENGTH_INT;
-    if (*p == 'z') {
-        *length = LENGTH_SIZE;
-        p++;
-    } else if (*p == 'l') {
-        p++;
-        *length = *p == 'l' ? LENGTH_LONG_LONG : LENGTH_LONG;
-        p += *p == 'l';
-    } else if (*p == 'h') {
-        p++;
-        *length = *p == 'h' ? LENGTH_CHAR : LENGTH_SHORT;
-        p += *p == 'h';
+    bool twice = *p != '\0' && p[1] == *p;
+
+    switch (*p) {
+    case 'z': *size = sizeof(size_t); return p + 1;
+    case 'l': *size = twice ? sizeof(long long) : sizeof(long); return p + 1 + twice;
+    case 'h': *size = twice ? sizeof(char) : sizeof(short); return p + 1 + twice;
+    default: *size = sizeof(int); return p;
     }
-    return p;
 }
 
 /* A va_list that is a parameter has decayed to a pointer on x86-64; inside a struct it can be
@@ -211,30 +199,14 @@ static const char *parse_spec(const char *p, struct spec *spec, struct arguments
     return p;
 }
 
-static int64_t next_signed(struct arguments *args, enum length length)
+/* An integer of `size` bytes, extended to 64 bits; what is smaller than an int came as an int. */
+static uint64_t next_integer(struct arguments *args, unsigned int size, bool is_signed)
 {
-    switch (length) {
-    case LENGTH_CHAR: return (signed char)va_arg(args->ap, int);
-    case LENGTH_SHORT: return (short)va_arg(args->ap, int);
-    case LENGTH_INT: return va_arg(args->ap, int);
-    case LENGTH_LONG: return va_arg(args->ap, long);
-    case LENGTH_LONG_LONG: return va_arg(args->ap, long long);
-    case LENGTH_SIZE: return va_arg(args->ap, ptrdiff_t);
-    }
-    return 0;
-}
+    unsigned int shift = 64 - 8 * size;
+    uint64_t value = size > sizeof(int) ? va_arg(args->ap, uint64_t) : va_arg(args->ap, unsigned);
 
-static uint64_t next_unsigned(struct arguments *args, enum length length)
-{
-    switch (length) {
-    case LENGTH_CHAR: return (unsigned char)va_arg(args->ap, unsigned int);
-    case LENGTH_SHORT: return (unsigned short)va_arg(args->ap, unsigned int);
-    case LENGTH_INT: return va_arg(args->ap, unsigned int);
-    case LENGTH_LONG: return va_arg(args->ap, unsigned long);
-    case LENGTH_LONG_LONG: return va_arg(args->ap, unsigned long long);
-    case LENGTH_SIZE: return va_arg(args->ap, size_t);
-    }
-    return 0;
+    value <<= shift;
+    return is_signed ? (uint64_t)((int64_t)value >> shift) : value >> shift;
 }
 
 /* `conversion` is the specification's text from its '%' on, for what is not known here. Returns
@@ -242,17 +214,17 @@ static uint64_t next_unsigned(struct arguments *args, enum length length)
 static const char *convert(struct sink *s, const char *conversion, struct arguments *args)
 {
     struct spec spec = {0};
-    enum length length;
-    const char *p = parse_length(parse_spec(conversion + 1, &spec, args), &length);
+    unsigned int size;
+    const char *p = parse_length(parse_spec(conversion + 1, &spec, args), &size);
     char c;
 
     switch (*p) {
     case 'd':
-    case 'i': put_signed(s, &spec, next_signed(args, length)); break;
-    case 'u': put_number(s, &spec, next_unsigned(args, length), 10, false, ""); break;
+    case 'i': put_signed(s, &spec, (int64_t)next_integer(args, size, true)); break;
+    case 'u': put_number(s, &spec, next_integer(args, size, false), 10, false, ""); break;
     case 'x':
-    case 'X': put_hex(s, &spec, next_unsigned(args, length), *p == 'X'); break;
-    case 'p': put_pointer(s, &spec, va_arg(args->ap, const void *)); break;
+    case 'X': put_hex(s, &spec, next_integer(args, size, false), *p == 'X'); break;
+    case 'p': put_number(s, &spec, va_arg(args->ap, uintptr_t), 16, false, "0x"); break;
     case 'c':
         c = (char)va_arg(args->ap, int);
         put_padded(s, &spec, &c, 1);

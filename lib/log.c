@@ -41,8 +41,8 @@ void log_write(enum log_level level, const char *fmt, ...)
 
     if (time_is_calibrated()) {
         uint64_t us = time_now_ns() / 1000;
-        n = format(line, sizeof(line), "[%5llu.%06llu] %s ", (unsigned long long)(us / 1000000),
-                   (unsigned long long)(us % 1000000), level_names[level]);
+        n = format(line, sizeof(line), "[%5llu.%06llu] %s ", LLU(us / 1000000), LLU(us % 1000000),
+                   level_names[level]);
     } else {
         n = format(line, sizeof(line), "[    -.------] %s ", level_names[level]);
     }

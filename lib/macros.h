@@ -34,6 +34,9 @@
 
 #define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
+/* For "%llx" and "%llu". */
+#define LLU(x) ((unsigned long long)(x))
+
 #define KIB (1024ull)
 #define MIB (1024ull * KIB)
 #define GIB (1024ull * MIB)

@@ -16,6 +16,12 @@ struct config_parser;
 /* How often it may stand in a section. */
 enum config_times { CONFIG_OPTIONAL, CONFIG_REQUIRED, CONFIG_REPEATED };
 
+/* A list of these ends with a NULL. */
+struct config_word {
+    const char *text;
+    unsigned int value;
+};
+
 struct config_key {
     const char *name;
     /* Stores a value, or reports what is wrong with it. It is trimmed, unquoted, printable ASCII,
@@ -23,6 +29,10 @@ struct config_key {
     void (*set)(struct config_parser *p, struct text_span value);
     enum config_times times;
     const char *expected; /* completes the sentence 'found "...", expected ' */
+    /* Keys that take one of a few words: these, and where in the section's structure the value
+     * goes, an enum or a bool. */
+    const struct config_word *words;
+    size_t offset, size;
 };
 
 struct config_parser {

@@ -6,28 +6,39 @@
 #define STRING_OF(x) #x
 #define STRING(x)    STRING_OF(x)
 
-struct word {
-    const char *text;
-    unsigned int value;
-};
-
-/* Stores the value of the word that `s` is; reports when it is none of them. */
-INIT static bool take_word(struct config_parser *p, struct text_span s, const struct word *words,
-                           size_t count, unsigned int *value)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (text_equals(s, words[i].text)) {
-            *value = words[i].value;
-            return true;
-        }
-    }
-    config_bad_value(p, s);
-    return false;
-}
+static const struct config_word log_levels[] = {
+    {"error", LOG_ERROR}, {"warn", LOG_WARN}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}, {NULL, 0}};
+static const struct config_word done_actions[] = {{"poweroff", CONFIG_DONE_POWEROFF},
+                                                  {"reboot", CONFIG_DONE_REBOOT},
+                                                  {"halt", CONFIG_DONE_HALT},
+                                                  {NULL, 0}};
+static const struct config_word roles[] = {
+    {"guest", CONFIG_ROLE_GUEST}, {"management", CONFIG_ROLE_MANAGEMENT}, {NULL, 0}};
+static const struct config_word entries[] = {{"auto", false}, {"32", true}, {NULL, 0}};
+static const struct config_word answers[] = {{"no", false}, {"yes", true}, {NULL, 0}};
 
 /* The PC's four serial ports, where the BIOS has always had them. */
-static const struct word com_ports[] = {
-    {"com1", 0x3f8}, {"com2", 0x2f8}, {"com3", 0x3e8}, {"com4", 0x2e8}};
+static const struct config_word com_ports[] = {
+    {"com1", 0x3f8}, {"com2", 0x2f8}, {"com3", 0x3e8}, {"com4", 0x2e8}, {NULL, 0}};
+
+/* NULL when `s` is none of the words. */
+INIT static const struct config_word *find_word(const struct config_word *words, struct text_span s)
+{
+    while (words->text != NULL && !text_equals(s, words->text))
+        words++;
+    return words->text != NULL ? words : NULL;
+}
+
+INIT static void set_word(struct config_parser *p, struct text_span value)
+{
+    const struct config_word *word = find_word(p->key->words, value);
+    char *section = p->section == SECTION_VM ? (char *)p->vm : (char *)p->out;
+
+    if (word != NULL)
+        memcpy(section + p->key->offset, &word->value, p->key->size);
+    else
+        config_bad_value(p, value);
+}
 
 /* The divisor of a 16550 divides 115200 Hz. */
 INIT static bool is_baud_rate(uint64_t baud)
@@ -37,15 +48,14 @@ INIT static bool is_baud_rate(uint64_t baud)
 
 INIT static bool take_port(struct text_span where, uint64_t *port)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(com_ports); i++) {
-        if (text_equals(where, com_ports[i].text)) {
-            *port = com_ports[i].value;
-            return true;
-        }
+    const struct config_word *com = find_word(com_ports, where);
+
+    if (com != NULL) {
+        *port = com->value;
+        return true;
     }
-    if (!text_starts_with(where, "0x")) {
+    if (!text_starts_with(where, "0x"))
         return false;
-    }
     where.at += 2;
     where.len -= 2;
     return text_number(where, 16, port) && *port >= CONFIG_UART_PORT_MIN &&
@@ -86,17 +96,6 @@ INIT static void set_console(struct config_parser *p, struct text_span value)
     p->out->console_baud = (uint32_t)baud;
 }
 
-INIT static void set_log(struct config_parser *p, struct text_span value)
-{
-    static const struct word levels[] = {
-        {"error", LOG_ERROR}, {"warn", LOG_WARN}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}};
-    unsigned int level;
-
-    if (take_word(p, value, levels, ARRAY_SIZE(levels), &level)) {
-        p->out->log = (enum log_level)level;
-    }
-}
-
 INIT static void set_slice(struct config_parser *p, struct text_span value)
 {
     uint64_t us;
@@ -127,36 +126,6 @@ INIT static void set_core_memory(struct config_parser *p, struct text_span value
     take_memory(p, value, CONFIG_POOL_MIN, CONFIG_POOL_MAX, &p->out->memory);
 }
 
-INIT static void set_when_done(struct config_parser *p, struct text_span value)
-{
-    static const struct word actions[] = {{"poweroff", CONFIG_DONE_POWEROFF},
-                                          {"reboot", CONFIG_DONE_REBOOT},
-                                          {"halt", CONFIG_DONE_HALT}};
-    unsigned int action;
-
-    if (take_word(p, value, actions, ARRAY_SIZE(actions), &action)) {
-        p->out->when_done = (enum config_done)action;
-    }
-}
-
-/* For keys that answer a question. */
-INIT static bool take_yes_no(struct config_parser *p, struct text_span value, bool *answer)
-{
-    static const struct word answers[] = {{"no", false}, {"yes", true}};
-    unsigned int taken;
-
-    if (!take_word(p, value, answers, ARRAY_SIZE(answers), &taken)) {
-        return false;
-    }
-    *answer = taken;
-    return true;
-}
-
-INIT static void set_scrub_at_boot(struct config_parser *p, struct text_span value)
-{
-    (void)take_yes_no(p, value, &p->out->scrub_at_boot);
-}
-
 static_assert(CONFIG_POOL_MIN == 2 * MIB && CONFIG_POOL_MAX == 256 * MIB &&
                   CONFIG_VM_MEM_MIN == 2 * MIB && CONFIG_VM_MEM_MAX == 1024 * GIB &&
                   CONFIG_MEM_UNIT == 2 * MIB && CONFIG_SLICE_MIN_US == 100 &&
@@ -164,15 +133,24 @@ static_assert(CONFIG_POOL_MIN == 2 * MIB && CONFIG_POOL_MAX == 256 * MIB &&
                   CONFIG_CMDLINE_MAX == 2048 && MAX_PCPUS == 64,
               "the texts below name these limits");
 
+/* For the keys of which set_word stores the value. */
+#define NO_WORDS NULL, 0, 0
+#define WORDS(words, type, member) \
+    words, offsetof(struct type, member), sizeof(((struct type *)NULL)->member)
+
 const struct config_key config_core_keys[] = {
     {"console", set_console, CONFIG_OPTIONAL,
      "com1 to com4 or 0xPORT (0x100 to 0xfff8), each optionally with a baud rate such as "
-     "com1,115200; or none"},
-    {"log", set_log, CONFIG_OPTIONAL, "error, warn, info or debug"},
-    {"slice", set_slice, CONFIG_OPTIONAL, "100us to 1000ms, such as 5ms"},
-    {"memory", set_core_memory, CONFIG_OPTIONAL, "2M to 256M in steps of 2M, such as 8M"},
-    {"when-done", set_when_done, CONFIG_OPTIONAL, "poweroff, reboot or halt"},
-    {"scrub-at-boot", set_scrub_at_boot, CONFIG_OPTIONAL, "yes or no"},
+     "com1,115200; or none",
+     NO_WORDS},
+    {"log", set_word, CONFIG_OPTIONAL, "error, warn, info or debug",
+     WORDS(log_levels, config, log)},
+    {"slice", set_slice, CONFIG_OPTIONAL, "100us to 1000ms, such as 5ms", NO_WORDS},
+    {"memory", set_core_memory, CONFIG_OPTIONAL, "2M to 256M in steps of 2M, such as 8M", NO_WORDS},
+    {"when-done", set_word, CONFIG_OPTIONAL, "poweroff, reboot or halt",
+     WORDS(done_actions, config, when_done)},
+    {"scrub-at-boot", set_word, CONFIG_OPTIONAL, "yes or no",
+     WORDS(answers, config, scrub_at_boot)},
 };
 const unsigned int config_core_key_count = ARRAY_SIZE(config_core_keys);
 
@@ -305,17 +283,12 @@ INIT static void set_cpus(struct config_parser *p, struct text_span value)
 
 INIT static void set_role(struct config_parser *p, struct text_span value)
 {
-    static const struct word roles[] = {{"guest", CONFIG_ROLE_GUEST},
-                                        {"management", CONFIG_ROLE_MANAGEMENT}};
-    unsigned int role;
-
-    if (!take_word(p, value, roles, ARRAY_SIZE(roles), &role)) {
-        return;
-    }
+    set_word(p, value);
     for (unsigned int i = 0; i < p->out->vm_count; i++) {
         const struct vm_config *vm = &p->out->vms[i];
 
-        if (role == CONFIG_ROLE_MANAGEMENT && vm != p->vm && vm->role == CONFIG_ROLE_MANAGEMENT) {
+        if (p->vm->role == CONFIG_ROLE_MANAGEMENT && vm != p->vm &&
+            vm->role == CONFIG_ROLE_MANAGEMENT) {
             config_error(p, p->line,
                          "role: found \"management\", expected guest: [vm %s] in line %u has that "
                          "role, and only one VM may",
@@ -323,39 +296,24 @@ INIT static void set_role(struct config_parser *p, struct text_span value)
             return;
         }
     }
-    p->vm->role = (enum config_role)role;
-}
-
-INIT static void set_autostart(struct config_parser *p, struct text_span value)
-{
-    (void)take_yes_no(p, value, &p->vm->autostart);
-}
-
-INIT static void set_entry(struct config_parser *p, struct text_span value)
-{
-    static const struct word entries[] = {{"auto", false}, {"32", true}};
-    unsigned int entry;
-
-    if (take_word(p, value, entries, ARRAY_SIZE(entries), &entry)) {
-        p->vm->entry32 = entry;
-    }
 }
 
 #define MODULE_EXPECTED \
     "the name of a boot module: up to 63 characters, no blanks, quotes or slashes"
 
 const struct config_key config_vm_keys[] = {
-    {"kernel", set_kernel, CONFIG_REQUIRED, MODULE_EXPECTED},
-    {"initrd", set_initrd, CONFIG_OPTIONAL, MODULE_EXPECTED},
-    {"module", set_module, CONFIG_REPEATED, MODULE_EXPECTED "; its arguments may follow"},
-    {"cmdline", set_cmdline, CONFIG_OPTIONAL, "up to 2047 characters (\"\" for none)"},
-    {"memory", set_vm_memory, CONFIG_REQUIRED, "2M to 1T in steps of 2M, such as 256M"},
+    {"kernel", set_kernel, CONFIG_REQUIRED, MODULE_EXPECTED, NO_WORDS},
+    {"initrd", set_initrd, CONFIG_OPTIONAL, MODULE_EXPECTED, NO_WORDS},
+    {"module", set_module, CONFIG_REPEATED, MODULE_EXPECTED "; its arguments may follow", NO_WORDS},
+    {"cmdline", set_cmdline, CONFIG_OPTIONAL, "up to 2047 characters (\"\" for none)", NO_WORDS},
+    {"memory", set_vm_memory, CONFIG_REQUIRED, "2M to 1T in steps of 2M, such as 256M", NO_WORDS},
     {"vcpus", set_vcpus, CONFIG_OPTIONAL,
-     "a number from 1 to " STRING(VM_MAX_VCPUS) ", which is this version's limit"},
-    {"cpus", set_cpus, CONFIG_OPTIONAL, "numbers of CPUs from 0 to 63, such as 0 or 0-3 or 0,2"},
-    {"role", set_role, CONFIG_OPTIONAL, "guest or management"},
-    {"autostart", set_autostart, CONFIG_OPTIONAL, "yes or no"},
-    {"entry", set_entry, CONFIG_OPTIONAL, "auto or 32"},
+     "a number from 1 to " STRING(VM_MAX_VCPUS) ", which is this version's limit", NO_WORDS},
+    {"cpus", set_cpus, CONFIG_OPTIONAL, "numbers of CPUs from 0 to 63, such as 0 or 0-3 or 0,2",
+     NO_WORDS},
+    {"role", set_role, CONFIG_OPTIONAL, "guest or management", WORDS(roles, vm_config, role)},
+    {"autostart", set_word, CONFIG_OPTIONAL, "yes or no", WORDS(answers, vm_config, autostart)},
+    {"entry", set_word, CONFIG_OPTIONAL, "auto or 32", WORDS(entries, vm_config, entry32)},
 };
 const unsigned int config_vm_key_count = ARRAY_SIZE(config_vm_keys);
 

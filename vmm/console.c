@@ -71,22 +71,23 @@ static void restore_line(void)
     }
 }
 
+static void put_line(const char *text, size_t len)
+{
+    put(text, len);
+    put("\r\n", 2);
+}
+
 void console_core_line(const char *text, size_t len)
 {
     hide_line();
-    put(text, len);
-    put("\r\n", 2);
+    put_line(text, len);
     restore_line();
 }
 
 void console_crash_line(const char *text, size_t len)
 {
-    if (line_open) {
-        put("\r\n", 2);
-        line_open = false;
-    }
-    put(text, len);
-    put("\r\n", 2);
+    break_line();
+    put_line(text, len);
     uart_flush();
 }
 
@@ -105,8 +106,7 @@ static void print_line(struct vm *vm)
 {
     hide_line();
     put_prefix(vm);
-    put(vm->line, vm->line_len);
-    put("\r\n", 2);
+    put_line(vm->line, vm->line_len);
     vm->line_len = 0;
     restore_line();
 }
@@ -211,12 +211,6 @@ void console_vm_end(struct vm *vm)
     }
     vm->cr_seen = false;
     vm->escape = ESCAPE_NONE;
-}
-
-static void put_line(const char *text, size_t len)
-{
-    put(text, len);
-    put("\r\n", 2);
 }
 
 #define say(...) emit_line(put_line, __VA_ARGS__)

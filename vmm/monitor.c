@@ -30,17 +30,6 @@ static void print_plain(const char *text, size_t len)
 
 #define print(...) emit_line(print_plain, __VA_ARGS__)
 
-static struct vm *find_vm(const char *name)
-{
-    for (unsigned int i = 0; i < vm_count; i++) {
-        if (strcmp(vm_name(vms[i]), name) == 0) {
-            return vms[i];
-        }
-    }
-    print("found \"%s\", expected a VM's name (see list)", name);
-    return NULL;
-}
-
 static const char *state_of(const struct vm *vm)
 {
     if (vm->state != VM_RUNNING) {
@@ -55,13 +44,11 @@ static void command_list(const char *arg)
     for (unsigned int i = 0; i < vm_count; i++) {
         const struct vm *vm = vms[i];
         print("%u %-15s %-8s %5llu MiB %12llu  %s", i + 1, vm_name(vm), state_of(vm),
-              (unsigned long long)(vm->config->memory / MIB),
-              (unsigned long long)(tsc_span_to_ns(vm->vcpu->run_tsc) / 1000000),
+              LLU(vm->config->memory / MIB), LLU(tsc_span_to_ns(vm->vcpu->run_tsc) / 1000000),
               vm->state == VM_RUNNING ? "" : vm->end_text);
     }
-    print("  idle %llu ms of %llu ms",
-          (unsigned long long)(tsc_span_to_ns(this_cpu->idle_tsc) / 1000000),
-          (unsigned long long)(time_now_ns() / 1000000));
+    print("  idle %llu ms of %llu ms", LLU(tsc_span_to_ns(this_cpu->idle_tsc) / 1000000),
+          LLU(time_now_ns() / 1000000));
 }
 
 static void command_exits(const char *arg)
@@ -70,8 +57,7 @@ static void command_exits(const char *arg)
         print("%s:", vm_name(vms[i]));
         for (unsigned int k = 0; k < EXIT_KINDS; k++) {
             if (vms[i]->vcpu->exits[k]) {
-                print("  %-10s %llu", exit_kind_name(k),
-                      (unsigned long long)vms[i]->vcpu->exits[k]);
+                print("  %-10s %llu", exit_kind_name(k), LLU(vms[i]->vcpu->exits[k]));
             }
         }
     }
@@ -79,11 +65,10 @@ static void command_exits(const char *arg)
 
 static void command_memory(const char *arg)
 {
-    print("core: %llu KiB of pages, %llu KiB free",
-          (unsigned long long)(page_total_count() * PAGE_SIZE_4K / KIB),
-          (unsigned long long)(page_free_count() * PAGE_SIZE_4K / KIB));
-    print("guests: %llu MiB, %llu MiB free", (unsigned long long)(frame_total_bytes() / MIB),
-          (unsigned long long)(frame_free_bytes() / MIB));
+    print("core: %llu KiB of pages, %llu KiB free", LLU(page_total_count() * PAGE_SIZE_4K / KIB),
+          LLU(page_free_count() * PAGE_SIZE_4K / KIB));
+    print("guests: %llu MiB, %llu MiB free", LLU(frame_total_bytes() / MIB),
+          LLU(frame_free_bytes() / MIB));
 }
 
 static void command_log(const char *arg)
@@ -91,62 +76,48 @@ static void command_log(const char *arg)
     log_replay(200, print_plain);
 }
 
-static void command_dump(const char *arg)
+static void command_dump(struct vm *vm)
 {
-    struct vm *vm = find_vm(arg);
+    vm_dump(vm, print_plain);
+}
 
-    if (vm) {
-        vm_dump(vm, print_plain);
+static void command_start(struct vm *vm)
+{
+    if (vm_start(vm) == -BH_EBUSY) {
+        print("%s is running already", vm_name(vm));
     }
 }
 
-static void command_start(const char *arg)
+static void command_stop(struct vm *vm)
 {
-    struct vm *vm = find_vm(arg);
-
-    if (vm && vm_start(vm) == -BH_EBUSY) {
-        print("%s is running already", arg);
-    }
-}
-
-static void command_stop(const char *arg)
-{
-    struct vm *vm = find_vm(arg);
-
-    if (vm && vm->state == VM_OFF) {
-        print("%s is off already", arg);
-    } else if (vm && vm->state == VM_ENDING) {
+    if (vm->state == VM_OFF) {
+        print("%s is off already", vm_name(vm));
+    } else if (vm->state == VM_ENDING) {
         vm_stop(vm, "stopped by the monitor");
-    } else if (vm) {
+    } else {
         vm_request(vm, VM_REQUEST_OFF, "stopped by the monitor");
     }
 }
 
-static void command_reset(const char *arg)
+static void command_reset(struct vm *vm)
 {
-    struct vm *vm = find_vm(arg);
-
-    if (vm && vm->state != VM_RUNNING) {
-        print("%s is off", arg);
-    } else if (vm) {
+    if (vm->state != VM_RUNNING) {
+        print("%s is off", vm_name(vm));
+    } else {
         vm_request(vm, VM_REQUEST_RESET, "reset by the monitor");
     }
 }
 
-static void command_nmi(const char *arg)
+static void command_nmi(struct vm *vm)
 {
-    struct vm *vm = find_vm(arg);
-
-    if (vm && vm->state == VM_RUNNING) {
+    if (vm->state == VM_RUNNING) {
         vcpu_nmi(vm->vcpu);
     }
 }
 
-static void command_button(const char *arg)
+static void command_button(struct vm *vm)
 {
-    struct vm *vm = find_vm(arg);
-
-    if (vm && vm->state == VM_RUNNING) {
+    if (vm->state == VM_RUNNING) {
         platform_power_button(vm);
     }
 }
@@ -175,25 +146,26 @@ static void command_help(const char *arg);
 struct command {
     const char *name;
     bool has_arg;
-    void (*run)(const char *arg);
+    void (*run)(const char *arg); /* or, where the argument is a VM's name, */
+    void (*on_vm)(struct vm *vm);
     const char *help;
 };
 
 static const struct command commands[] = {
-    {"list", false, command_list, "the VMs, their state and CPU time"},
-    {"exits", false, command_exits, "how often each VM left the guest, by kind"},
-    {"memory", false, command_memory, "what the core and the guests use"},
-    {"log", false, command_log, "the core's log"},
-    {"start", true, command_start, "VM: starts it"},
-    {"stop", true, command_stop, "VM: ends it at once"},
-    {"reset", true, command_reset, "VM: starts it anew"},
-    {"shutdown", true, command_button, "VM: presses its power button"},
-    {"nmi", true, command_nmi, "VM: sends it an NMI"},
-    {"dump", true, command_dump, "VM: shows its registers"},
-    {"isolation", false, command_peek, "checks that no guest memory is mapped in the core"},
-    {"crash", true, command_crash, "core: crashes the core, to see its report"},
-    {"poweroff", false, command_off, "powers the machine off"},
-    {"help", false, command_help, "this list"},
+    {"list", false, command_list, NULL, "the VMs, their state and CPU time"},
+    {"exits", false, command_exits, NULL, "how often each VM left the guest, by kind"},
+    {"memory", false, command_memory, NULL, "what the core and the guests use"},
+    {"log", false, command_log, NULL, "the core's log"},
+    {"start", true, NULL, command_start, "VM: starts it"},
+    {"stop", true, NULL, command_stop, "VM: ends it at once"},
+    {"reset", true, NULL, command_reset, "VM: starts it anew"},
+    {"shutdown", true, NULL, command_button, "VM: presses its power button"},
+    {"nmi", true, NULL, command_nmi, "VM: sends it an NMI"},
+    {"dump", true, NULL, command_dump, "VM: shows its registers"},
+    {"isolation", false, command_peek, NULL, "checks that no guest memory is mapped in the core"},
+    {"crash", true, command_crash, NULL, "core: crashes the core, to see its report"},
+    {"poweroff", false, command_off, NULL, "powers the machine off"},
+    {"help", false, command_help, NULL, "this list"},
 };
 
 static void command_help(const char *arg)
@@ -202,6 +174,25 @@ static void command_help(const char *arg)
     for (unsigned int i = 0; i < ARRAY_SIZE(commands); i++) {
         print("  %-10s %s", commands[i].name, commands[i].help);
     }
+}
+
+static void run(const struct command *c, const char *arg)
+{
+    if (c->has_arg && arg[0] == '\0') {
+        print("%s: expected a name after it", c->name);
+        return;
+    }
+    if (c->run) {
+        c->run(arg);
+        return;
+    }
+    for (unsigned int i = 0; i < vm_count; i++) {
+        if (strcmp(vm_name(vms[i]), arg) == 0) {
+            c->on_vm(vms[i]);
+            return;
+        }
+    }
+    print("found \"%s\", expected a VM's name (see list)", arg);
 }
 
 static void execute(void)
@@ -218,16 +209,10 @@ static void execute(void)
         return;
     }
     for (unsigned int i = 0; i < ARRAY_SIZE(commands); i++) {
-        const struct command *c = &commands[i];
-        if (strcmp(c->name, line) != 0) {
-            continue;
+        if (strcmp(commands[i].name, line) == 0) {
+            run(&commands[i], arg ? arg : "");
+            return;
         }
-        if (c->has_arg && (!arg || *arg == '\0')) {
-            print("%s: expected a name after it", c->name);
-        } else {
-            c->run(arg ? arg : "");
-        }
-        return;
     }
     print("found \"%s\", expected one of the commands that help lists", line);
 }

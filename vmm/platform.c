@@ -32,28 +32,28 @@ static void set_isa_irq(struct vm *vm, unsigned int irq, bool level)
     }
 }
 
-static void deliver(struct vm *vm, const struct ioapic_message *msg)
+/* An interrupt message that names this vCPU. */
+static void take_message(struct vcpu *v, unsigned int mode, uint8_t vector, bool level)
 {
-    struct vcpu *v = vm->vcpu;
-
-    if (!lapic_match(&v->lapic, msg->dest, msg->logical, false)) {
-        return;
-    }
-    switch (msg->delivery_mode) {
+    switch (mode) {
     case APIC_DELIVERY_FIXED:
     case APIC_DELIVERY_LOWEST:
-        lapic_accept(&v->lapic, msg->vector, msg->level);
+        lapic_accept(&v->lapic, vector, level);
         vcpu_kick(v);
         break;
     case APIC_DELIVERY_NMI: vcpu_nmi(v); break;
     case APIC_DELIVERY_EXTINT: vcpu_kick(v); break;
-    default: break;
+    default: break; /* INIT and STARTUP to the only CPU: nobody is there to wake it up again */
     }
 }
 
 static void ioapic_deliver(void *ctx, const struct ioapic_message *msg)
 {
-    deliver(ctx, msg);
+    struct vm *vm = ctx;
+
+    if (lapic_match(&vm->vcpu->lapic, msg->dest, msg->logical, false)) {
+        take_message(vm->vcpu, msg->delivery_mode, msg->vector, msg->level);
+    }
 }
 
 static const struct ioapic_ops ioapic_ops = {.deliver = ioapic_deliver};
@@ -61,21 +61,11 @@ static const struct ioapic_ops ioapic_ops = {.deliver = ioapic_deliver};
 static void lapic_send_ipi(void *ctx, const struct lapic_ipi *ipi)
 {
     struct vcpu *v = ctx;
-    bool self = ipi->shorthand == LAPIC_TO_SELF || ipi->shorthand == LAPIC_TO_ALL ||
-                (ipi->shorthand == LAPIC_TO_DEST &&
-                 lapic_match(&v->lapic, ipi->dest, ipi->logical, ipi->x2apic));
 
-    if (!self) {
-        return;
-    }
-    switch (ipi->delivery_mode) {
-    case APIC_DELIVERY_FIXED:
-    case APIC_DELIVERY_LOWEST:
-        lapic_accept(&v->lapic, ipi->vector, ipi->trigger_level);
-        vcpu_kick(v);
-        break;
-    case APIC_DELIVERY_NMI: vcpu_nmi(v); break;
-    default: break; /* INIT and STARTUP to the only CPU: nobody is there to wake it up again */
+    if (ipi->shorthand == LAPIC_TO_SELF || ipi->shorthand == LAPIC_TO_ALL ||
+        (ipi->shorthand == LAPIC_TO_DEST &&
+         lapic_match(&v->lapic, ipi->dest, ipi->logical, ipi->x2apic))) {
+        take_message(v, ipi->delivery_mode, ipi->vector, ipi->trigger_level);
     }
 }
 
@@ -238,13 +228,18 @@ static void out_pit(struct vm *vm, uint16_t port, uint8_t value)
     update_devices(vm, now);
 }
 
+static void update_rtc(struct vm *vm, uint64_t now)
+{
+    set_isa_irq(vm, RTC_IRQ, rtc_poll(&vm->rtc, now));
+    arm_device_timer(vm, now);
+}
+
 static uint8_t in_rtc(struct vm *vm, uint16_t port)
 {
     uint64_t now = time_now_ns();
     uint8_t value = rtc_read(&vm->rtc, port, now);
 
-    set_isa_irq(vm, RTC_IRQ, rtc_poll(&vm->rtc, now));
-    arm_device_timer(vm, now);
+    update_rtc(vm, now);
     return value;
 }
 
@@ -253,26 +248,21 @@ static void out_rtc(struct vm *vm, uint16_t port, uint8_t value)
     uint64_t now = time_now_ns();
 
     rtc_write(&vm->rtc, port, value, now);
-    set_isa_irq(vm, RTC_IRQ, rtc_poll(&vm->rtc, now));
-    arm_device_timer(vm, now);
+    update_rtc(vm, now);
 }
 
 static uint8_t in_uart(struct vm *vm, uint16_t port)
 {
     uint8_t value = guest_uart_read(&vm->uart, port - COM1_BASE);
 
-    if (vm->input_count > 0) {
-        platform_feed_input(vm);
-    }
+    platform_feed_input(vm);
     return value;
 }
 
 static void out_uart(struct vm *vm, uint16_t port, uint8_t value)
 {
     guest_uart_write(&vm->uart, port - COM1_BASE, value);
-    if (vm->input_count > 0) {
-        platform_feed_input(vm);
-    }
+    platform_feed_input(vm);
 }
 
 static uint8_t in_reset(struct vm *vm, uint16_t port)
@@ -422,7 +412,7 @@ static void log_mmio(struct vm *vm, const char *what, uint64_t gpa)
         vm->logged_mmio = true;
         log_info("%s: %s of address 0x%llx, where no memory or device is (further ones are not "
                  "logged)",
-                 vm_name(vm), what, (unsigned long long)gpa);
+                 vm_name(vm), what, LLU(gpa));
     }
 }
 

@@ -7,68 +7,54 @@ void timer_init(struct timer *timer, void (*expired)(struct timer *timer, uint64
 
 void timer_cancel(struct timer *timer)
 {
-    struct timer_queue *queue = timer->queue;
-
-    if (!queue) {
+    if (!timer->link) {
         return;
     }
-    if (timer->prev) {
-        timer->prev->next = timer->next;
-    } else if (queue->due == timer) {
-        queue->due = timer->next;
-    } else {
-        queue->first = timer->next;
-    }
+    *timer->link = timer->next;
     if (timer->next) {
-        timer->next->prev = timer->prev;
+        timer->next->link = timer->link;
     }
-    timer->queue = NULL;
+    timer->link = NULL;
     timer->next = NULL;
-    timer->prev = NULL;
 }
 
 void timer_arm(struct timer_queue *queue, struct timer *timer, uint64_t deadline)
 {
-    struct timer *prev = NULL;
-    struct timer *next;
+    struct timer **link = &queue->first;
 
     timer_cancel(timer);
     timer->deadline = deadline;
     if (deadline == TIMER_NEVER) {
         return;
     }
-    for (next = queue->first; next && next->deadline <= deadline; next = next->next) {
-        prev = next;
+    while (*link && (*link)->deadline <= deadline) {
+        link = &(*link)->next;
     }
-    timer->queue = queue;
-    timer->prev = prev;
-    timer->next = next;
-    if (prev) {
-        prev->next = timer;
-    } else {
-        queue->first = timer;
+    timer->link = link;
+    timer->next = *link;
+    if (timer->next) {
+        timer->next->link = &timer->next;
     }
-    if (next) {
-        next->prev = timer;
-    }
+    *link = timer;
 }
 
 void timer_run(struct timer_queue *queue, uint64_t now)
 {
-    struct timer *last = NULL;
+    struct timer **end = &queue->first;
 
-    for (struct timer *t = queue->first; t && t->deadline <= now; t = t->next) {
-        last = t;
+    while (*end && (*end)->deadline <= now) {
+        end = &(*end)->next;
     }
-    if (!last) {
+    if (end == &queue->first) {
         return;
     }
     queue->due = queue->first;
-    queue->first = last->next;
+    queue->due->link = &queue->due;
+    queue->first = *end;
     if (queue->first) {
-        queue->first->prev = NULL;
+        queue->first->link = &queue->first;
     }
-    last->next = NULL;
+    *end = NULL;
     while (queue->due) {
         struct timer *timer = queue->due;
         timer_cancel(timer);

@@ -13,9 +13,8 @@ struct timer_queue;
 struct timer {
     uint64_t deadline;
     void (*expired)(struct timer *timer, uint64_t now);
-    struct timer_queue *queue; /* NULL: not armed */
     struct timer *next;
-    struct timer *prev;
+    struct timer **link; /* what points to this one; NULL: not armed */
 };
 
 struct timer_queue {

@@ -33,10 +33,9 @@ static void print_address(const char *what, uint64_t addr)
     const char *name = symbol_find(addr, &offset);
 
     if (name) {
-        print("  %s %016llx %s+0x%llx", what, (unsigned long long)addr, name,
-              (unsigned long long)offset);
+        print("  %s %016llx %s+0x%llx", what, LLU(addr), name, LLU(offset));
     } else {
-        print("  %s %016llx", what, (unsigned long long)addr);
+        print("  %s %016llx", what, LLU(addr));
     }
 }
 
@@ -103,26 +102,25 @@ static void begin(void)
     }
 }
 
-#define U(x) ((unsigned long long)(x))
-
 void core_crash(const struct interrupt_frame *f)
 {
     begin();
     const char *name = f->vector < ARRAY_SIZE(exception_names) ? exception_names[f->vector] : NULL;
 
     print("*** Bulkhead %s: %s in the core, vector %llu, error 0x%llx", bulkhead_version,
-          name ? name : "exception", U(f->vector), U(f->error));
-    print("rax %016llx rbx %016llx rcx %016llx rdx %016llx", U(f->rax), U(f->rbx), U(f->rcx),
-          U(f->rdx));
-    print("rsi %016llx rdi %016llx rbp %016llx rsp %016llx", U(f->rsi), U(f->rdi), U(f->rbp),
-          U(f->rsp));
-    print("r8  %016llx r9  %016llx r10 %016llx r11 %016llx", U(f->r8), U(f->r9), U(f->r10),
-          U(f->r11));
-    print("r12 %016llx r13 %016llx r14 %016llx r15 %016llx", U(f->r12), U(f->r13), U(f->r14),
-          U(f->r15));
-    print("rip %016llx cs %llx rflags %llx ss %llx", U(f->rip), U(f->cs), U(f->rflags), U(f->ss));
-    print("cr0 %llx cr2 %llx cr3 %llx cr4 %llx", U(read_cr0()), U(read_cr2()), U(read_cr3()),
-          U(read_cr4()));
+          name ? name : "exception", LLU(f->vector), LLU(f->error));
+    print("rax %016llx rbx %016llx rcx %016llx rdx %016llx", LLU(f->rax), LLU(f->rbx), LLU(f->rcx),
+          LLU(f->rdx));
+    print("rsi %016llx rdi %016llx rbp %016llx rsp %016llx", LLU(f->rsi), LLU(f->rdi), LLU(f->rbp),
+          LLU(f->rsp));
+    print("r8  %016llx r9  %016llx r10 %016llx r11 %016llx", LLU(f->r8), LLU(f->r9), LLU(f->r10),
+          LLU(f->r11));
+    print("r12 %016llx r13 %016llx r14 %016llx r15 %016llx", LLU(f->r12), LLU(f->r13), LLU(f->r14),
+          LLU(f->r15));
+    print("rip %016llx cs %llx rflags %llx ss %llx", LLU(f->rip), LLU(f->cs), LLU(f->rflags),
+          LLU(f->ss));
+    print("cr0 %llx cr2 %llx cr3 %llx cr4 %llx", LLU(read_cr0()), LLU(read_cr2()), LLU(read_cr3()),
+          LLU(read_cr4()));
     vm_print_crash_context(print_log_line);
     print_trace(f->rip, f->rbp);
     finish();

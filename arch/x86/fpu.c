@@ -36,7 +36,7 @@ INIT void fpu_init(void)
     stale_pointers =
         cpuid(0x80000000, 0).eax >= CPUID_SIZES && !(cpuid(CPUID_SIZES, 0).ebx & EBX_XSAVEERPTR);
     area_pages = (unsigned int)(ALIGN_UP((uint64_t)size, PAGE_SIZE_4K) / PAGE_SIZE_4K);
-    log_debug("fpu: XCR0 0x%llx, %u bytes a vCPU", (unsigned long long)machine_xcr0, size);
+    log_debug("fpu: XCR0 0x%llx, %u bytes a vCPU", LLU(machine_xcr0), size);
 }
 
 uint64_t fpu_machine_xcr0(void)

@@ -6,30 +6,11 @@
 #include "arch/x86/time.h"
 #include "lib/error.h"
 #include "lib/log.h"
+#include "vmm/irqchip/lapic_regs.h"
 #include "vmm/timer.h"
 
-/* Register offsets (SDM vol. 3, table 11-1). The x2APIC MSR is 0x800 + offset / 16. */
-#define APIC_ID         0x020
-#define APIC_TPR        0x080
-#define APIC_EOI        0x0b0
-#define APIC_SVR        0x0f0
-#define APIC_LVT_TIMER  0x320
-#define APIC_LVT_PERF   0x340
-#define APIC_LVT_LINT0  0x350
-#define APIC_LVT_LINT1  0x360
-#define APIC_TIMER_INIT 0x380
-#define APIC_TIMER_CUR  0x390
-#define APIC_TIMER_DIV  0x3e0
-
-#define SVR_ENABLE       BIT(8)
-#define LVT_MASKED       BIT(16)
-#define LVT_NMI          (4u << 8)
-#define LVT_TSC_DEADLINE (2u << 17)
-#define TIMER_DIV_1      0x0b
-
-/* IA32_APIC_BASE (SDM vol. 3, figure 11-5). */
-#define APIC_BASE_EXTD   BIT64(10)
-#define APIC_BASE_ENABLE BIT64(11)
+#define LVT_NMI     (4u << LVT_MODE_SHIFT)
+#define TIMER_DIV_1 0x0b
 
 #define CPUID1_ECX_TSC_DEADLINE BIT(24)
 #define CALIBRATION_NS          1000000u
@@ -64,16 +45,16 @@ INIT static int calibrate_timer(void)
 {
     uint64_t span = ns_span_to_tsc(CALIBRATION_NS);
 
-    apic_write(APIC_TIMER_DIV, TIMER_DIV_1);
-    apic_write(APIC_LVT_TIMER, LVT_MASKED | VECTOR_TIMER);
-    apic_write(APIC_TIMER_INIT, UINT32_MAX);
+    apic_write(LAPIC_TIMER_DIV, TIMER_DIV_1);
+    apic_write(LAPIC_LVT_TIMER, LVT_MASKED | VECTOR_TIMER);
+    apic_write(LAPIC_TIMER_INIT, UINT32_MAX);
     uint64_t start = rdtsc();
     while (rdtsc() - start < span) {
         cpu_pause();
     }
-    uint32_t counted = UINT32_MAX - apic_read(APIC_TIMER_CUR);
+    uint32_t counted = UINT32_MAX - apic_read(LAPIC_TIMER_CUR);
     uint64_t elapsed = rdtsc() - start;
-    apic_write(APIC_TIMER_INIT, 0);
+    apic_write(LAPIC_TIMER_INIT, 0);
     if (counted == 0) {
         log_error("the local APIC timer does not count");
         return -BH_ENOTSUP;
@@ -97,27 +78,27 @@ INIT int lapic_hw_init(uint64_t mmio_base)
         base |= APIC_BASE_ENABLE;
         wrmsr(MSR_APIC_BASE, base);
     }
-    if (!(base & APIC_BASE_EXTD)) {
+    if (!(base & APIC_BASE_X2APIC)) {
         lapic_mmio = device_map(mmio_base, PAGE_SIZE_4K);
         if (!lapic_mmio) {
             return -BH_ENOMEM;
         }
     }
     mask_8259s();
-    apic_write(APIC_SVR, SVR_ENABLE | VECTOR_SPURIOUS);
-    apic_write(APIC_TPR, 0);
-    apic_write(APIC_LVT_LINT0, LVT_MASKED);
-    apic_write(APIC_LVT_LINT1, LVT_NMI);
-    apic_write(APIC_LVT_PERF, LVT_MASKED);
+    apic_write(LAPIC_SVR, SVR_ENABLE | VECTOR_SPURIOUS);
+    apic_write(LAPIC_TPR, 0);
+    apic_write(LAPIC_LVT_LINT0, LVT_MASKED);
+    apic_write(LAPIC_LVT_LINT1, LVT_NMI);
+    apic_write(LAPIC_LVT_PERF, LVT_MASKED);
     tsc_deadline = (cpuid(1, 0).ecx & CPUID1_ECX_TSC_DEADLINE) != 0;
     if (tsc_deadline) {
-        apic_write(APIC_LVT_TIMER, LVT_TSC_DEADLINE | VECTOR_TIMER);
+        apic_write(LAPIC_LVT_TIMER, LVT_TIMER_DEADLINE | VECTOR_TIMER);
     } else {
         int err = calibrate_timer();
         if (err) {
             return err;
         }
-        apic_write(APIC_LVT_TIMER, VECTOR_TIMER);
+        apic_write(LAPIC_LVT_TIMER, VECTOR_TIMER);
     }
     log_info("lapic: id %u, %s mode, timer %s", lapic_hw_id(), lapic_mmio ? "xAPIC" : "x2APIC",
              tsc_deadline ? "TSC deadline" : "one-shot");
@@ -126,14 +107,14 @@ INIT int lapic_hw_init(uint64_t mmio_base)
 
 uint32_t lapic_hw_id(void)
 {
-    uint32_t id = apic_read(APIC_ID);
+    uint32_t id = apic_read(LAPIC_ID);
 
     return lapic_mmio ? id >> 24 : id;
 }
 
 void lapic_hw_eoi(void)
 {
-    apic_write(APIC_EOI, 0);
+    apic_write(LAPIC_EOI, 0);
 }
 
 void lapic_hw_timer_arm(uint64_t deadline)
@@ -144,10 +125,10 @@ void lapic_hw_timer_arm(uint64_t deadline)
         return;
     }
     if (deadline == TIMER_NEVER) {
-        apic_write(APIC_TIMER_INIT, 0);
+        apic_write(LAPIC_TIMER_INIT, 0);
         return;
     }
     uint64_t now = rdtsc();
     uint64_t left = deadline > now ? mul_shift32(deadline - now, ticks_per_tsc) + 1 : 1;
-    apic_write(APIC_TIMER_INIT, (uint32_t)MIN(left, (uint64_t)UINT32_MAX));
+    apic_write(LAPIC_TIMER_INIT, (uint32_t)MIN(left, (uint64_t)UINT32_MAX));
 }

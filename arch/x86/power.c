@@ -17,23 +17,11 @@
 #define KBD_RESET   0xfe
 #define WAIT_ROUNDS 1000000u
 
-static struct acpi_register pm1a, pm1b, reset_register;
-static uint8_t reset_value, slp_typ_a, slp_typ_b;
-static bool has_s5;
-static uint32_t smi_cmd;
-static uint8_t acpi_enable;
+static struct acpi_info acpi; /* the boot's own copy is given back */
 
-INIT void power_init(const struct acpi_info *acpi)
+INIT void power_init(const struct acpi_info *info)
 {
-    pm1a = acpi->pm1a_control;
-    pm1b = acpi->pm1b_control;
-    reset_register = acpi->reset;
-    reset_value = acpi->reset_value;
-    has_s5 = acpi->has_s5;
-    slp_typ_a = acpi->s5_slp_typ_a;
-    slp_typ_b = acpi->s5_slp_typ_b;
-    smi_cmd = acpi->smi_cmd;
-    acpi_enable = acpi->acpi_enable;
+    acpi = *info;
 }
 
 static bool is_port(const struct acpi_register *reg)
@@ -44,11 +32,13 @@ static bool is_port(const struct acpi_register *reg)
 /* Hands the power registers from firmware to us (ACPI 6.5, 4.8.2.5), if that has not happened. */
 static void enter_acpi_mode(void)
 {
-    if (smi_cmd == 0 || acpi_enable == 0 || (inw((uint16_t)pm1a.address) & SCI_EN)) {
+    if (acpi.smi_cmd == 0 || acpi.acpi_enable == 0 ||
+        (inw((uint16_t)acpi.pm1a_control.address) & SCI_EN)) {
         return;
     }
-    outb((uint16_t)smi_cmd, acpi_enable);
-    for (unsigned int i = 0; i < WAIT_ROUNDS && !(inw((uint16_t)pm1a.address) & SCI_EN); i++) {
+    outb((uint16_t)acpi.smi_cmd, acpi.acpi_enable);
+    for (unsigned int i = 0;
+         i < WAIT_ROUNDS && !(inw((uint16_t)acpi.pm1a_control.address) & SCI_EN); i++) {
         cpu_pause();
     }
 }
@@ -73,11 +63,11 @@ static void wait_a_moment(void)
 void power_off(void)
 {
     uart_flush();
-    if (has_s5 && is_port(&pm1a)) {
+    if (acpi.has_s5 && is_port(&acpi.pm1a_control)) {
         enter_acpi_mode();
-        enter_sleep(&pm1a, slp_typ_a);
-        if (is_port(&pm1b)) {
-            enter_sleep(&pm1b, slp_typ_b);
+        enter_sleep(&acpi.pm1a_control, acpi.s5_slp_typ_a);
+        if (is_port(&acpi.pm1b_control)) {
+            enter_sleep(&acpi.pm1b_control, acpi.s5_slp_typ_b);
         }
         wait_a_moment();
         log_error("the machine did not power off; it is safe to turn it off by hand");
@@ -92,8 +82,8 @@ void power_reset(void)
     const struct table_pointer no_idt = {0, 0};
 
     uart_flush();
-    if (is_port(&reset_register)) {
-        outb((uint16_t)reset_register.address, reset_value);
+    if (is_port(&acpi.reset)) {
+        outb((uint16_t)acpi.reset.address, acpi.reset_value);
         wait_a_moment();
     }
     outb(RESET_PORT, RESET_HARD);

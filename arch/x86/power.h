@@ -5,7 +5,7 @@
 
 struct acpi_info;
 
-void power_init(const struct acpi_info *acpi);
+void power_init(const struct acpi_info *info);
 
 /* Turns the machine off (ACPI S5), or stops for good when that does not work. */
 NORETURN void power_off(void);

@@ -160,7 +160,6 @@ INIT int time_init(uint64_t base, const struct acpi_info *acpi)
     time_scale.ns_per_tsc = (1000000ull << 32) / khz;
     time_scale.tsc_per_ns = (khz << 32) / 1000000;
     time_scale.khz = khz;
-    log_info("time: TSC %llu.%03llu MHz, by %s", (unsigned long long)(khz / 1000),
-             (unsigned long long)(khz % 1000), source);
+    log_info("time: TSC %llu.%03llu MHz, by %s", LLU(khz / 1000), LLU(khz % 1000), source);
     return 0;
 }

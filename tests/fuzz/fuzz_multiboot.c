@@ -11,6 +11,7 @@
 #include "lib/error.h"
 #include "tests/fuzz/require.h"
 #include "tests/unit/host_log.h"
+#include "tests/unit/memory_usable.h"
 
 #define HEAD_SIZE 3u
 #define IMAGE_MAX 0x20000u

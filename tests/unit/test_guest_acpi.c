@@ -13,6 +13,7 @@
 #include "tests/unit/host_log.h"
 #include "tests/unit/loader_fake.h"
 #include "vmm/devices/acpi_pm.h"
+#include "vmm/devices/rtc.h"
 #include "vmm/loader/guest_acpi.h"
 
 static struct vm vm;
@@ -64,6 +65,7 @@ static void test_fadt(void **state)
     assert_true(info.has_fadt);
     assert_int_equal(info.fadt_revision, 6);
     assert_int_equal(info.sci_int, 9);
+    assert_int_equal(info.sci_int, GUEST_PM_SCI_IRQ);
     assert_int_equal(info.smi_cmd, 0);
     assert_int_equal(info.pm1a_event.space, ACPI_SPACE_IO);
     assert_int_equal(info.pm1a_event.address, 0x600);
@@ -71,10 +73,18 @@ static void test_fadt(void **state)
     assert_int_equal(info.pm1a_control.address, 0x604);
     assert_int_equal(info.pm1a_control.length, 2);
     assert_int_equal(info.pm_timer.address, 0x608);
+    assert_int_equal(info.pm1a_event.address, GUEST_PM_PM1_EVT);
+    assert_int_equal(info.pm1a_event.length, GUEST_PM_PM1_EVT_LEN);
+    assert_int_equal(info.pm1a_control.address, GUEST_PM_PM1_CNT);
+    assert_int_equal(info.pm1a_control.length, GUEST_PM_PM1_CNT_LEN);
+    assert_int_equal(info.pm_timer.address, GUEST_PM_TMR);
+    assert_int_equal(info.pm_timer.length, GUEST_PM_TMR_LEN);
     assert_true(info.pm_timer_32bit);
     assert_int_equal(info.reset.address, 0xcf9);
     assert_int_equal(info.reset_value, 6);
-    assert_int_equal(info.century, 0x32);
+    assert_int_equal(info.reset.address, GUEST_PM_RESET_PORT);
+    assert_int_equal(info.reset_value, GUEST_PM_RESET_VALUE);
+    assert_int_equal(info.century, RTC_CENTURY);
     assert_int_equal(info.iapc_boot_arch, ACPI_BOOT_LEGACY_DEVICES | ACPI_BOOT_NO_VGA);
     assert_false(info.hw_reduced);
     assert_true(info.has_s5);
@@ -122,6 +132,7 @@ static void test_madt(void **state)
         assert_true(gsi == 2 && !level && !low);
         assert_int_equal(acpi_irq_to_gsi(&info, 9, &gsi, &level, &low), 0);
         assert_true(gsi == 9 && level && !low);
+        assert_int_equal(info.overrides[1].flags, GUEST_PM_SCI_OVERRIDE_FLAGS);
         assert_int_equal(info.nmi_count, 1);
         assert_int_equal(info.nmis[0].lint, 1);
         assert_int_equal(info.nmis[0].uid, ACPI_UID_ALL);

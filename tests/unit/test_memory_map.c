@@ -13,6 +13,7 @@
 #include "boot/memory_map.h"
 #include "lib/error.h"
 #include "tests/unit/host_log.h"
+#include "tests/unit/memory_usable.h"
 
 static struct memory_map map;
 

@@ -14,6 +14,7 @@
 #include "arch/x86/mm/pagetable.h"
 #include "lib/error.h"
 #include "tests/unit/host_log.h"
+#include "tests/unit/pt_lookup.h"
 
 #define POOL_PAGES 128u
 #define POOL_BYTES (POOL_PAGES * PAGE_SIZE_4K)

@@ -29,7 +29,7 @@ static void on_expired(struct timer *timer, uint64_t now)
     size_t i = (size_t)(timer - t);
     size_t used = strlen(fired);
 
-    assert_null(timer->queue);
+    assert_null(timer->link);
     assert_true(used + 1 < sizeof(fired));
     fired[used] = (char)('0' + i);
     fired_now = now;
@@ -43,14 +43,14 @@ static void on_expired(struct timer *timer, uint64_t now)
 /* The list's links agree in both directions, and deadlines rise. */
 static void check_links(void)
 {
-    const struct timer *prev = NULL;
+    struct timer *const *link = &queue.first;
+    uint64_t last = 0;
 
     assert_null(queue.due);
-    for (const struct timer *i = queue.first; i; i = i->next) {
-        assert_ptr_equal(i->prev, prev);
-        assert_ptr_equal(i->queue, &queue);
-        assert_true(!prev || prev->deadline <= i->deadline);
-        prev = i;
+    for (; *link; link = &(*link)->next) {
+        assert_ptr_equal((*link)->link, link);
+        assert_true(last <= (*link)->deadline);
+        last = (*link)->deadline;
     }
 }
 
@@ -115,7 +115,7 @@ static void test_rearm_and_cancel(void **state)
     timer_cancel(&t[1]);
     check_links();
     timer_arm(&queue, &t[3], TIMER_NEVER); /* the first */
-    assert_null(t[3].queue);
+    assert_null(t[3].link);
     check_links();
     assert_int_equal(timer_next(&queue), 30);
     timer_cancel(&t[0]); /* the last */

@@ -1,8 +1,8 @@
 #include "vmm/devices/acpi_pm.h"
 
-/* Section and table numbers: ACPI 6.4. */
+#include "lib/ticks.h"
 
-#define NS_PER_S 1000000000ull
+/* Section and table numbers: ACPI 6.4. */
 
 /* Where each byte of the block belongs. */
 #define OFFSET_STATUS  0x0u
@@ -33,10 +33,9 @@
 /* The timer's top bit toggles, which is its event (4.8.2.1), every 2^31 ticks. */
 #define HALF_SHIFT 31
 
-/* Split at whole seconds: exact and without overflow. */
 static uint64_t timer_ticks(uint64_t now)
 {
-    return now / NS_PER_S * GUEST_PM_TMR_HZ + now % NS_PER_S * GUEST_PM_TMR_HZ / NS_PER_S;
+    return ns_to_ticks(now, GUEST_PM_TMR_HZ);
 }
 
 void acpi_pm_reset(struct acpi_pm *pm, uint64_t now)
@@ -56,14 +55,9 @@ void acpi_pm_poll(struct acpi_pm *pm, uint64_t now)
 
 uint64_t acpi_pm_next_event(const struct acpi_pm *pm, uint64_t now)
 {
-    uint64_t ticks;
-
     if (!(pm->enable & PM1_TIMER) || (pm->status & PM1_TIMER))
         return UINT64_MAX;
-    ticks = (pm->halves + 1) << HALF_SHIFT;
-    return MAX(now,
-               ticks / GUEST_PM_TMR_HZ * NS_PER_S +
-                   (ticks % GUEST_PM_TMR_HZ * NS_PER_S + GUEST_PM_TMR_HZ - 1) / GUEST_PM_TMR_HZ);
+    return MAX(now, ticks_to_ns((pm->halves + 1) << HALF_SHIFT, GUEST_PM_TMR_HZ));
 }
 
 static uint8_t read_byte(const struct acpi_pm *pm, unsigned int offset, uint64_t now)

@@ -1,8 +1,9 @@
 #include "vmm/devices/rtc.h"
 
+#include "lib/ticks.h"
+
 /* Quoted names in comments are sections of Motorola's MC146818 data sheet. */
 
-#define NS_PER_S   1000000000ull
 #define HALF_S_NS  500000000u
 #define PHASE_HZ   32768ull
 #define S_PER_DAY  86400
@@ -202,16 +203,6 @@ static uint64_t periodic_ticks(const struct rtc *rtc)
     return 1ull << ((rate <= 2 ? rate + 7 : rate) - 1);
 }
 
-static uint64_t ns_to_ticks(uint64_t ns)
-{
-    return ns / NS_PER_S * PHASE_HZ + ns % NS_PER_S * PHASE_HZ / NS_PER_S;
-}
-
-static uint64_t ticks_to_ns(uint64_t ticks)
-{
-    return ticks / PHASE_HZ * NS_PER_S + (ticks % PHASE_HZ * NS_PER_S + PHASE_HZ - 1) / PHASE_HZ;
-}
-
 static void raise_flags(struct rtc *rtc, uint8_t flags)
 {
     rtc->cmos[REG_C] |= flags;
@@ -229,8 +220,8 @@ static void sync(struct rtc *rtc, uint64_t now)
 
     if (now <= rtc->synced)
         return;
-    if (period != 0 &&
-        ns_to_ticks(rtc->synced + rtc->phase) / period != ns_to_ticks(now + rtc->phase) / period)
+    if (period != 0 && ns_to_ticks(rtc->synced + rtc->phase, PHASE_HZ) / period !=
+                           ns_to_ticks(now + rtc->phase, PHASE_HZ) / period)
         flags |= FLAG_PERIODIC;
     if (!stopped(rtc)) {
         int64_t second = whole_seconds(rtc, now) + rtc->offset;
@@ -362,9 +353,9 @@ uint64_t rtc_next_event(const struct rtc *rtc, uint64_t now)
     if (rtc->cmos[REG_C] & FLAG_IRQ)
         return UINT64_MAX;
     if ((enabled & FLAG_PERIODIC) && period != 0) {
-        uint64_t tick = (ns_to_ticks(rtc->synced + rtc->phase) / period + 1) * period;
+        uint64_t tick = (ns_to_ticks(rtc->synced + rtc->phase, PHASE_HZ) / period + 1) * period;
 
-        next = ticks_to_ns(tick) - rtc->phase;
+        next = ticks_to_ns(tick, PHASE_HZ) - rtc->phase;
     }
     if (!stopped(rtc)) {
         if (enabled & FLAG_UPDATE)

@@ -25,31 +25,35 @@ struct decoder {
     const uint8_t *bytes;
     size_t len;
     size_t pos;
+    int err;     /* the first one; nothing is taken any more after it */
     uint8_t ext; /* REX.WRXB, or the same from a VEX prefix */
     uint8_t seg; /* segment override or NO_SEGMENT */
 };
 
-/* Takes an `n`-byte little-endian number, zero-extended. */
-static int take(struct decoder *d, unsigned int n, uint64_t *val)
+static void undefined(struct decoder *d)
 {
-    if (d->pos + n > INSN_MAX_LENGTH)
-        return -BH_EINVAL;
-    if (d->pos + n > d->len)
-        return -BH_ERANGE;
-    *val = 0;
-    for (unsigned int i = 0; i < n; i++)
-        *val |= (uint64_t)d->bytes[d->pos + i] << (8 * i);
-    d->pos += n;
-    return 0;
+    if (!d->err)
+        d->err = -BH_EINVAL;
 }
 
-static int take_byte(struct decoder *d, uint8_t *val)
+/* Takes an `n`-byte little-endian number, zero-extended; 0 after an error. */
+static uint64_t take(struct decoder *d, unsigned int n)
 {
-    uint64_t v = 0;
-    int err = take(d, 1, &v);
+    uint64_t val = 0;
 
-    *val = (uint8_t)v;
-    return err;
+    if (!d->err && d->pos + n > d->len)
+        d->err = d->pos + n > INSN_MAX_LENGTH ? -BH_EINVAL : -BH_ERANGE;
+    if (d->err)
+        return 0;
+    for (unsigned int i = 0; i < n; i++)
+        val |= (uint64_t)d->bytes[d->pos + i] << (8 * i);
+    d->pos += n;
+    return val;
+}
+
+static uint8_t take_byte(struct decoder *d)
+{
+    return (uint8_t)take(d, 1);
 }
 
 static uint64_t sign_extend(uint64_t val, unsigned int bytes)
@@ -90,28 +94,25 @@ static bool legacy_prefix(struct decoder *d, uint8_t byte)
     return true;
 }
 
-/* Takes all prefixes and leaves the first opcode byte in *byte. */
-static int take_prefixes(struct decoder *d, uint8_t *byte)
+/* Takes all prefixes and the first opcode byte, which it returns. */
+static uint8_t take_prefixes(struct decoder *d)
 {
-    for (;;) {
-        int err = take_byte(d, byte);
+    uint8_t byte;
 
-        if (err)
-            return err;
-        if (d->out->mode == MODE_64 && (*byte & 0xf0) == 0x40) {
-            d->out->rex = *byte;
-        } else if (legacy_prefix(d, *byte)) {
-            /* A REX prefix counts only immediately before the opcode (SDM vol. 2, 2.2.1). */
-            d->out->rex = 0;
-        } else {
+    for (;;) {
+        byte = take_byte(d);
+        if (d->out->mode == MODE_64 && (byte & 0xf0) == 0x40)
+            d->out->rex = byte;
+        else if (legacy_prefix(d, byte))
+            d->out->rex = 0; /* it counts only immediately before the opcode (SDM vol. 2, 2.2.1) */
+        else
             break;
-        }
     }
     d->ext = d->out->rex & 0xf;
     d->out->addr_size = (uint8_t)(2u << d->out->mode);
     if (d->out->prefixes & PREFIX_ADDRSIZE)
         d->out->addr_size = d->out->mode == MODE_32 ? 2 : 4;
-    return 0;
+    return byte;
 }
 
 static bool is_vex(const struct decoder *d, uint8_t byte)
@@ -124,92 +125,76 @@ static bool is_vex(const struct decoder *d, uint8_t byte)
 }
 
 /* VEX (SDM vol. 2, 2.3.5 to 2.3.7): the length only, without a check whether the opcode exists. */
-static int take_vex(struct decoder *d, uint8_t first, struct opcode_info *info)
+static struct opcode_info take_vex(struct decoder *d, uint8_t first)
 {
+    struct opcode_info info = {OP_OTHER, FORM_NONE, OPF_VALID | OPF_MODRM};
     struct insn *out = d->out;
-    uint8_t vex = 0, map = 1;
-    int err = take_byte(d, &vex);
+    uint8_t vex = take_byte(d), map = 1;
 
-    if (err)
-        return err;
-    if (out->rex || (out->prefixes & ~(PREFIX_SEGMENT | PREFIX_ADDRSIZE)))
-        return -BH_EINVAL;
+    if (out->rex || (out->prefixes & ~(PREFIX_SEGMENT | PREFIX_ADDRSIZE))) {
+        undefined(d);
+        return info;
+    }
     d->ext = vex & 0x80 ? 0 : REX_R;
     if (first == 0xc4) {
         map = vex & 0x1f;
         d->ext |= (vex & 0x40 ? 0 : REX_X) | (vex & 0x20 ? 0 : REX_B);
-        err = take_byte(d, &vex);
-        if (err)
-            return err;
+        vex = take_byte(d);
     }
     if (out->mode != MODE_64)
         d->ext = 0;
     out->map = MAP_VEX;
-    err = take_byte(d, &out->opcode);
-    if (err)
-        return err;
+    out->opcode = take_byte(d);
     if (map < 1 || map > 3)
-        return -BH_EINVAL;
-
-    *info = (struct opcode_info){OP_OTHER, FORM_NONE, OPF_VALID | OPF_MODRM};
+        undefined(d);
     if (map == 3)
-        info->flags |= OPF_IMM8;
+        info.flags |= OPF_IMM8;
     else if (map == 1)
-        info->flags = opcode_0f[out->opcode].flags & (OPF_VALID | OPF_MODRM | OPF_IMM8);
-    return 0;
+        info.flags = opcode_0f[out->opcode].flags & (OPF_VALID | OPF_MODRM | OPF_IMM8);
+    return info;
 }
 
-static int take_opcode(struct decoder *d, uint8_t byte, struct opcode_info *info)
+static struct opcode_info take_opcode(struct decoder *d, uint8_t byte)
 {
+    struct opcode_info info = {OP_OTHER, FORM_NONE, OPF_VALID | OPF_MODRM};
     struct insn *out = d->out;
-    int err;
 
     out->opcode = byte;
-    *info = opcode_one_byte[byte];
     if (is_vex(d, byte))
-        return take_vex(d, byte, info);
+        return take_vex(d, byte);
     if (byte != 0x0f)
-        return 0;
+        return opcode_one_byte[byte];
 
-    err = take_byte(d, &out->opcode);
-    if (err)
-        return err;
+    out->opcode = take_byte(d);
     out->map = MAP_0F;
-    *info = opcode_0f[out->opcode];
     if (out->opcode != 0x38 && out->opcode != 0x3a)
-        return 0;
+        return opcode_0f[out->opcode];
 
     /* Everything in these two maps has a modrm byte, and in the second one an immediate, too. */
-    *info = (struct opcode_info){OP_OTHER, FORM_NONE, OPF_VALID | OPF_MODRM};
     out->map = out->opcode == 0x38 ? MAP_0F38 : MAP_0F3A;
     if (out->map == MAP_0F3A)
-        info->flags |= OPF_IMM8;
-    err = take_byte(d, &out->opcode);
+        info.flags |= OPF_IMM8;
+    out->opcode = take_byte(d);
     /* With an F2 prefix F0 and F1 are CRC32. */
     if (out->map == MAP_0F38 && (out->opcode & 0xfe) == 0xf0 && !(out->prefixes & PREFIX_REPNE)) {
-        info->op = OP_MOVBE;
-        info->form = out->opcode & 1 ? FORM_EG : FORM_GE;
-        info->flags |= OPF_MEMONLY;
+        info.op = OP_MOVBE;
+        info.form = out->opcode & 1 ? FORM_EG : FORM_GE;
+        info.flags |= OPF_MEMONLY;
     }
-    return err;
+    return info;
 }
 
 /* Replaces a group's entry by that of its member, once modrm is known. */
-static int resolve_group(const struct insn *out, struct opcode_info *info)
+static void resolve_group(struct decoder *d, struct opcode_info *info)
 {
-    const struct opcode_info *member;
+    const struct opcode_info *member = &opcode_groups[info->op][MODRM_REG(d->out->modrm)];
 
-    if (info->form != FORM_GROUP)
-        return 0;
-    member = &opcode_groups[info->op][MODRM_REG(out->modrm)];
-    if (info->op == GROUP_11 && member->op == OP_OTHER && out->modrm != XBEGIN_MODRM)
-        return -BH_EINVAL;
-    if (!(member->flags & OPF_VALID))
-        return -BH_EINVAL;
+    if (!(member->flags & OPF_VALID) ||
+        (info->op == GROUP_11 && member->op == OP_OTHER && d->out->modrm != XBEGIN_MODRM))
+        undefined(d);
     info->op = member->op;
     info->form = member->form;
     info->flags |= member->flags;
-    return 0;
 }
 
 static uint8_t operand_size(const struct decoder *d, uint16_t flags)
@@ -240,17 +225,13 @@ static uint8_t default_segment(uint8_t base)
     return base == GPR_RSP || base == GPR_RBP ? SEG_SS : SEG_DS;
 }
 
-static int take_disp(struct decoder *d, unsigned int size)
+static void take_disp(struct decoder *d, unsigned int size)
 {
-    uint64_t disp = 0;
-    int err = take(d, size, &disp);
-
     d->out->disp_size = (uint8_t)size;
-    d->out->mem.disp = size ? (int64_t)sign_extend(disp, size) : 0;
-    return err;
+    d->out->mem.disp = size ? (int64_t)sign_extend(take(d, size), size) : 0;
 }
 
-static int take_address16(struct decoder *d)
+static void take_address16(struct decoder *d)
 {
     static const uint8_t bases[8] = {GPR_RBX, GPR_RBX, GPR_RBP, GPR_RBP,
                                      GPR_RSI, GPR_RDI, GPR_RBP, GPR_RBX};
@@ -258,62 +239,62 @@ static int take_address16(struct decoder *d)
     struct insn_mem *mem = &d->out->mem;
     uint8_t mod = MODRM_MOD(d->out->modrm), rm = MODRM_RM(d->out->modrm);
 
-    if (mod == 0 && rm == RM_DISP16)
-        return take_disp(d, 2);
+    if (mod == 0 && rm == RM_DISP16) {
+        take_disp(d, 2);
+        return;
+    }
     mem->base = bases[rm];
     if (rm < ARRAY_SIZE(indexes))
         mem->index = indexes[rm];
     mem->seg = default_segment(mem->base);
-    return take_disp(d, mod);
+    take_disp(d, mod);
 }
 
-static int take_address(struct decoder *d)
+static void take_address(struct decoder *d)
 {
     struct insn *out = d->out;
     struct insn_mem *mem = &out->mem;
     uint8_t mod = MODRM_MOD(out->modrm), base = MODRM_RM(out->modrm);
+    bool has_base = mod != 0 || base != RM_DISP32;
 
     if (base == RM_SIB) {
-        int err = take_byte(d, &out->sib);
-        uint8_t index = (uint8_t)(MODRM_REG(out->sib) | (d->ext & REX_X ? 8 : 0));
+        uint8_t index;
 
-        if (err)
-            return err;
+        out->sib = take_byte(d);
+        index = (uint8_t)(MODRM_REG(out->sib) | (d->ext & REX_X ? 8 : 0));
         base = MODRM_RM(out->sib);
         mem->scale = (uint8_t)(1u << MODRM_MOD(out->sib));
         if (index != SIB_NO_INDEX)
             mem->index = index;
-        if (mod == 0 && base == SIB_NO_BASE)
-            return take_disp(d, 4);
-    } else if (mod == 0 && base == RM_DISP32) {
-        if (out->mode == MODE_64)
-            mem->base = INSN_REG_RIP;
-        return take_disp(d, 4);
+        has_base = mod != 0 || base != SIB_NO_BASE;
+    } else if (!has_base && out->mode == MODE_64) {
+        mem->base = INSN_REG_RIP;
     }
-    mem->base = (uint8_t)(base | (d->ext & REX_B ? 8 : 0));
-    mem->seg = default_segment(mem->base);
-    return take_disp(d, mod == 2 ? 4 : mod);
+    if (has_base) {
+        mem->base = (uint8_t)(base | (d->ext & REX_B ? 8 : 0));
+        mem->seg = default_segment(mem->base);
+    }
+    take_disp(d, mod == 2 || !has_base ? 4 : mod);
 }
 
-static int take_modrm(struct decoder *d, struct opcode_info *info)
+static void take_modrm(struct decoder *d, struct opcode_info *info)
 {
     struct insn *out = d->out;
-    int err;
 
-    if (!(info->flags & OPF_MODRM))
-        return 0;
-    err = take_byte(d, &out->modrm);
-    if (err)
-        return err;
-    out->has_modrm = true;
-    err = resolve_group(out, info);
-    if (err)
-        return err;
+    out->modrm = take_byte(d);
+    out->has_modrm = !d->err;
+    if (info->form == FORM_GROUP)
+        resolve_group(d, info);
     if (info->flags & OPF_REGONLY)
-        return 0;
-    if (MODRM_MOD(out->modrm) == MOD_REGISTER)
-        return info->flags & OPF_MEMONLY ? -BH_EINVAL : 0;
-    return out->addr_size == 2 ? take_address16(d) : take_address(d);
+        return;
+    if (MODRM_MOD(out->modrm) != MOD_REGISTER) {
+        if (out->addr_size == 2)
+            take_address16(d);
+        else
+            take_address(d);
+    } else if (info->flags & OPF_MEMONLY) {
+        undefined(d);
+    }
 }
 
 static unsigned int immediate_size(const struct insn *out, uint16_t flags)
@@ -329,12 +310,10 @@ static unsigned int immediate_size(const struct insn *out, uint16_t flags)
     return flags & OPF_IMMV ? out->op_size : 0;
 }
 
-static int take_immediates(struct decoder *d, uint16_t flags)
+static void take_immediates(struct decoder *d, uint16_t flags)
 {
     struct insn *out = d->out;
     unsigned int size2 = flags & OPF_FAR ? 2 : (flags & OPF_ENTER ? 1 : 0);
-    uint64_t imm2 = 0;
-    int err;
 
     /* SSE4A's EXTRQ and INSERTQ (APM vol. 4) have two immediate bytes; AMD's only use of 0F 78. */
     if (out->map == MAP_0F && out->opcode == 0x78 &&
@@ -343,24 +322,17 @@ static int take_immediates(struct decoder *d, uint16_t flags)
         size2 = 1;
     }
     if (flags & OPF_MOFFS) {
-        uint64_t moffs = 0;
-
         out->disp_size = out->addr_size;
-        err = take(d, out->addr_size, &moffs);
-        out->mem.disp = (int64_t)moffs;
-        return err;
+        out->mem.disp = (int64_t)take(d, out->addr_size);
+        return;
     }
     out->imm_size = (uint8_t)immediate_size(out, flags);
     if (!out->imm_size)
-        return 0;
-    err = take(d, out->imm_size, &out->imm);
-    if (err)
-        return err;
+        return;
+    out->imm = take(d, out->imm_size);
     if (out->op != OP_OTHER)
         out->imm = sign_extend(out->imm, out->imm_size);
-    err = take(d, size2, &imm2);
-    out->imm2 = (uint16_t)imm2;
-    return err;
+    out->imm2 = (uint16_t)take(d, size2);
 }
 
 static void set_reg(const struct decoder *d, struct insn_operand *operand, uint8_t reg)
@@ -373,154 +345,74 @@ static void set_reg(const struct decoder *d, struct insn_operand *operand, uint8
     operand->reg = high ? reg - GPR_RSP : reg;
 }
 
-static void set_g(const struct decoder *d, struct insn_operand *operand)
+static void set_operand(const struct decoder *d, struct insn_operand *operand, enum place place)
 {
-    set_reg(d, operand, (uint8_t)(MODRM_REG(d->out->modrm) | (d->ext & REX_R ? 8 : 0)));
-}
+    uint8_t modrm = d->out->modrm, rex_b = d->ext & REX_B ? 8 : 0;
 
-static void set_e(const struct decoder *d, struct insn_operand *operand)
-{
-    if (MODRM_MOD(d->out->modrm) == MOD_REGISTER)
-        set_reg(d, operand, (uint8_t)(MODRM_RM(d->out->modrm) | (d->ext & REX_B ? 8 : 0)));
-    else
-        operand->kind = OPERAND_MEM;
-}
-
-static void describe_string(const struct decoder *d, enum opcode_form form)
-{
-    struct insn_operand *dst = &d->out->dst, *src = &d->out->src;
-
-    switch (form) {
-    case FORM_MOVS:
-        dst->kind = OPERAND_STR_DST;
-        src->kind = OPERAND_STR_SRC;
+    switch (place) {
+    case PLACE_E:
+        if (MODRM_MOD(modrm) == MOD_REGISTER)
+            set_reg(d, operand, MODRM_RM(modrm) | rex_b);
+        else
+            operand->kind = OPERAND_MEM;
         break;
-    case FORM_CMPS:
-        dst->kind = OPERAND_STR_SRC;
-        src->kind = OPERAND_STR_DST;
-        break;
-    case FORM_STOS:
-        dst->kind = OPERAND_STR_DST;
-        set_reg(d, src, GPR_RAX);
-        break;
-    case FORM_LODS:
-        set_reg(d, dst, GPR_RAX);
-        src->kind = OPERAND_STR_SRC;
-        break;
-    case FORM_SCAS:
-        set_reg(d, dst, GPR_RAX);
-        src->kind = OPERAND_STR_DST;
-        break;
-    case FORM_INS: dst->kind = OPERAND_STR_DST; break;
-    case FORM_OUTS: src->kind = OPERAND_STR_SRC; break;
-    default: break;
+    case PLACE_G: set_reg(d, operand, MODRM_REG(modrm) | (d->ext & REX_R ? 8 : 0)); break;
+    case PLACE_A: set_reg(d, operand, GPR_RAX); break;
+    case PLACE_Z: set_reg(d, operand, (d->out->opcode & 7) | rex_b); break;
+    default: operand->kind = (uint8_t)place; break;
     }
 }
 
 static void describe_operands(const struct decoder *d, enum opcode_form form)
 {
     struct insn *out = d->out;
-    struct insn_operand *dst = &out->dst, *src = &out->src;
+    const struct operand_form *f = &operand_forms[form];
 
     /* A 64-bit INS or OUTS does not exist: REX.W is ignored. */
     if ((form == FORM_INS || form == FORM_OUTS) && out->op_size == 8)
         out->op_size = 4;
-    dst->size = src->size = out->op_size;
-    switch (form) {
-    case FORM_EG:
-        set_e(d, dst);
-        set_g(d, src);
-        break;
-    case FORM_GE8:
-        src->size = 1;
-        set_g(d, dst);
-        set_e(d, src);
-        break;
-    case FORM_GE16:
-        src->size = 2;
-        set_g(d, dst);
-        set_e(d, src);
-        break;
-    case FORM_GE32:
-        src->size = MIN(out->op_size, 4);
-        set_g(d, dst);
-        set_e(d, src);
-        break;
-    case FORM_GE:
-        set_g(d, dst);
-        set_e(d, src);
-        break;
-    case FORM_EI:
-        set_e(d, dst);
-        src->kind = OPERAND_IMM;
-        break;
-    case FORM_AI:
-        set_reg(d, dst, GPR_RAX);
-        src->kind = OPERAND_IMM;
-        break;
-    case FORM_ZI:
-        set_reg(d, dst, (uint8_t)((out->opcode & 7) | (d->ext & REX_B ? 8 : 0)));
-        src->kind = OPERAND_IMM;
-        break;
-    case FORM_AO:
-        set_reg(d, dst, GPR_RAX);
-        src->kind = OPERAND_MEM;
-        break;
-    case FORM_OA:
-        dst->kind = OPERAND_MEM;
-        set_reg(d, src, GPR_RAX);
-        break;
-    case FORM_E: set_e(d, dst); break;
-    case FORM_E_SRC: set_e(d, src); break;
-    default: describe_string(d, form); break;
-    }
+    out->dst.size = out->op_size;
+    out->src.size = f->src_max ? MIN(f->src_max, out->op_size) : out->op_size;
+    set_operand(d, &out->dst, f->dst);
+    set_operand(d, &out->src, f->src);
 }
 
-static int decode_body(struct decoder *d)
+static void decode_body(struct decoder *d)
 {
     struct insn *out = d->out;
-    struct opcode_info info;
-    uint8_t byte = 0;
-    int err = take_prefixes(d, &byte);
+    uint8_t byte = take_prefixes(d);
+    struct opcode_info info = take_opcode(d, byte);
 
-    if (err)
-        return err;
-    err = take_opcode(d, byte, &info);
-    if (err)
-        return err;
     if (!(info.flags & OPF_VALID) || ((info.flags & OPF_NOT64) && out->mode == MODE_64))
-        return -BH_EINVAL;
+        undefined(d);
     if ((info.flags & OPF_MOVNTI) && (out->prefixes & (PREFIX_OPSIZE | PREFIX_REP | PREFIX_REPNE)))
-        return -BH_EINVAL;
+        undefined(d);
     /* Opcode 63 is ARPL outside 64-bit mode. */
     if (info.form == FORM_GE32 && out->mode != MODE_64)
         info = (struct opcode_info){OP_OTHER, FORM_NONE, OPF_VALID | OPF_MODRM};
-    err = take_modrm(d, &info);
-    if (err)
-        return err;
+    if (info.flags & OPF_MODRM)
+        take_modrm(d, &info);
+    if (d->err)
+        return;
     out->op = info.op;
     out->op_size = operand_size(d, info.flags);
-    err = take_immediates(d, info.flags);
-    if (err)
-        return err;
+    take_immediates(d, info.flags);
     if (d->seg != NO_SEGMENT)
         out->mem.seg = d->seg;
     if (out->op != OP_OTHER)
         describe_operands(d, info.form);
-    return 0;
 }
 
 int insn_decode(struct insn *out, const uint8_t *bytes, size_t len, enum cpu_mode mode)
 {
     struct decoder d = {
         .out = out, .bytes = bytes, .len = MIN(len, (size_t)INSN_MAX_LENGTH), .seg = NO_SEGMENT};
-    int err;
 
     *out = (struct insn){
         .mode = (uint8_t)mode,
         .mem = {.base = INSN_NO_REG, .index = INSN_NO_REG, .scale = 1, .seg = SEG_DS},
     };
-    err = decode_body(&d);
+    decode_body(&d);
     out->length = (uint8_t)d.pos;
-    return err;
+    return d.err;
 }

@@ -2,8 +2,6 @@
 
 #include "vmm/emulate/decode_tables.h"
 
-#include "vmm/emulate/decode.h"
-
 /* clang-format off */
 /* Only length and validity are known of these. */
 #define PLAIN(flags)           {OP_OTHER, FORM_NONE, OPF_VALID | (flags)}
@@ -15,10 +13,14 @@
 #define OP_RM(op, form, flags) OP(op, form, OPF_MODRM | (flags))
 #define GROUP(group, flags)    {GROUP_##group, FORM_GROUP, OPF_VALID | OPF_MODRM | (flags)}
 
+/* Many have an opcode for bytes and, next to it, one for larger operands. */
+#define BOTH(opcode, op, form, flags) \
+    [(opcode)] = OP(op, form, OPF_BYTE | (flags)), [(opcode) + 1] = OP(op, form, flags)
+#define BOTH_RM(opcode, op, form) BOTH(opcode, op, form, OPF_MODRM)
+
 /* The eight rows of the classic two-operand instructions share one layout. */
-#define ALU_ROW(base, op)                                                                          \
-    [(base)] = OP_RM(op, EG, OPF_BYTE), [(base) + 1] = OP_RM(op, EG, 0),                           \
-    [(base) + 2] = OP_RM(op, GE, OPF_BYTE), [(base) + 3] = OP_RM(op, GE, 0),                       \
+#define ALU_ROW(base, op) \
+    BOTH_RM(base, op, EG), BOTH_RM((base) + 2, op, GE), \
     [(base) + 4] = OP(op, AI, OPF_BYTE | OPF_IMM8), [(base) + 5] = OP(op, AI, OPF_IMMZ)
 /* clang-format on */
 
@@ -49,23 +51,17 @@ const struct opcode_info opcode_one_byte[256] = {
     [0x69] = PLAIN(OPF_MODRM | OPF_IMMZ),                /* IMUL */
     [0x6a] = PLAIN(OPF_IMM8 | OPF_DEF64),                /* PUSH */
     [0x6b] = MODRM_IMM8,                                 /* IMUL */
-    [0x6c] = OP(INS, INS, OPF_BYTE),
-    [0x6d] = OP(INS, INS, 0),
-    [0x6e] = OP(OUTS, OUTS, OPF_BYTE),
-    [0x6f] = OP(OUTS, OUTS, 0),
+    BOTH(0x6c, INS, INS, 0),
+    BOTH(0x6e, OUTS, OUTS, 0),
     [0x70 ... 0x7f] = PLAIN(OPF_IMM8 | OPF_DEF64), /* Jcc */
     [0x80] = GROUP(1, OPF_BYTE | OPF_IMM8),
     [0x81] = GROUP(1, OPF_IMMZ),
     [0x82] = GROUP(1, OPF_BYTE | OPF_IMM8 | OPF_NOT64),
     [0x83] = GROUP(1, OPF_IMM8),
-    [0x84] = OP_RM(TEST, EG, OPF_BYTE),
-    [0x85] = OP_RM(TEST, EG, 0),
-    [0x86] = OP_RM(XCHG, EG, OPF_BYTE),
-    [0x87] = OP_RM(XCHG, EG, 0),
-    [0x88] = OP_RM(MOV, EG, OPF_BYTE),
-    [0x89] = OP_RM(MOV, EG, 0),
-    [0x8a] = OP_RM(MOV, GE, OPF_BYTE),
-    [0x8b] = OP_RM(MOV, GE, 0),
+    BOTH_RM(0x84, TEST, EG),
+    BOTH_RM(0x86, XCHG, EG),
+    BOTH_RM(0x88, MOV, EG),
+    BOTH_RM(0x8a, MOV, GE),
     [0x8c] = MODRM,                          /* MOV from a segment register */
     [0x8d] = PLAIN(OPF_MODRM | OPF_MEMONLY), /* LEA */
     [0x8e] = MODRM,                          /* MOV to a segment register */
@@ -75,22 +71,15 @@ const struct opcode_info opcode_one_byte[256] = {
     [0x9b] = NO_OPERANDS,                           /* FWAIT */
     [0x9c ... 0x9d] = PLAIN(OPF_DEF64),             /* PUSHF, POPF */
     [0x9e ... 0x9f] = NO_OPERANDS,                  /* SAHF, LAHF */
-    [0xa0] = OP(MOV, AO, OPF_BYTE | OPF_MOFFS),
-    [0xa1] = OP(MOV, AO, OPF_MOFFS),
-    [0xa2] = OP(MOV, OA, OPF_BYTE | OPF_MOFFS),
-    [0xa3] = OP(MOV, OA, OPF_MOFFS),
-    [0xa4] = OP(MOVS, MOVS, OPF_BYTE),
-    [0xa5] = OP(MOVS, MOVS, 0),
-    [0xa6] = OP(CMPS, CMPS, OPF_BYTE),
-    [0xa7] = OP(CMPS, CMPS, 0),
+    BOTH(0xa0, MOV, AO, OPF_MOFFS),
+    BOTH(0xa2, MOV, OA, OPF_MOFFS),
+    BOTH(0xa4, MOVS, MOVS, 0),
+    BOTH(0xa6, CMPS, CMPS, 0),
     [0xa8] = OP(TEST, AI, OPF_BYTE | OPF_IMM8),
     [0xa9] = OP(TEST, AI, OPF_IMMZ),
-    [0xaa] = OP(STOS, STOS, OPF_BYTE),
-    [0xab] = OP(STOS, STOS, 0),
-    [0xac] = OP(LODS, LODS, OPF_BYTE),
-    [0xad] = OP(LODS, LODS, 0),
-    [0xae] = OP(SCAS, SCAS, OPF_BYTE),
-    [0xaf] = OP(SCAS, SCAS, 0),
+    BOTH(0xaa, STOS, STOS, 0),
+    BOTH(0xac, LODS, LODS, 0),
+    BOTH(0xae, SCAS, SCAS, 0),
     [0xb0 ... 0xb7] = OP(MOV, ZI, OPF_BYTE | OPF_IMM8),
     [0xb8 ... 0xbf] = OP(MOV, ZI, OPF_IMMV),
     [0xc0 ... 0xc1] = MODRM_IMM8,          /* shifts and rotates */
@@ -156,8 +145,7 @@ const struct opcode_info opcode_0f[256] = {
     [0xab] = OP_RM(BTS, EG, 0),
     [0xac] = MODRM_IMM8,     /* SHRD */
     [0xad ... 0xaf] = MODRM, /* SHRD, group 15, IMUL */
-    [0xb0] = OP_RM(CMPXCHG, EG, OPF_BYTE),
-    [0xb1] = OP_RM(CMPXCHG, EG, 0),
+    BOTH_RM(0xb0, CMPXCHG, EG),
     [0xb2] = PLAIN(OPF_MODRM | OPF_MEMONLY), /* LSS */
     [0xb3] = OP_RM(BTR, EG, 0),
     [0xb4 ... 0xb5] = PLAIN(OPF_MODRM | OPF_MEMONLY), /* LFS, LGS */
@@ -169,8 +157,7 @@ const struct opcode_info opcode_0f[256] = {
     [0xbc ... 0xbd] = MODRM, /* BSF, BSR, TZCNT, LZCNT */
     [0xbe] = OP_RM(MOVSX, GE8, 0),
     [0xbf] = OP_RM(MOVSX, GE16, 0),
-    [0xc0] = OP_RM(XADD, EG, OPF_BYTE),
-    [0xc1] = OP_RM(XADD, EG, 0),
+    BOTH_RM(0xc0, XADD, EG),
     [0xc2] = MODRM_IMM8,                               /* CMPPS */
     [0xc3] = OP_RM(MOV, EG, OPF_MEMONLY | OPF_MOVNTI), /* MOVNTI */
     [0xc4 ... 0xc6] = MODRM_IMM8,
@@ -180,45 +167,55 @@ const struct opcode_info opcode_0f[256] = {
     /* 0F FF, UD0, has a modrm byte on some CPUs and none on others: left undefined. */
 };
 
-const struct opcode_info opcode_groups[GROUP_COUNT][8] =
-    {
-        [GROUP_1] =
-            {
-                OP(ADD, EI, 0),
-                OP(OR, EI, 0),
-                OP(ADC, EI, 0),
-                OP(SBB, EI, 0),
-                OP(AND, EI, 0),
-                OP(SUB, EI, 0),
-                OP(XOR, EI, 0),
-                OP(CMP, EI, 0),
-            },
-        [GROUP_1A] = {[0] = OP(POP, E, 0)}, /* the others are XOP prefixes */
-        [GROUP_3] =
-            {
-                [0 ... 1] = OP(TEST, EI, OPF_IMMZ), /* /1 is an undocumented alias */
-                [2] = OP(NOT, E, 0),
-                [3] = OP(NEG, E, 0),
-                [4 ... 7] = NO_OPERANDS, /* MUL, IMUL, DIV, IDIV */
-            },
-        [GROUP_4] = {[0] = OP(INC, E, 0), [1] = OP(DEC, E, 0)},
-        [GROUP_5] =
-            {
-                [0] = OP(INC, E, 0),
-                [1] = OP(DEC, E, 0),
-                [2] = PLAIN(OPF_DEF64),   /* CALL */
-                [3] = PLAIN(OPF_MEMONLY), /* CALL far */
-                [4] = PLAIN(OPF_DEF64),   /* JMP */
-                [5] = PLAIN(OPF_MEMONLY), /* JMP far */
-                [6] = OP(PUSH, E_SRC, OPF_DEF64),
-            },
-        [GROUP_8] =
-            {
-                [4] = OP(BT, EI, 0),
-                [5] = OP(BTS, EI, 0),
-                [6] = OP(BTR, EI, 0),
-                [7] = OP(BTC, EI, 0),
-            },
-        /* /7 is XABORT and XBEGIN, with modrm F8 only, which the decoder checks. */
-        [GROUP_11] = {[0] = OP(MOV, EI, 0), [7] = NO_OPERANDS},
+/* clang-format off */
+const struct opcode_info opcode_groups[GROUP_COUNT][8] = {
+    [GROUP_1] = {
+        OP(ADD, EI, 0), OP(OR, EI, 0), OP(ADC, EI, 0), OP(SBB, EI, 0),
+        OP(AND, EI, 0), OP(SUB, EI, 0), OP(XOR, EI, 0), OP(CMP, EI, 0),
+    },
+    [GROUP_1A] = {[0] = OP(POP, E, 0)}, /* the others are XOP prefixes */
+    [GROUP_3] = {
+        [0 ... 1] = OP(TEST, EI, OPF_IMMZ), /* /1 is an undocumented alias */
+        [2] = OP(NOT, E, 0),
+        [3] = OP(NEG, E, 0),
+        [4 ... 7] = NO_OPERANDS, /* MUL, IMUL, DIV, IDIV */
+    },
+    [GROUP_4] = {[0] = OP(INC, E, 0), [1] = OP(DEC, E, 0)},
+    [GROUP_5] = {
+        [0] = OP(INC, E, 0),
+        [1] = OP(DEC, E, 0),
+        [2] = PLAIN(OPF_DEF64),   /* CALL */
+        [3] = PLAIN(OPF_MEMONLY), /* CALL far */
+        [4] = PLAIN(OPF_DEF64),   /* JMP */
+        [5] = PLAIN(OPF_MEMONLY), /* JMP far */
+        [6] = OP(PUSH, E_SRC, OPF_DEF64),
+    },
+    [GROUP_8] = {
+        [4] = OP(BT, EI, 0), [5] = OP(BTS, EI, 0), [6] = OP(BTR, EI, 0), [7] = OP(BTC, EI, 0),
+    },
+    /* /7 is XABORT and XBEGIN, with modrm F8 only, which the decoder checks. */
+    [GROUP_11] = {[0] = OP(MOV, EI, 0), [7] = NO_OPERANDS},
+};
+/* clang-format on */
+
+const struct operand_form operand_forms[FORM_GROUP] = {
+    [FORM_EG] = {PLACE_E, PLACE_G, 0},
+    [FORM_GE] = {PLACE_G, PLACE_E, 0},
+    [FORM_EI] = {PLACE_E, PLACE_IMM, 0},
+    [FORM_AI] = {PLACE_A, PLACE_IMM, 0},
+    [FORM_AO] = {PLACE_A, PLACE_MEM, 0},
+    [FORM_OA] = {PLACE_MEM, PLACE_A, 0},
+    [FORM_ZI] = {PLACE_Z, PLACE_IMM, 0},
+    [FORM_E] = {PLACE_E, PLACE_NONE, 0},
+    [FORM_E_SRC] = {PLACE_NONE, PLACE_E, 0},
+    [FORM_GE8] = {PLACE_G, PLACE_E, 1},
+    [FORM_GE16] = {PLACE_G, PLACE_E, 2},
+    [FORM_GE32] = {PLACE_G, PLACE_E, 4},
+    [FORM_MOVS] = {PLACE_STR_DST, PLACE_STR_SRC, 0},
+    [FORM_CMPS] = {PLACE_STR_SRC, PLACE_STR_DST, 0},
+    [FORM_STOS] = {PLACE_STR_DST, PLACE_A, 0},
+    [FORM_LODS] = {PLACE_A, PLACE_STR_SRC, 0},
+    [FORM_SCAS] = {PLACE_A, PLACE_STR_DST, 0},
+    [FORM_INS] = {PLACE_STR_DST, PLACE_NONE, 0},
+    [FORM_OUTS] = {PLACE_NONE, PLACE_STR_SRC, 0},
 };

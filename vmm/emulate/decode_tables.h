@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "lib/macros.h"
+#include "vmm/emulate/decode.h"
 
 /* What follows an opcode, and what its operands are. An entry without OPF_VALID is undefined. */
 #define OPF_VALID   BIT(0)
@@ -25,8 +26,21 @@
 #define OPF_MEMONLY BIT(14) /* undefined with a register operand */
 #define OPF_MOVNTI  BIT(15) /* 32 or 64 bits, and undefined with a 66, F2 or F3 prefix */
 
-/* Operand forms: E is modrm.rm, G modrm.reg, A the accumulator, O a moffs, I an immediate, Z the
- * register in the opcode's low bits. The first one is the destination. */
+/* Where an operand is: as in enum operand_kind, or what a register's number comes from: E is
+ * modrm.rm (which may also be memory), G modrm.reg, A the accumulator, Z the opcode's low bits. */
+enum place {
+    PLACE_NONE = OPERAND_NONE,
+    PLACE_MEM = OPERAND_MEM,
+    PLACE_IMM = OPERAND_IMM,
+    PLACE_STR_SRC = OPERAND_STR_SRC,
+    PLACE_STR_DST = OPERAND_STR_DST,
+    PLACE_E,
+    PLACE_G,
+    PLACE_A,
+    PLACE_Z,
+};
+
+/* Pairs of these places, the destination first; O is a moffs, I an immediate. */
 enum opcode_form {
     FORM_NONE,
     FORM_EG,
@@ -50,6 +64,13 @@ enum opcode_form {
     FORM_OUTS,
     FORM_GROUP, /* op is an index into opcode_groups */
 };
+
+struct operand_form {
+    uint8_t dst, src; /* enum place */
+    uint8_t src_max;  /* bytes of the source where it is smaller than the destination */
+};
+
+extern const struct operand_form operand_forms[FORM_GROUP];
 
 enum opcode_group { GROUP_1, GROUP_1A, GROUP_3, GROUP_4, GROUP_5, GROUP_8, GROUP_11, GROUP_COUNT };
 

@@ -197,28 +197,21 @@ enum emu_result emu_map_operand(struct emu_run *run, unsigned int size, unsigned
 
 enum emu_result emu_load(struct emu_run *run, const struct emu_span *span, uint64_t *val)
 {
-    uint8_t buf[8] = {0};
-    int err = run->ops->read(run->ctx, span->gpa[0], buf, span->len[0]);
+    uint64_t read = 0;
+    int err = run->ops->read(run->ctx, span->gpa[0], &read, span->len[0]);
 
     if (!err && span->len[1])
-        err = run->ops->read(run->ctx, span->gpa[1], buf + span->len[0], span->len[1]);
-    if (err)
-        return emu_op_result(err);
-    *val = 0;
-    for (unsigned int i = 0; i < sizeof(buf); i++)
-        *val |= (uint64_t)buf[i] << (8 * i);
-    return EMU_DONE;
+        err = run->ops->read(run->ctx, span->gpa[1], (uint8_t *)&read + span->len[0], span->len[1]);
+    if (!err)
+        *val = read;
+    return emu_op_result(err);
 }
 
 enum emu_result emu_store(struct emu_run *run, const struct emu_span *span, uint64_t val)
 {
-    uint8_t buf[8];
-    int err;
+    int err = run->ops->write(run->ctx, span->gpa[0], &val, span->len[0]);
 
-    for (unsigned int i = 0; i < sizeof(buf); i++)
-        buf[i] = (uint8_t)(val >> (8 * i));
-    err = run->ops->write(run->ctx, span->gpa[0], buf, span->len[0]);
     if (!err && span->len[1])
-        err = run->ops->write(run->ctx, span->gpa[1], buf + span->len[0], span->len[1]);
+        err = run->ops->write(run->ctx, span->gpa[1], (uint8_t *)&val + span->len[0], span->len[1]);
     return emu_op_result(err);
 }

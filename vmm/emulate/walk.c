@@ -1,23 +1,17 @@
 #include "vmm/emulate/walk.h"
 
+#include "arch/x86/mm/pte.h"
 #include "arch/x86/regs.h"
 #include "lib/error.h"
 
-/* Page-table entries (SDM vol. 3, tables 4-4 to 4-20). */
-#define PTE_P  BIT64(0)
-#define PTE_RW BIT64(1)
-#define PTE_US BIT64(2)
-#define PTE_PS BIT64(7)
-#define PTE_NX BIT64(63)
-
-#define PTE_ADDRESS   0x000ffffffffff000ull
+/* Entries: SDM vol. 3, tables 4-4 to 4-20. */
 #define CR3_PAE_BASE  0xffffffe0ull
 #define CR3_32BIT     0xfffff000ull
 #define PAE_HIGH_RSVD 0x7ff0000000000000ull /* bits 52..62 of PAE entries */
 
 /* A PAE page-directory-pointer entry has no rights; these bits are reserved in it. So is bit 5, but
  * QEMU's TCG marks the entry as accessed there. */
-#define PDPTE_PAE_RSVD (PTE_RW | PTE_US | 0x1c0ull | PTE_NX)
+#define PDPTE_PAE_RSVD (PTE_W | PTE_U | 0x1c0ull | PTE_NX)
 
 /* A 4 MiB page's entry holds address bits 32..39 in bits 13..20 (PSE-36); bit 21 is reserved. */
 #define PSE36_SHIFT    13
@@ -59,10 +53,10 @@ static struct walk_format walk_format_of(const struct walk_state *s)
                                     .root = s->cr3 & CR3_32BIT};
     }
     f.no_execute = s->efer & EFER_NXE;
-    f.reserved = phys_bits < MAX_PHYS_BITS ? PTE_ADDRESS & ~(BIT64(phys_bits) - 1) : 0;
+    f.reserved = phys_bits < MAX_PHYS_BITS ? PTE_ADDR & ~(BIT64(phys_bits) - 1) : 0;
     if (s->efer & EFER_LMA) {
         f.levels = s->cr4 & CR4_LA57 ? 5 : 4;
-        f.root = s->cr3 & PTE_ADDRESS;
+        f.root = s->cr3 & PTE_ADDR;
     } else {
         f.levels = 3;
         f.pae = true;
@@ -84,7 +78,7 @@ static bool is_leaf(const struct walk_format *f, unsigned int level, uint64_t en
 {
     if (level == 1)
         return true;
-    if (!(entry & PTE_PS) || !f->large)
+    if (!(entry & PTE_LARGE) || !f->large)
         return false;
     return level == 2 || (level == 3 && !f->pae);
 }
@@ -98,7 +92,7 @@ static bool has_reserved_bits(const struct walk_format *f, unsigned int level, u
     if (f->pae && level == 3)
         reserved |= PDPTE_PAE_RSVD;
     else if (level >= 4)
-        reserved |= PTE_PS;
+        reserved |= PTE_LARGE;
     /* In a large page's entry the address bits below the page size are reserved, except PAT. */
     if (level > 1 && is_leaf(f, level, entry))
         reserved |= (BIT64(shift_of(f, level)) - 1) & ~(BIT64(13) - 1);
@@ -110,8 +104,8 @@ static void add_rights(const struct walk_format *f, unsigned int level, uint64_t
 {
     if (f->pae && level == 3)
         return;
-    rights->write = rights->write && (entry & PTE_RW);
-    rights->user = rights->user && (entry & PTE_US);
+    rights->write = rights->write && (entry & PTE_W);
+    rights->user = rights->user && (entry & PTE_U);
     rights->no_execute = rights->no_execute || (f->no_execute && (entry & PTE_NX));
 }
 
@@ -154,7 +148,7 @@ static void set_page(const struct walk_format *f, unsigned int level, uint64_t e
 {
     unsigned int shift = shift_of(f, level);
     uint64_t offset_mask = BIT64(shift) - 1;
-    uint64_t base = entry & PTE_ADDRESS & ~offset_mask;
+    uint64_t base = entry & PTE_ADDR & ~offset_mask;
 
     if (f->entry_size == 4 && shift == PSE_PAGE_SHIFT)
         base |= (entry >> PSE36_SHIFT & PSE36_MASK) << 32;
@@ -192,7 +186,7 @@ int guest_walk(const struct walk_state *state, uint64_t linear, unsigned int acc
         add_rights(&f, level, entry, &rights);
         if (is_leaf(&f, level, entry))
             break;
-        table = entry & PTE_ADDRESS;
+        table = entry & PTE_ADDR;
     }
     if (!is_allowed(state, &rights, access)) {
         result->pf_error = error_code(state, access, PF_PRESENT);

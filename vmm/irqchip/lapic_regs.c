@@ -13,61 +13,45 @@
 #define RO  (XR | X2R)
 #define RW  (XR | XW | X2R | X2W)
 
-static const uint8_t access_rights[REG_LAST / REG_SIZE + 1] = {
-    [LAPIC_ID / REG_SIZE] = RO | XW,
-    [LAPIC_VERSION / REG_SIZE] = RO | XW,
-    [LAPIC_TPR / REG_SIZE] = RW,
-    [LAPIC_PPR / REG_SIZE] = RO | XW,
-    [LAPIC_EOI / REG_SIZE] = XR | XW | X2W,
-    [LAPIC_LDR / REG_SIZE] = RO | XW,
-    [LAPIC_DFR / REG_SIZE] = XR | XW,
-    [LAPIC_SVR / REG_SIZE] = RW,
-    [LAPIC_ISR / REG_SIZE... LAPIC_IRR / REG_SIZE + 7] = RO | XW,
-    [LAPIC_ESR / REG_SIZE] = RW,
-    [LAPIC_ICR / REG_SIZE] = RW,
-    [LAPIC_ICR_HIGH / REG_SIZE] = XR | XW,
-    [LAPIC_LVT_TIMER / REG_SIZE... LAPIC_TIMER_INIT / REG_SIZE] = RW,
-    [LAPIC_TIMER_CUR / REG_SIZE] = RO | XW,
-    [LAPIC_TIMER_DIV / REG_SIZE] = RW,
-    [LAPIC_SELF_IPI / REG_SIZE] = X2W,
-};
-
-/* Bits that can be written; in x2APIC mode setting others is #GP, in xAPIC mode they are ignored.
- * Registers that are not here have their own rules. */
-#define TIMER_WRITABLE (LVT_VECTOR | LVT_MASKED | LVT_TIMER_MODE)
-#define PERF_WRITABLE  (LVT_VECTOR | LVT_MODE | LVT_MASKED)
-#define LINT_WRITABLE  (PERF_WRITABLE | LVT_POLARITY | LVT_LEVEL)
-#define ERROR_WRITABLE (LVT_VECTOR | LVT_MASKED)
-#define SVR_WRITABLE   (SVR_VECTOR | SVR_ENABLE | SVR_FOCUS | SVR_SUPPRESS_EOI)
-#define DIV_WRITABLE   0xBu
+#define PERF_WRITABLE (LVT_VECTOR | LVT_MODE | LVT_MASKED)
+#define LINT_WRITABLE (PERF_WRITABLE | LVT_POLARITY | LVT_LEVEL)
+#define DFR_WRITABLE  0xF0000000u
 #define ICR_WRITABLE \
     (ICR_VECTOR | ICR_MODE | ICR_LOGICAL | ICR_LEVEL | ICR_TRIGGER_LEVEL | ICR_SHORTHAND)
+#define REG(name) [LAPIC_##name / REG_SIZE]
+
+/* What exists, and the bits that can be written: in x2APIC mode setting others is #GP, in xAPIC
+ * mode they are ignored. A write to EOI or ESR acts whatever its bits. */
+static const struct {
+    uint8_t rights;
+    uint32_t writable;
+} registers[REG_LAST / REG_SIZE + 1] = {
+    REG(ID) = {RO | XW, 0},
+    REG(VERSION) = {RO | XW, 0},
+    REG(TPR) = {RW, 0xFF},
+    REG(PPR) = {RO | XW, 0},
+    REG(EOI) = {XR | XW | X2W, 0},
+    REG(LDR) = {RO | XW, 0xFF000000},
+    REG(DFR) = {XR | XW, DFR_WRITABLE},
+    REG(SVR) = {RW, SVR_VECTOR | SVR_ENABLE | SVR_FOCUS | SVR_SUPPRESS_EOI},
+    [LAPIC_ISR / REG_SIZE... LAPIC_IRR / REG_SIZE + 7] = {RO | XW, 0},
+    REG(ESR) = {RW, 0},
+    REG(ICR) = {RW, ICR_WRITABLE},
+    REG(ICR_HIGH) = {XR | XW, 0xFF000000},
+    REG(LVT_TIMER) = {RW, LVT_VECTOR | LVT_MASKED | LVT_TIMER_MODE},
+    REG(LVT_THERM) = {RW, PERF_WRITABLE},
+    REG(LVT_PERF) = {RW, PERF_WRITABLE},
+    REG(LVT_LINT0) = {RW, LINT_WRITABLE},
+    REG(LVT_LINT1) = {RW, LINT_WRITABLE},
+    REG(LVT_ERROR) = {RW, LVT_VECTOR | LVT_MASKED},
+    REG(TIMER_INIT) = {RW, UINT32_MAX},
+    REG(TIMER_CUR) = {RO | XW, 0},
+    REG(TIMER_DIV) = {RW, 0xB},
+    REG(SELF_IPI) = {X2W, ICR_VECTOR},
+};
 
 /* Bits that guests write although they can only be read; ignored in x2APIC mode, too. */
 #define LVT_READ_ONLY (LVT_PENDING | LVT_REMOTE_IRR)
-
-static uint32_t writable_bits(uint32_t offset)
-{
-    switch (offset) {
-    case LAPIC_TPR: return 0xFF;
-    case LAPIC_EOI:
-    case LAPIC_ESR: return 0;
-    case LAPIC_SVR: return SVR_WRITABLE;
-    case LAPIC_ICR: return ICR_WRITABLE;
-    case LAPIC_LVT_TIMER: return TIMER_WRITABLE;
-    case LAPIC_LVT_THERM:
-    case LAPIC_LVT_PERF: return PERF_WRITABLE;
-    case LAPIC_LVT_LINT0:
-    case LAPIC_LVT_LINT1: return LINT_WRITABLE;
-    case LAPIC_LVT_ERROR: return ERROR_WRITABLE;
-    case LAPIC_TIMER_DIV: return DIV_WRITABLE;
-    case LAPIC_SELF_IPI: return ICR_VECTOR;
-    case LAPIC_LDR: return 0xFF000000u;
-    case LAPIC_DFR: return 0xF0000000u;
-    case LAPIC_ICR_HIGH: return 0xFF000000u;
-    default: return UINT32_MAX;
-    }
-}
 
 /* A count that reads 0 has set the IRR: the call that would do so may still be under way. */
 static uint32_t read_register(struct lapic *l, uint32_t offset, uint64_t now)
@@ -165,7 +149,7 @@ static void write_register(struct lapic *l, uint32_t offset, uint32_t value, uin
     case LAPIC_EOI: lapic_eoi_write(l); break;
     case LAPIC_LDR:
     case LAPIC_ICR_HIGH: *lapic_reg(l, offset) = value; break;
-    case LAPIC_DFR: *lapic_reg(l, LAPIC_DFR) = value | ~writable_bits(LAPIC_DFR); break;
+    case LAPIC_DFR: *lapic_reg(l, LAPIC_DFR) = value | ~DFR_WRITABLE; break;
     case LAPIC_SVR: write_svr(l, value, now); break;
     case LAPIC_ESR: /* 10.5.3: a write shows what was collected since the last one */
         *lapic_reg(l, LAPIC_ESR) = l->errors;
@@ -203,7 +187,7 @@ int lapic_mmio_read(struct lapic *l, uint32_t offset, uint32_t *value, uint64_t 
 
     if (err)
         return err;
-    if (access_rights[offset / REG_SIZE] & XR) {
+    if (registers[offset / REG_SIZE].rights & XR) {
         *value = read_register(l, offset, now);
     } else {
         *value = 0;
@@ -218,8 +202,8 @@ int lapic_mmio_write(struct lapic *l, uint32_t offset, uint32_t value, uint64_t 
 
     if (err)
         return err;
-    if (access_rights[offset / REG_SIZE] & XW)
-        write_register(l, offset, value & writable_bits(offset), now);
+    if (registers[offset / REG_SIZE].rights & XW)
+        write_register(l, offset, value & registers[offset / REG_SIZE].writable, now);
     else
         lapic_error(l, ESR_ILLEGAL_REGISTER);
     return 0;
@@ -232,7 +216,7 @@ static int msr_offset(const struct lapic *l, uint32_t msr, uint8_t right)
 
     if (!lapic_is_x2apic(l) || msr < X2APIC_MSR_FIRST || msr > X2APIC_MSR_LAST)
         return -BH_EINVAL;
-    return access_rights[offset / REG_SIZE] & right ? (int)offset : -BH_EINVAL;
+    return registers[offset / REG_SIZE].rights & right ? (int)offset : -BH_EINVAL;
 }
 
 int lapic_msr_read(struct lapic *l, uint32_t msr, uint64_t *value, uint64_t now)
@@ -266,7 +250,7 @@ int lapic_msr_write(struct lapic *l, uint32_t msr, uint64_t value, uint64_t now)
         lapic_eoi_write(l);
         return 0;
     }
-    writable = writable_bits((uint32_t)offset);
+    writable = registers[(uint32_t)offset / REG_SIZE].writable;
     if (low & ~(writable | ignored_bits((uint32_t)offset)))
         return -BH_EINVAL;
     if (offset == LAPIC_ICR) {

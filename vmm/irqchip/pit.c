@@ -1,9 +1,10 @@
 #include "vmm/irqchip/pit.h"
 
+#include "lib/ticks.h"
+
 /* Quoted names in comments are sections of Intel's 8254 data sheet (231164). */
 
-#define NS_PER_S 1000000000ull
-#define NEVER    INT64_MAX
+#define NEVER INT64_MAX
 
 /* The shortest interval between two timer events for the host: 20 us. */
 #define MIN_EVENT_TICKS 24
@@ -46,24 +47,9 @@ enum pit_mode {
     MODE_HARD_STROBE = 5,
 };
 
-/* Both conversions split off whole seconds, so that they are exact and cannot overflow. */
-static int64_t ns_to_ticks(uint64_t ns)
+static int64_t tick_at(uint64_t ns)
 {
-    return (int64_t)(ns / NS_PER_S * PIT_HZ + ns % NS_PER_S * PIT_HZ / NS_PER_S);
-}
-
-/* The first nanosecond at which `tick` has come. */
-static uint64_t ticks_to_ns(int64_t tick)
-{
-    uint64_t t = (uint64_t)tick;
-    uint64_t ns;
-
-    if (tick <= 0)
-        return 0;
-    if (__builtin_mul_overflow(t / PIT_HZ, NS_PER_S, &ns) ||
-        __builtin_add_overflow(ns, (t % PIT_HZ * NS_PER_S + PIT_HZ - 1) / PIT_HZ, &ns))
-        return UINT64_MAX;
-    return ns;
+    return (int64_t)ns_to_ticks(ns, PIT_HZ);
 }
 
 static bool mode_is_periodic(uint8_t mode)
@@ -213,7 +199,7 @@ static void sync(struct pit *pit, int64_t tick)
 
 void pit_reset(struct pit *pit, uint64_t now)
 {
-    *pit = (struct pit){.polled = ns_to_ticks(now)};
+    *pit = (struct pit){.polled = tick_at(now)};
     for (unsigned int i = 0; i < PIT_CHANNELS; i++) {
         struct pit_channel *ch = &pit->channel[i];
 
@@ -384,7 +370,7 @@ static void set_gate(struct pit_channel *ch, bool gate, int64_t tick)
 
 uint8_t pit_read(struct pit *pit, uint16_t port, uint64_t now)
 {
-    int64_t tick = ns_to_ticks(now);
+    int64_t tick = tick_at(now);
 
     sync(pit, tick);
     switch (port) {
@@ -400,7 +386,7 @@ uint8_t pit_read(struct pit *pit, uint16_t port, uint64_t now)
 
 void pit_write(struct pit *pit, uint16_t port, uint8_t value, uint64_t now)
 {
-    int64_t tick = ns_to_ticks(now);
+    int64_t tick = tick_at(now);
 
     sync(pit, tick);
     switch (port) {
@@ -436,24 +422,15 @@ uint64_t pit_next_irq(const struct pit *pit, uint64_t now)
         return UINT64_MAX;
     if (mode_is_periodic(ch.mode) && ch.count < MIN_EVENT_TICKS)
         edge = MAX(edge, pit->polled + MIN_EVENT_TICKS);
-    return ticks_to_ns(edge);
+    return edge <= 0 ? 0 : ticks_to_ns((uint64_t)edge, PIT_HZ);
 }
 
 unsigned int pit_poll_irq(struct pit *pit, uint64_t now)
 {
     unsigned int edges;
 
-    sync(pit, ns_to_ticks(now));
+    sync(pit, tick_at(now));
     edges = pit->edges;
     pit->edges = 0;
     return edges;
-}
-
-bool pit_out0(const struct pit *pit, uint64_t now)
-{
-    struct pit_channel ch = pit->channel[0];
-    int64_t tick = ns_to_ticks(now);
-
-    channel_sync(&ch, tick);
-    return channel_out(&ch, tick);
 }

@@ -61,7 +61,4 @@ uint64_t pit_next_irq(const struct pit *pit, uint64_t now);
 /* Returns how many rising edges OUT0 (IRQ 0) had since the last call (saturates). */
 unsigned int pit_poll_irq(struct pit *pit, uint64_t now);
 
-/* The level of OUT0. */
-bool pit_out0(const struct pit *pit, uint64_t now);
-
 #endif

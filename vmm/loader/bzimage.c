@@ -51,7 +51,7 @@ static int read_header(struct bzimage *out, const struct blob *kernel, char *err
 
     if (kernel->size < BZIMAGE_HEADER_END)
         REFUSE("kernel \"%s\": file has %llu bytes, expected at least %d", kernel->name,
-               (unsigned long long)kernel->size, BZIMAGE_HEADER_END);
+               LLU(kernel->size), BZIMAGE_HEADER_END);
     if (blob_read(kernel, BZIMAGE_HEADER_START, head, sizeof(head)) != 0)
         goto unreadable;
     memcpy(out->header, head, sizeof(head));
@@ -87,12 +87,11 @@ static int check_sizes(struct bzimage *out, const struct blob *kernel, char *err
     /* syssize is rounded up to a paragraph; the file need not be. */
     if (kernel->size + PARAGRAPH - 1 < out->image_offset + syssize)
         REFUSE("kernel \"%s\": file is truncated: it has %llu bytes, its header says %llu",
-               kernel->name, (unsigned long long)kernel->size,
-               (unsigned long long)(out->image_offset + syssize));
+               kernel->name, LLU(kernel->size), LLU(out->image_offset + syssize));
     out->image_size = MIN(syssize, kernel->size - out->image_offset);
     if (out->entry_64 && out->image_size <= BZIMAGE_ENTRY_64)
         REFUSE("kernel \"%s\": kernel has %llu bytes, its 64-bit entry would be at 0x%x",
-               kernel->name, (unsigned long long)out->image_size, BZIMAGE_ENTRY_64);
+               kernel->name, LLU(out->image_size), BZIMAGE_ENTRY_64);
     return 0;
 }
 
@@ -114,10 +113,10 @@ static int check_placement(struct bzimage *out, const struct blob *kernel, char 
     if (out->alignment == 0 || out->alignment > ALIGNMENT_MAX ||
         (out->alignment & (out->alignment - 1)) != 0)
         REFUSE("kernel \"%s\": alignment is 0x%llx, expected a power of two up to 0x%llx",
-               kernel->name, (unsigned long long)out->alignment, ALIGNMENT_MAX);
+               kernel->name, LLU(out->alignment), ALIGNMENT_MAX);
     if (!out->relocatable && !IS_ALIGNED(out->pref_address, out->alignment))
         REFUSE("kernel \"%s\": load address is 0x%llx, expected a multiple of 0x%llx", kernel->name,
-               (unsigned long long)out->pref_address, (unsigned long long)out->alignment);
+               LLU(out->pref_address), LLU(out->alignment));
     if (out->pref_address < OLD_LOAD_ADDRESS)
         out->pref_address = OLD_LOAD_ADDRESS;
     out->init_size = MAX(out->init_size, out->image_size);

@@ -1,6 +1,7 @@
 /* Writes a Linux kernel, its initrd and its boot data into a VM (boot.rst, "32-bit Boot Protocol"
  * and "64-bit Boot Protocol"). */
 
+#include "arch/x86/mm/pte.h"
 #include "arch/x86/regs.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -8,20 +9,16 @@
 #include "vmm/loader/bzimage.h"
 #include "vmm/loader/loader_internal.h"
 
-/* Page-table entries (SDM vol. 3, 4.5). */
-#define PTE_PRESENT  BIT64(0)
-#define PTE_WRITABLE BIT64(1)
-#define PTE_LARGE    BIT64(7)
-#define PTE_SIZE     8
-#define PD_COUNT     4 /* of 1 GiB each */
-#define PD_ENTRIES   512
-#define PTE_BATCH    64
+#define PTE_SIZE   8
+#define PD_COUNT   4 /* of 1 GiB each */
+#define PD_ENTRIES 512
+#define PTE_BATCH  64
 static_assert(LINUX_PAGE_TABLES == 2 + PD_COUNT, "PML4, PDPT and the page directories");
 
 /* Maps the first 4 GiB 1:1 with 2 MiB pages, which every 64-bit CPU has. */
 static int write_page_tables(struct vm *vm, uint64_t base)
 {
-    const uint64_t link = PTE_PRESENT | PTE_WRITABLE;
+    const uint64_t link = PTE_P | PTE_W;
     const uint64_t pdpt = base + PAGE_SIZE_4K, pd = base + 2 * PAGE_SIZE_4K;
     uint64_t batch[PTE_BATCH] = {pdpt | link};
     int rc = guest_fill(vm, base, 0, 2 * PAGE_SIZE_4K);

@@ -28,7 +28,7 @@ static int place_boot_data(struct linux_plan *out, const struct guest_e820_entry
 
     if (guest_e820_lowest(map, count, size, PAGE_SIZE_4K, BLOCK_MIN, LOW_MEMORY_END, &block) != 0) {
         format(err, err_size, "no %llu KiB of RAM in one piece below 640 KiB for boot data",
-               (unsigned long long)(size / KIB));
+               LLU(size / KIB));
         return -BH_ENOMEM;
     }
     out->gdt_gpa = block + BLOCK_GDT;
@@ -54,9 +54,8 @@ static int place_kernel(struct linux_plan *out, const struct bzimage *image,
         format(err, err_size,
                "memory is too small for kernel \"%s\": it needs %llu MiB in one piece at 0x%llx%s, "
                "there are %llu MiB in all below 4 GiB",
-               kernel->name, mib_up(image->init_size), (unsigned long long)min,
-               image->relocatable ? " or higher" : "",
-               (unsigned long long)(load_ram_below_4g(map, count) / MIB));
+               kernel->name, mib_up(image->init_size), LLU(min),
+               image->relocatable ? " or higher" : "", LLU(load_ram_below_4g(map, count) / MIB));
         return rc;
     }
     out->kernel_size = image->init_size;
@@ -80,8 +79,8 @@ static int place_initrd(struct linux_plan *out, const struct bzimage *image,
         format(err, err_size,
                "memory is too small for initrd \"%s\": it needs %llu MiB below 0x%llx besides "
                "kernel \"%s\" with %llu MiB, there are %llu MiB in all below 4 GiB",
-               initrd->name, mib_up(initrd->size), (unsigned long long)max, kernel->name,
-               mib_up(image->init_size), (unsigned long long)(load_ram_below_4g(map, count) / MIB));
+               initrd->name, mib_up(initrd->size), LLU(max), kernel->name, mib_up(image->init_size),
+               LLU(load_ram_below_4g(map, count) / MIB));
         return -BH_ENOMEM;
     }
     out->initrd_size = initrd->size;
@@ -99,8 +98,7 @@ int linux_plan(struct linux_plan *out, const struct bzimage *image, const struct
     memset(out, 0, sizeof(*out));
     if (length > max) {
         format(err, err_size, "command line has %s%zu characters, kernel \"%s\" takes at most %llu",
-               length == LINUX_CMDLINE_MAX ? "at least " : "", length, kernel->name,
-               (unsigned long long)max);
+               length == LINUX_CMDLINE_MAX ? "at least " : "", length, kernel->name, LLU(max));
         return -BH_EINVAL;
     }
     out->cmdline_size = length + 1;

@@ -24,9 +24,6 @@ struct load_job {
         return -BH_EINVAL;                  \
     } while (0)
 
-/* For "%llx" and "%llu". */
-#define LLU(x) ((unsigned long long)(x))
-
 #define FLAT_GDT_SIZE 32
 
 /* Writes a GDT with flat segments, 0x10 code (64-bit or 32-bit) and 0x18 data, and sets GDT and

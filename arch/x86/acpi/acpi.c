@@ -3,6 +3,7 @@
 #include "arch/x86/acpi/acpi.h"
 
 #include "arch/x86/acpi/acpi_internal.h"
+#include "lib/checksum.h"
 #include "lib/error.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -51,8 +52,7 @@ static int INIT checksum(const struct acpi_memory *mem, const struct acpi_table 
 
         if (rc != 0)
             return rc;
-        for (size_t i = 0; i < len; i++)
-            *sum = (uint8_t)(*sum + buf[i]);
+        *sum = (uint8_t)(*sum + byte_sum(buf, len));
         at += (uint32_t)len;
     }
     return 0;
@@ -67,34 +67,32 @@ int INIT acpi_check_table(const struct acpi_memory *mem, uint64_t pa, const char
     int rc = acpi_read(mem, pa, header, sizeof(header));
 
     if (rc != 0) {
-        log_warn("ACPI: table %s at 0x%llx: its header cannot be read; ignored", name,
-                 (unsigned long long)pa);
+        log_warn("ACPI: table %s at 0x%llx: its header cannot be read; ignored", name, LLU(pa));
         return rc;
     }
     copy_signature(out->signature, header);
     out->length = acpi_get32(header + ACPI_HEADER_LENGTH);
     out->address = pa;
     if (expected && strcmp(out->signature, expected) != 0) {
-        log_warn("ACPI: table at 0x%llx: signature %s, expected %s; ignored",
-                 (unsigned long long)pa, out->signature, expected);
+        log_warn("ACPI: table at 0x%llx: signature %s, expected %s; ignored", LLU(pa),
+                 out->signature, expected);
         return -BH_EINVAL;
     }
     if (out->length < ACPI_HEADER_SIZE || out->length > ACPI_TABLE_SIZE_MAX ||
         pa + out->length < pa) {
         log_warn("ACPI: table %s at 0x%llx: length %u, expected %d to %llu; ignored",
-                 out->signature, (unsigned long long)pa, out->length, ACPI_HEADER_SIZE,
-                 ACPI_TABLE_SIZE_MAX);
+                 out->signature, LLU(pa), out->length, ACPI_HEADER_SIZE, ACPI_TABLE_SIZE_MAX);
         return -BH_EINVAL;
     }
     rc = checksum(mem, out, &sum);
     if (rc != 0) {
         log_warn("ACPI: table %s at 0x%llx: its %u bytes cannot be read; ignored", out->signature,
-                 (unsigned long long)pa, out->length);
+                 LLU(pa), out->length);
         return rc;
     }
     if (sum != 0) {
         log_warn("ACPI: table %s at 0x%llx: bytes sum up to 0x%02x, expected 0; ignored",
-                 out->signature, (unsigned long long)pa, sum);
+                 out->signature, LLU(pa), sum);
         return -BH_EINVAL;
     }
     return 0;
@@ -108,8 +106,8 @@ static void INIT add_table(struct acpi_info *info, const struct acpi_memory *mem
             return;
     }
     if (info->table_count == ACPI_MAX_TABLES) {
-        log_warn("ACPI: table at 0x%llx: there are more than %d tables; ignored",
-                 (unsigned long long)pa, ACPI_MAX_TABLES);
+        log_warn("ACPI: table at 0x%llx: there are more than %d tables; ignored", LLU(pa),
+                 ACPI_MAX_TABLES);
         return;
     }
     if (acpi_check_table(mem, pa, expected, &info->tables[info->table_count]) == 0)
@@ -183,8 +181,8 @@ static int INIT parse_tables(struct acpi_info *info, const struct acpi_memory *m
     if (rc != 0 && roots->rsdt != 0)
         rc = walk_root(info, mem, roots->rsdt, "RSDT", RSDT_ENTRY_SIZE);
     if (rc != 0) {
-        log_error("ACPI: neither XSDT (0x%llx) nor RSDT (0x%llx) is usable",
-                  (unsigned long long)roots->xsdt, (unsigned long long)roots->rsdt);
+        log_error("ACPI: neither XSDT (0x%llx) nor RSDT (0x%llx) is usable", LLU(roots->xsdt),
+                  LLU(roots->rsdt));
         return -BH_EINVAL;
     }
 
@@ -227,7 +225,7 @@ static int INIT read_rsdp(struct acpi_info *info, const struct acpi_memory *mem,
             return acpi_take_rsdp(info, raw, sizes[i], roots);
         }
     }
-    log_warn("ACPI: RSDP at 0x%llx cannot be read", (unsigned long long)pa);
+    log_warn("ACPI: RSDP at 0x%llx cannot be read", LLU(pa));
     return -BH_EINVAL;
 }
 
@@ -240,8 +238,7 @@ int INIT acpi_parse(struct acpi_info *out, const struct acpi_memory *mem, uint64
     if (rsdp_hint != 0) {
         if (read_rsdp(out, mem, rsdp_hint, &roots) == 0)
             return parse_tables(out, mem, &roots);
-        log_warn("ACPI: the boot loader's RSDP address 0x%llx is wrong; searching",
-                 (unsigned long long)rsdp_hint);
+        log_warn("ACPI: the boot loader's RSDP address 0x%llx is wrong; searching", LLU(rsdp_hint));
     }
     if (acpi_search_rsdp(mem, &pa) != 0 || read_rsdp(out, mem, pa, &roots) != 0) {
         out->rsdp_address = 0;

@@ -65,7 +65,7 @@ static bool INIT take_gas(struct acpi_register *out, const uint8_t *gas, uint8_t
     if (reg.space > max_space || reg.address + reg.length < reg.address ||
         (reg.space == ACPI_SPACE_IO && reg.address > IO_PORT_MAX)) {
         log_warn("ACPI: FADT: %s in address space %u at 0x%llx cannot be used; ignored", name,
-                 reg.space, (unsigned long long)reg.address);
+                 reg.space, LLU(reg.address));
         return false;
     }
     *out = reg;
@@ -178,7 +178,7 @@ void INIT acpi_parse_hpet(struct acpi_info *info, const struct acpi_memory *mem,
     if (reg.space != ACPI_SPACE_MEMORY || reg.address == 0 || !IS_ALIGNED(reg.address, KIB)) {
         log_warn("ACPI: HPET in address space %u at 0x%llx, expected memory, 1 KiB aligned; "
                  "ignored",
-                 reg.space, (unsigned long long)reg.address);
+                 reg.space, LLU(reg.address));
         return;
     }
     info->has_hpet = true;

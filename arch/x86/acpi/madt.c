@@ -21,11 +21,31 @@
 #define X2APIC_ID_INVALID     0xffffffffu
 #define LAPIC_LINTS           2
 
+/* What the table lists, as far as there is room for it. */
+enum madt_list { LIST_CPUS, LIST_IOAPICS, LIST_OVERRIDES, LIST_NMIS, LIST_COUNT };
+
+static const struct {
+    const char *name;
+    unsigned int max;
+} lists[LIST_COUNT] = {
+    [LIST_CPUS] = {"CPUs", ACPI_MAX_CPUS},
+    [LIST_IOAPICS] = {"I/O APICs", ACPI_MAX_IOAPICS},
+    [LIST_OVERRIDES] = {"overrides", ACPI_MAX_OVERRIDES},
+    [LIST_NMIS] = {"NMIs", ACPI_MAX_NMIS},
+};
+
 struct madt_parser {
     struct acpi_info *info;
     unsigned int complaints;
-    unsigned int extra_cpus, extra_ioapics, extra_overrides, extra_nmis;
+    unsigned int extra[LIST_COUNT]; /* entries that there was no room for */
 };
+
+/* Whether a list with `count` entries can take one more. */
+static bool INIT has_room(struct madt_parser *p, enum madt_list list, unsigned int count)
+{
+    p->extra[list] += count == lists[list].max;
+    return count < lists[list].max;
+}
 
 static bool INIT may_complain(struct madt_parser *p)
 {
@@ -43,10 +63,8 @@ static void INIT add_cpu(struct madt_parser *p, uint32_t apic_id, uint32_t uid, 
         if (info->cpus[i].apic_id == apic_id)
             return;
     }
-    if (info->cpu_count == ACPI_MAX_CPUS) {
-        p->extra_cpus++;
+    if (!has_room(p, LIST_CPUS, info->cpu_count))
         return;
-    }
     info->cpus[info->cpu_count++] = (struct acpi_cpu){
         .apic_id = apic_id,
         .uid = uid,
@@ -64,11 +82,8 @@ static void INIT add_nmi(struct madt_parser *p, uint32_t uid, uint16_t flags, ui
             log_warn("ACPI: MADT: NMI at local APIC input %u, expected 0 or 1; ignored", lint);
         return;
     }
-    if (info->nmi_count == ACPI_MAX_NMIS) {
-        p->extra_nmis++;
-        return;
-    }
-    info->nmis[info->nmi_count++] = (struct acpi_nmi){.uid = uid, .flags = flags, .lint = lint};
+    if (has_room(p, LIST_NMIS, info->nmi_count))
+        info->nmis[info->nmi_count++] = (struct acpi_nmi){.uid = uid, .flags = flags, .lint = lint};
 }
 
 static void INIT local_apic(struct madt_parser *p, const uint8_t *e)
@@ -104,11 +119,8 @@ static void INIT ioapic(struct madt_parser *p, const uint8_t *e)
             return;
         }
     }
-    if (info->ioapic_count == ACPI_MAX_IOAPICS) {
-        p->extra_ioapics++;
-        return;
-    }
-    info->ioapics[info->ioapic_count++] = found;
+    if (has_room(p, LIST_IOAPICS, info->ioapic_count))
+        info->ioapics[info->ioapic_count++] = found;
 }
 
 static void INIT source_override(struct madt_parser *p, const uint8_t *e)
@@ -130,10 +142,8 @@ static void INIT source_override(struct madt_parser *p, const uint8_t *e)
             return;
         }
     }
-    if (info->override_count == ACPI_MAX_OVERRIDES) {
-        p->extra_overrides++;
+    if (!has_room(p, LIST_OVERRIDES, info->override_count))
         return;
-    }
     info->overrides[info->override_count++] =
         (struct acpi_override){.irq = irq, .flags = acpi_get16(e + 8), .gsi = acpi_get32(e + 4)};
 }
@@ -192,18 +202,11 @@ static void INIT take_entry(struct madt_parser *p, const struct acpi_memory *mem
 
 static void INIT report_limits(const struct madt_parser *p)
 {
-    if (p->extra_cpus)
-        log_warn("ACPI: MADT: %u CPUs more than the limit of %d are ignored", p->extra_cpus,
-                 ACPI_MAX_CPUS);
-    if (p->extra_ioapics)
-        log_warn("ACPI: MADT: %u I/O APICs more than the limit of %d are ignored", p->extra_ioapics,
-                 ACPI_MAX_IOAPICS);
-    if (p->extra_overrides)
-        log_warn("ACPI: MADT: %u overrides more than the limit of %d are ignored",
-                 p->extra_overrides, ACPI_MAX_OVERRIDES);
-    if (p->extra_nmis)
-        log_warn("ACPI: MADT: %u NMIs more than the limit of %d are ignored", p->extra_nmis,
-                 ACPI_MAX_NMIS);
+    for (unsigned int i = 0; i < LIST_COUNT; i++) {
+        if (p->extra[i])
+            log_warn("ACPI: MADT: %u %s more than the limit of %u are ignored", p->extra[i],
+                     lists[i].name, lists[i].max);
+    }
     if (p->complaints > MADT_COMPLAINTS)
         log_warn("ACPI: MADT: %u more broken entries", p->complaints - MADT_COMPLAINTS);
 }
@@ -243,7 +246,7 @@ void INIT acpi_parse_madt(struct acpi_info *info, const struct acpi_memory *mem,
     report_limits(&p);
     if (info->lapic_address == 0 || !IS_ALIGNED(info->lapic_address, PAGE_SIZE_4K)) {
         log_warn("ACPI: MADT: local APIC address 0x%llx is not that of a page; 0x%llx is used",
-                 (unsigned long long)info->lapic_address, LAPIC_DEFAULT_ADDRESS);
+                 LLU(info->lapic_address), LAPIC_DEFAULT_ADDRESS);
         info->lapic_address = LAPIC_DEFAULT_ADDRESS;
     }
 }

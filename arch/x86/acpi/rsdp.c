@@ -1,6 +1,7 @@
 /* The root system description pointer (ACPI 6.5, 5.2.5): finding and checking it. */
 
 #include "arch/x86/acpi/acpi_internal.h"
+#include "lib/checksum.h"
 #include "lib/error.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -26,15 +27,6 @@ static_assert(RSDP_V2_SIZE == ACPI_RSDP_MAX, "room for an RSDP");
 #define BIOS_SEARCH_START 0xe0000u
 #define BIOS_SEARCH_SIZE  0x20000u
 
-static uint8_t INIT sum_of(const uint8_t *p, size_t len)
-{
-    uint8_t sum = 0;
-
-    for (size_t i = 0; i < len; i++)
-        sum = (uint8_t)(sum + p[i]);
-    return sum;
-}
-
 int INIT acpi_take_rsdp(struct acpi_info *info, const uint8_t *raw, size_t len,
                         struct acpi_roots *roots)
 {
@@ -47,8 +39,8 @@ int INIT acpi_take_rsdp(struct acpi_info *info, const uint8_t *raw, size_t len,
         log_warn("ACPI: RSDP has a wrong signature, expected \"" RSDP_SIGNATURE "\"");
         return -BH_EINVAL;
     }
-    if (sum_of(raw, RSDP_V1_SIZE) != 0) {
-        log_warn("ACPI: RSDP: bytes sum up to 0x%02x, expected 0", sum_of(raw, RSDP_V1_SIZE));
+    if (byte_sum(raw, RSDP_V1_SIZE) != 0) {
+        log_warn("ACPI: RSDP: bytes sum up to 0x%02x, expected 0", byte_sum(raw, RSDP_V1_SIZE));
         return -BH_EINVAL;
     }
 
@@ -63,9 +55,9 @@ int INIT acpi_take_rsdp(struct acpi_info *info, const uint8_t *raw, size_t len,
             log_warn("ACPI: RSDP revision %u has length %u (%zu bytes given), expected %d: "
                      "its XSDT is ignored",
                      info->rsdp_revision, length, len, RSDP_V2_SIZE);
-        } else if (sum_of(raw, RSDP_V2_SIZE) != 0) {
+        } else if (byte_sum(raw, RSDP_V2_SIZE) != 0) {
             log_warn("ACPI: RSDP: all bytes sum up to 0x%02x, expected 0: its XSDT is ignored",
-                     sum_of(raw, RSDP_V2_SIZE));
+                     byte_sum(raw, RSDP_V2_SIZE));
         } else {
             roots->xsdt = acpi_get64(raw + RSDP_XSDT);
             info->rsdp_length = RSDP_V2_SIZE;
@@ -88,7 +80,7 @@ static int INIT search(const struct acpi_memory *mem, uint64_t start, uint64_t s
             if (memcmp(buf + i, RSDP_SIGNATURE, RSDP_SIGNATURE_SIZE) != 0)
                 continue;
             /* It may reach into the next chunk. */
-            if (acpi_read(mem, at + i, raw, sizeof(raw)) != 0 || sum_of(raw, sizeof(raw)) != 0)
+            if (acpi_read(mem, at + i, raw, sizeof(raw)) != 0 || byte_sum(raw, sizeof(raw)) != 0)
                 continue;
             *pa = at + i;
             return 0;

@@ -129,8 +129,7 @@ volatile void *device_map(uint64_t pa, uint64_t size)
 
     if (len > DEVICE_VA + DEVICE_SIZE - va ||
         pt_map(&shared, va, start, len, PT_READ | PT_WRITE | PT_UNCACHED) != 0) {
-        log_error("no room to map %llu bytes of device registers at 0x%llx",
-                  (unsigned long long)size, (unsigned long long)pa);
+        log_error("no room to map %llu bytes of device registers at 0x%llx", LLU(size), LLU(pa));
         return NULL;
     }
     device_next += len + PAGE_SIZE_4K;

@@ -69,17 +69,13 @@ static bool test(const uint64_t *bitmap, size_t frame)
     return bitmap[frame / WORD_BITS] & BIT64(frame % WORD_BITS);
 }
 
-static void set(uint64_t *bitmap, struct stretch s)
+static void set(uint64_t *bitmap, struct stretch s, bool on)
 {
     for (size_t i = s.first; i < s.first + s.count; i++) {
-        bitmap[i / WORD_BITS] |= BIT64(i % WORD_BITS);
-    }
-}
+        uint64_t bit = BIT64(i % WORD_BITS);
+        uint64_t *word = &bitmap[i / WORD_BITS];
 
-static void clear(uint64_t *bitmap, struct stretch s)
-{
-    for (size_t i = s.first; i < s.first + s.count; i++) {
-        bitmap[i / WORD_BITS] &= ~BIT64(i % WORD_BITS);
+        *word = on ? *word | bit : *word & ~bit;
     }
 }
 
@@ -101,8 +97,8 @@ INIT int frame_init(const struct memory_map *usable, void *storage, size_t stora
     for (unsigned int i = 0; i < usable->count; i++) {
         struct stretch s = whole_frames(&usable->r[i]);
 
-        set(frames.owned, s);
-        set(frames.free, s);
+        set(frames.owned, s, true);
+        set(frames.free, s, true);
         frames.owned_count += s.count;
     }
     frames.free_count = frames.owned_count;
@@ -137,7 +133,7 @@ static bool gather(struct gathering *g, struct stretch s)
     } else {
         return false;
     }
-    clear(frames.free, s);
+    set(frames.free, s, false);
     frames.free_count -= s.count;
     g->missing -= s.count;
     return true;
@@ -226,7 +222,7 @@ static bool gather_pieces(struct gathering *g, size_t from, size_t end)
 
 static void release(struct stretch s)
 {
-    set(frames.free, s);
+    set(frames.free, s, true);
     frames.free_count += s.count;
 }
 
@@ -272,8 +268,8 @@ int frame_free(uint64_t base, uint64_t size)
     struct stretch s = {base / FRAME_SIZE, size / FRAME_SIZE};
 
     if (!IS_ALIGNED(base | size, FRAME_SIZE) || !are_allocated(s)) {
-        log_error("frames: freed 0x%llx bytes at 0x%llx that are not allocated",
-                  (unsigned long long)size, (unsigned long long)base);
+        log_error("frames: freed 0x%llx bytes at 0x%llx that are not allocated", LLU(size),
+                  LLU(base));
         return -BH_EINVAL;
     }
     release(s);

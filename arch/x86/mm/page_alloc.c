@@ -101,7 +101,7 @@ void page_pool_init(void *va, uint64_t pa, size_t bytes)
 {
     memset(&pool, 0, sizeof(pool));
     if (page_pool_add(va, pa, bytes) != 0) {
-        log_error("page pool: bad region of %zu bytes at 0x%llx", bytes, (unsigned long long)pa);
+        log_error("page pool: bad region of %zu bytes at 0x%llx", bytes, LLU(pa));
     }
 }
 

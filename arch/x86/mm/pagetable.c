@@ -222,36 +222,3 @@ int pt_unmap(struct pagetable *pt, uint64_t va, uint64_t size)
     }
     return 0;
 }
-
-int pt_lookup(const struct pagetable *pt, uint64_t va, uint64_t *pa, uint64_t *entry,
-              uint64_t *size)
-{
-    const struct pt_format *format = pt->format;
-    const uint64_t *table = pt->root;
-
-    if (!is_covered(format, va)) {
-        return -BH_EFAULT;
-    }
-    for (unsigned int level = format->levels; level > 0; level--) {
-        uint64_t e = table[index_of(va, level)];
-        uint64_t page = 1ull << shift_of(level);
-
-        if (!is_present(format, e)) {
-            return -BH_EFAULT;
-        }
-        if (is_leaf(format, e, level)) {
-            if (pa) {
-                *pa = (e & format->addr_mask & ~(page - 1)) | (va & (page - 1));
-            }
-            if (entry) {
-                *entry = e;
-            }
-            if (size) {
-                *size = page;
-            }
-            return 0;
-        }
-        table = table_at(format, e);
-    }
-    return -BH_EFAULT;
-}

@@ -48,11 +48,6 @@ MUST_CHECK int pt_map(struct pagetable *pt, uint64_t va, uint64_t pa, uint64_t s
  * to there). Tables stay until pt_destroy, even empty ones. The caller flushes TLBs. */
 MUST_CHECK int pt_unmap(struct pagetable *pt, uint64_t va, uint64_t size);
 
-/* Looks `va` up: physical address in *pa, the leaf entry in *entry and its page size in *size (any
- * may be NULL). Returns 0, or -BH_EFAULT when it is not mapped. */
-int pt_lookup(const struct pagetable *pt, uint64_t va, uint64_t *pa, uint64_t *entry,
-              uint64_t *size);
-
 /* The table of `level` that covers `va`, made when absent (level 1: the table of 4 KiB entries).
  * NULL when memory runs out or a larger page is in the way. */
 uint64_t *pt_table(struct pagetable *pt, uint64_t va, unsigned int level);
