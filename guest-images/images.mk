@@ -46,16 +46,31 @@ $(GUEST_DIR)/tests/%.img: guest-images/tests/%.asm $(wildcard guest-images/tests
 	$(Q)$(NASM) -f bin -w+all -i guest-images/tests/ $< -o $@
 
 ## make guests     build all guests: Debian's kernel, its initramfs, the small test guests
-.PHONY: guests run run-now iso run-iso run-iso-now
+.PHONY: guests run iso run-iso run-iso-now
 guests: $(GUEST_FILES) $(TEST_GUEST_IMGS)
 
-## make run        install what is missing, build, and start two Linux VMs in QEMU
+## make run        install what is missing, build, and start two Linux VMs in QEMU, with AMD-V.
+##                 CPU=intel: in Bochs, with VT-x (slow); its VMs: guest-images/bulkhead-bochs.conf
 # Two steps: what the first one installs must be there when make reads the makefiles again.
+CPU := amd
 run:
-	@tools/deps.sh build run
-	@$(MAKE) --no-print-directory run-now
-run-now: $(CORE_IMAGE) $(GUEST_FILES)
+	@case '$(CPU)' in amd) tools/deps.sh build run ;; intel) tools/deps.sh build intel ;; \
+	*) echo "make run: CPU is '$(CPU)', expected amd or intel" >&2; exit 2 ;; esac
+	@$(MAKE) --no-print-directory run-$(CPU)
+.PHONY: run-amd run-intel
+run-amd: $(CORE_IMAGE) $(GUEST_FILES)
 	@tools/run.sh kernel $(CORE_IMAGE) $(GUEST_FILES)
+
+BOCHS_ISO  := $(BUILD)/bulkhead-bochs.iso
+BOCHS_CONF := $(GUEST_DIR)/bochs/bulkhead.conf
+$(BOCHS_CONF): guest-images/bulkhead-bochs.conf
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+$(BOCHS_ISO): $(CORE_IMAGE) $(BOCHS_CONF) $(GUEST_KERNEL) $(GUEST_INITRD) tools/mkiso.sh
+	$(call say,ISO,$@)
+	$(Q)tools/mkiso.sh $@ $(CORE_IMAGE) $(BOCHS_CONF) $(GUEST_KERNEL) $(GUEST_INITRD)
+run-intel: $(BOCHS_ISO)
+	@/usr/bin/python3 tools/bochs_run.py $(BOCHS_ISO)
 
 ## make iso        build/bulkhead.iso: the same system, to boot by GRUB on a PC
 ISO := $(BUILD)/bulkhead.iso
@@ -69,3 +84,33 @@ $(ISO): $(CORE_IMAGE) $(GUEST_FILES) tools/mkiso.sh
 ## make run-iso    start QEMU from that ISO
 run-iso: iso
 	@tools/run.sh iso $(ISO)
+
+# Guests in C: one folder each under guest-images/, with guestlib/ as their runtime. 64-bit ELF at
+# 1 MiB; as ELF32, which multiboot loaders such as QEMU's -kernel take.
+C_GUESTS      := bench conform fuzz
+C_GUEST_ELFS  := $(C_GUESTS:%=$(GUEST_DIR)/tests/%.elf)
+GUEST_C_FLAGS := -std=gnu11 -O2 -g -ffreestanding -nostdinc \
+    -isystem $(shell $(CC) -print-file-name=include 2>/dev/null) -fno-pic -fno-pie -mno-red-zone \
+    -mgeneral-regs-only -fno-stack-protector -fno-asynchronous-unwind-tables -fno-common \
+    -fcf-protection=none -fno-strict-aliasing -fno-delete-null-pointer-checks \
+    -fno-tree-loop-distribute-patterns -I. -Iguest-images/guestlib $(CORE_WARN) -MMD -MP
+GUEST_LIB_SRCS := $(wildcard guest-images/guestlib/*.c guest-images/guestlib/*.asm) \
+    lib/format.c lib/string.c lib/safe_copy.c
+
+define C_GUEST_RULES
+$(BUILD)/guest-obj/$(1)/%.o: %
+	$$(call say,GUESTCC,$$<)
+	@mkdir -p $$(@D)
+	$$(Q)$$(if $$(filter %.asm,$$<),$$(NASM) -f elf64 -w+all -i guest-images/$(1)/ \
+	  -i $$(BUILD)/guest-obj/$(1)/ $$< -o $$@,$$(CC) $$(GUEST_C_FLAGS) -Iguest-images/$(1) -c $$< -o $$@)
+$(GUEST_DIR)/tests/$(1).elf: $(patsubst %,$(BUILD)/guest-obj/$(1)/%.o,$(GUEST_LIB_SRCS) \
+    $(wildcard guest-images/$(1)/*.c guest-images/$(1)/*.asm)) guest-images/guestlib/guest.ld
+	$$(call say,LINK,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)ld -nostdlib -static -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments \
+	  -T guest-images/guestlib/guest.ld $$(filter %.o,$$^) -o $$(@:.elf=.elf64)
+	$$(Q)objcopy -S -I elf64-x86-64 -O elf32-i386 $$(@:.elf=.elf64) $$@
+-include $$(shell find $(BUILD)/guest-obj/$(1) -name '*.d' 2>/dev/null)
+endef
+$(foreach g,$(C_GUESTS),$(eval $(call C_GUEST_RULES,$(g))))
+guests: $(C_GUEST_ELFS)
