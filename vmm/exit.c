@@ -135,6 +135,17 @@ enum exit_action exit_delivery_fault(struct vcpu *v, uint64_t gpa)
     return EXIT_STOP;
 }
 
+enum exit_action exit_exception(struct vcpu *v, uint8_t vector)
+{
+    if (vector == EXC_AC) {
+        vcpu_raise_error(v, EXC_AC, 0);
+    } else {
+        vcpu_raise(v, vector);
+    }
+    interrupts_take();
+    return EXIT_RESCHEDULE;
+}
+
 enum exit_action exit_undefined(struct vcpu *v)
 {
     vcpu_raise(v, EXC_UD);
@@ -150,7 +161,8 @@ bool exit_write_cr0(struct vcpu *v, uint64_t value)
     bool bad = (value >> 32) != 0 || ((value & CR0_PG) && !(value & CR0_PE)) ||
                ((value & CR0_NW) && !(value & CR0_CD));
     if ((value & CR0_PG) && !(regs.cr0 & CR0_PG) && (regs.efer & EFER_LME)) {
-        bad |= !(regs.cr4 & CR4_PAE) || (regs.seg[SEG_CS].attrib & SEG_ATTR_L);
+        bad |= !(regs.cr4 & CR4_PAE) || (regs.seg[SEG_CS].attrib & SEG_ATTR_L) ||
+               (regs.tr.attrib & SEG_ATTR_TYPE) == SEG_TYPE_TSS16_BUSY;
     }
     if (!(value & CR0_PG) && (regs.cr0 & CR0_PG)) {
         bad |= (regs.cr4 & CR4_PCIDE) != 0 ||

@@ -42,6 +42,11 @@ enum exit_action exit_delivery_fault(struct vcpu *v, uint64_t gpa);
 /* A task switch by hardware, to the TSS `selector`: no system in use does that. Refused with #GP. */
 enum exit_action exit_task_switch(struct vcpu *v, uint16_t selector);
 
+/* #DB and #AC that were intercepted are raised. Their delivery may bring the next one, and so on, with
+ * no instruction in between at which an interrupt could end the guest (CVE-2015-5307,
+ * CVE-2015-8104): interrupts are taken here, and the run loop looks at the time. */
+enum exit_action exit_exception(struct vcpu *v, uint8_t vector);
+
 /* An instruction that the VM must not have: #UD. */
 enum exit_action exit_undefined(struct vcpu *v);
 

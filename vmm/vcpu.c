@@ -49,7 +49,7 @@ static void raise(struct vcpu *v, const struct vcpu_event *event)
         }
         if ((is_contributory(first) && is_contributory(event->vector)) ||
             (first == EXC_PF && (event->vector == EXC_PF || is_contributory(event->vector)))) {
-            v->event = (struct vcpu_event){EXC_DF, EVENT_EXCEPTION, true, 0};
+            v->event = (struct vcpu_event){EXC_DF, EVENT_EXCEPTION, event->has_error, 0};
             return;
         }
     }
@@ -92,7 +92,8 @@ void vcpu_redeliver(struct vcpu *v, const struct vcpu_event *event)
 
 bool vcpu_has_wakeup(const struct vcpu *v)
 {
-    if (v->pending & (PENDING_EVENT | PENDING_NMI | PENDING_DEBUG)) {
+    if ((v->pending & (PENDING_EVENT | PENDING_DEBUG)) ||
+        ((v->pending & PENDING_NMI) && !v->nmi_blocked)) {
         return true;
     }
     return (v->rflags & RFLAGS_IF) &&
@@ -114,9 +115,23 @@ void vcpu_nmi(struct vcpu *v)
     vcpu_kick(v);
 }
 
+uint64_t vcpu_next_rip(struct vcpu *v, unsigned int length)
+{
+    uint64_t next = v->rip + length;
+    struct vcpu_sysregs regs;
+
+    if (unlikely((next ^ v->rip) >> 32)) {
+        virt->get_sysregs(v, &regs);
+        if (!(regs.efer & EFER_LMA) || !(regs.seg[SEG_CS].attrib & SEG_ATTR_L)) {
+            return (uint32_t)next;
+        }
+    }
+    return next;
+}
+
 void vcpu_skip(struct vcpu *v, unsigned int length)
 {
-    v->rip += length;
+    v->rip = vcpu_next_rip(v, length);
     v->rflags &= ~RFLAGS_RF;
     virt->clear_shadow(v);
     if (unlikely(v->rflags & RFLAGS_TF)) {

@@ -122,6 +122,9 @@ void vcpu_redeliver(struct vcpu *v, const struct vcpu_event *event);
 void vcpu_kick(struct vcpu *v);
 void vcpu_nmi(struct vcpu *v);
 
+/* Where the instruction of `length` bytes at RIP ends: outside 64-bit mode RIP has 32 bits. */
+uint64_t vcpu_next_rip(struct vcpu *v, unsigned int length);
+
 /* Steps over the instruction of `length` bytes that was emulated. */
 void vcpu_skip(struct vcpu *v, unsigned int length);
 

@@ -3,6 +3,7 @@
 #include "arch/x86/acpi/acpi.h"
 #include "arch/x86/asm.h"
 #include "arch/x86/gdt.h"
+#include "arch/x86/virt.h"
 #include "drivers/uart.h"
 #include "lib/log.h"
 
@@ -82,6 +83,9 @@ void power_reset(void)
     const struct table_pointer no_idt = {0, 0};
 
     uart_flush();
+    if (virt) {
+        virt->cpu_disable();
+    }
     if (is_port(&acpi.reset)) {
         outb((uint16_t)acpi.reset.address, acpi.reset_value);
         wait_a_moment();

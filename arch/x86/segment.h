@@ -9,6 +9,7 @@
 enum seg_index { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT };
 
 /* attrib: descriptor bits 40..47 in bits 0..7 and descriptor bits 52..55 in bits 8..11. */
+#define SEG_ATTR_TYPE    0x000fu
 #define SEG_ATTR_CODE    0x0008u /* type: code segment */
 #define SEG_ATTR_READ    0x0002u /* type, code: readable */
 #define SEG_ATTR_EXPDOWN 0x0004u /* type, data: expand down */
@@ -18,6 +19,8 @@ enum seg_index { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT };
 #define SEG_ATTR_L       0x0200u
 #define SEG_ATTR_DB      0x0400u
 #define SEG_ATTR_G       0x0800u
+
+#define SEG_TYPE_TSS16_BUSY 3u
 
 struct segment {
     uint16_t selector;

@@ -26,8 +26,9 @@ struct virt_ops {
      * Returns 0; -BH_ENODEV when the CPU is of another kind; -BH_ENOTSUP when it cannot be used.
      * The reason is in `why`, in words. */
     int (*detect)(uint32_t off, char *why, size_t size);
-    /* Turns virtualization on, on this CPU. 0 or -BH_ENOMEM. */
+    /* Turns virtualization on, on this CPU: 0, -BH_ENOMEM or -BH_ENOTSUP; and off, before a reset. */
     int (*cpu_enable)(void);
+    void (*cpu_disable)(void);
 
     const struct pt_format *nested_format;
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from bulkhead import config, vm
-from machines import BOCHS_VMX, EVERYWHERE, INTERRUPTS_OFF, TRIPLE_FAULT, on
+from machines import BOCHS_SVM, BOCHS_VMX, BOCHS_VMX_OLD, EVERYWHERE, INTERRUPTS_OFF, TRIPLE_FAULT, on
 
 CORE_CRASH = r"\*\*\* Bulkhead"
 
@@ -164,3 +164,22 @@ def test_sixteen_vms(boot):
                       for n in names]), memory=1024)
     for name in names:
         m.expect(r"^checksum ok", timeout=120, source=name, forbid="FAIL")
+
+
+# QEMU's TCG goes on after one round.
+@on(BOCHS_SVM, BOCHS_VMX, BOCHS_VMX_OLD)
+def test_exceptions_without_end_hold_nobody_up(boot):
+    m = boot(config(vm("endless", "endless.img"), checksum_vm()))
+    m.expect("^READY", source="endless")
+    still_right(m, periods=20)
+    m.focus(0)
+    m.send("stop endless\r")
+    m.expect("endless: ended: ", timeout=60, source="core")
+    assert "AFTER" not in m.text()
+    assert not re.search(CORE_CRASH, m.text())
+
+
+@EVERYWHERE
+def test_code_that_wraps_at_4_gib(boot):
+    m = boot(config(vm("wrap", "wrap.img")))
+    m.expect("^WRAPPED", source="wrap")

@@ -95,3 +95,13 @@ def test_all_stopped_and_the_monitor_stays(machine):
 def test_power_off_by_key(machine):
     machine.send("\x01q")
     assert machine.wait_exit(20) == 0
+
+
+def test_dump_of_a_vm_that_never_ran(boot):
+    m = boot(config(vm("a", "counter.img", cmdline="checksum period=500"), vm("b", "power.img", autostart="no")))
+    m.expect("^checksum ok", source="a")
+    m.focus(0)
+    m.send("dump b\r")
+    # Its own state, not that of the VM that has the processor.
+    m.expect(r"rip 0{16}", source="core")
+    m.expect("^checksum ok", source="a", forbid="FAIL")

@@ -69,14 +69,12 @@ static enum exit_action on_debug(struct vcpu *v, struct vmcb *vmcb)
     }
     /* DR6 is as the guest would have it (APM vol. 2, 15.12.2), DR7 is not. */
     virt->note_debug(v, 0);
-    vcpu_raise(v, EXC_DB);
-    return EXIT_RESUME;
+    return exit_exception(v, EXC_DB);
 }
 
 static enum exit_action on_alignment(struct vcpu *v, struct vmcb *vmcb)
 {
-    vcpu_raise_error(v, EXC_AC, 0);
-    return EXIT_RESUME;
+    return exit_exception(v, EXC_AC);
 }
 
 static enum exit_action on_machine_check(struct vcpu *v, struct vmcb *vmcb)

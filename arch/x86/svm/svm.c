@@ -114,6 +114,11 @@ INIT static int cpu_enable(void)
     return 0;
 }
 
+static void cpu_disable(void)
+{
+    wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~EFER_SVME);
+}
+
 static int vcpu_create(struct vcpu *v)
 {
     static_assert(sizeof(struct svm_vcpu) <= PAGE_SIZE_4K, "one page");
@@ -473,6 +478,7 @@ const struct virt_ops svm_ops = {
     .name = "AMD-V",
     .detect = detect,
     .cpu_enable = cpu_enable,
+    .cpu_disable = cpu_disable,
     .nested_format = &nested_format,
     .vcpu_create = vcpu_create,
     .vcpu_reset = vcpu_reset,

@@ -9,20 +9,28 @@ void vmx_sync_lapic(struct vcpu *v)
     }
 }
 
-/* The CPU takes part in x2APIC mode only; an xAPIC's page is device memory, and emulated. */
+/* The CPU takes part in x2APIC mode only; an xAPIC's page is device memory, and emulated. Of a
+ * LAPIC that software has disabled it would still take self-IPIs: it gets only TPR then. */
+static enum vmx_msr_bitmap wanted_bitmap(const struct lapic *l)
+{
+    if (!(vmx_caps.proc2 & PROC2_X2APIC) || !lapic_is_x2apic(l)) {
+        return VMX_MSRS_PLAIN;
+    }
+    return (vmx_caps.proc2 & PROC2_APIC_REGISTERS) && lapic_enabled(l) ? VMX_MSRS_APIC
+                                                                       : VMX_MSRS_TPR;
+}
+
 void vmx_lapic_changed(struct vcpu *v)
 {
     struct vmx_vcpu *vmx = v->vmx;
-    bool wanted = (vmx_caps.proc2 & PROC2_X2APIC) && lapic_is_x2apic(&v->lapic);
-    enum vmx_msr_bitmap bitmap = VMX_MSRS_PLAIN;
+    enum vmx_msr_bitmap bitmap = wanted_bitmap(&v->lapic);
 
-    if (wanted == ((vmx->proc2_controls & PROC2_X2APIC) != 0)) {
+    if (bitmap == vmx->msr_bitmap) {
         return;
     }
-    vmx->proc2_controls ^= PROC2_X2APIC;
-    if (wanted) {
-        bitmap = vmx_caps.proc2 & PROC2_APIC_REGISTERS ? VMX_MSRS_APIC : VMX_MSRS_TPR;
-    }
+    vmx->msr_bitmap = bitmap;
+    vmx->proc2_controls = bitmap == VMX_MSRS_PLAIN ? vmx->proc2_controls & ~PROC2_X2APIC
+                                                   : vmx->proc2_controls | PROC2_X2APIC;
     vmx_select(v);
     vmcs_write(VMCS_PROC2_CONTROLS, vmx->proc2_controls);
     vmcs_write(VMCS_MSR_BITMAP, vmx_msr_bitmap_pa[bitmap]);

@@ -63,6 +63,7 @@ static const struct control {
     {WORD_PROC2, FEATURE_APICV, PROC2_APIC_REGISTERS, NULL},
     {WORD_PROC2, FEATURE_APICV, PROC2_VIRTUAL_INTERRUPTS, NULL},
     {WORD_PROC2, FEATURE_VPID, PROC2_VPID, NULL},
+    {WORD_PROC2, FEATURE_COUNT, PROC2_ENCLS, NULL}, /* SGX is not shown to guests */
     /* Without these, the instructions that CPUID shows would be #UD in the guest. */
     {WORD_PROC2, FEATURE_COUNT, PROC2_RDTSCP, NULL},
     {WORD_PROC2, FEATURE_COUNT, PROC2_INVPCID, NULL},
@@ -179,7 +180,6 @@ int vmx_caps_evaluate(const uint64_t msrs[VMX_CAP_COUNT], uint32_t off, struct v
         .entry = value[WORD_ENTRY] & ~ENTRY_IA32E_GUEST,
         .cr0_fixed0 = msrs[VMX_CAP_CR0_FIXED0],
         .cr4_fixed0 = msrs[VMX_CAP_CR4_FIXED0],
-        .cr4_fixed1 = msrs[VMX_CAP_CR4_FIXED1],
         .timer_shift = (unsigned int)(msrs[VMX_CAP_MISC] & VMX_MISC_TIMER_SHIFT),
         .ept_leaf_max = !(ept & EPT_CAP_2M)                                       ? 1
                         : (ept & EPT_CAP_1G) && !(off & BIT(FEATURE_LARGE_PAGES)) ? 3

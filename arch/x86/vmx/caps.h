@@ -57,7 +57,6 @@ struct vmx_caps {
     uint32_t revision;
     uint32_t pin, proc, proc2, exit, entry;
     uint64_t cr0_fixed0, cr4_fixed0;
-    uint64_t cr4_fixed1;
     unsigned int timer_shift; /* preemption timer: TSC ticks = value << timer_shift */
     unsigned int ept_leaf_max;
     unsigned int invept, invvpid; /* INV_SINGLE or INV_ALL; 0: none */

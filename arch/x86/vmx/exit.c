@@ -26,7 +26,12 @@ static enum exit_action on_debug(struct vcpu *v, uint64_t qualification)
 {
     write_dr6(read_dr6() & ~DR6_BREAKPOINTS);
     virt->note_debug(v, qualification & DB_QUAL_DR6);
-    vcpu_raise(v, EXC_DB);
+    return exit_exception(v, EXC_DB);
+}
+
+static enum exit_action on_machine_check(struct vcpu *v, uint64_t qualification)
+{
+    __asm__ volatile("int %0" ::"i"(EXC_MC));
     return EXIT_RESUME;
 }
 
@@ -43,13 +48,11 @@ static enum exit_action on_exception_or_nmi(struct vcpu *v, uint64_t qualificati
     case EXC_DB:
         /* INT1: a trap, whose exit comes before it (28.3.3). */
         if (INTR_INFO_TYPE(info) == INTR_TYPE_PRIVILEGED) {
-            v->rip += insn_length();
+            v->rip = vcpu_next_rip(v, insn_length());
         }
         return on_debug(v, qualification);
-    case EXC_AC:
-        vcpu_raise_error(v, EXC_AC, (uint32_t)vmcs_read(VMCS_EXIT_INTERRUPTION_ERROR));
-        return EXIT_RESUME;
-    default: __asm__ volatile("int %0" ::"i"(EXC_MC)); return EXIT_RESUME;
+    case EXC_AC: return exit_exception(v, EXC_AC);
+    default: return on_machine_check(v, qualification);
     }
 }
 
@@ -167,7 +170,7 @@ static enum exit_action on_dr(struct vcpu *v, uint64_t qualification)
     vmx_set_proc(v->vmx, PROC_MOV_DR, false);
     /* VM entry insists on the trap that MOV SS has put off (SDM vol. 3, 27.3.1.5). */
     if ((shadow & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) && (v->rflags & RFLAGS_TF)) {
-        vmcs_write(VMCS_GUEST_PENDING_DEBUG, DR6_BS);
+        vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) | DR6_BS);
     }
     return EXIT_RESUME;
 }
@@ -288,7 +291,7 @@ static const struct exit_entry exit_table[VMX_EXIT_REASONS] = {
     [VMX_EXIT_MSR_LOADING] = {on_entry_failure, EXIT_KIND_OTHER},
     [VMX_EXIT_MWAIT] = {on_undefined, EXIT_KIND_OTHER},
     [VMX_EXIT_MONITOR] = {on_undefined, EXIT_KIND_OTHER},
-    [VMX_EXIT_ENTRY_MACHINE_CHECK] = {on_entry_failure, EXIT_KIND_OTHER},
+    [VMX_EXIT_ENTRY_MACHINE_CHECK] = {on_machine_check, EXIT_KIND_OTHER},
     [VMX_EXIT_TPR_THRESHOLD] = {on_tpr_threshold, EXIT_KIND_CR},
     [VMX_EXIT_VIRTUAL_EOI] = {on_virtual_eoi, EXIT_KIND_MSR},
     [VMX_EXIT_EPT_VIOLATION] = {on_ept_violation, EXIT_KIND_MMIO},
@@ -300,6 +303,7 @@ static const struct exit_entry exit_table[VMX_EXIT_REASONS] = {
     [VMX_EXIT_APIC_WRITE] = {on_apic_write, EXIT_KIND_MSR},
     [VMX_EXIT_VMFUNC] = {on_undefined, EXIT_KIND_OTHER},
     [VMX_EXIT_ENCLS] = {on_undefined, EXIT_KIND_OTHER},
+    [VMX_EXIT_SEAMCALL... VMX_EXIT_TDCALL] = {on_undefined, EXIT_KIND_OTHER},
 };
 
 /* An exit in the middle of an event's delivery: the event must be delivered again. What comes from

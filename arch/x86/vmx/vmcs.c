@@ -1,6 +1,7 @@
 /* What a VMCS holds that does not change while its VM runs, and which VMCS is current. */
 
 #include "arch/x86/asm.h"
+#include "arch/x86/interrupt.h"
 #include "arch/x86/mm/page_alloc.h"
 #include "arch/x86/msr.h"
 #include "arch/x86/regs.h"
@@ -12,7 +13,12 @@
 
 void vmx_make_current(struct vmx_vcpu *vmx)
 {
-    __asm__ volatile("vmptrld %0" ::"m"(vmx->vmcs_pa) : "cc", "memory");
+    bool failed;
+
+    __asm__ volatile("vmptrld %1" : "=@ccbe"(failed) : "m"(vmx->vmcs_pa) : "memory");
+    if (failed) {
+        core_panic("VMPTRLD of 0x%llx failed", LLU(vmx->vmcs_pa));
+    }
     this_cpu->vmx.current = vmx;
 }
 
@@ -88,6 +94,9 @@ void vmx_init_vmcs(struct vcpu *v)
     vmcs_write(VMCS_LINK_POINTER, NO_LINK);
     if (vmx_caps.proc2 & PROC2_VPID) {
         vmcs_write(VMCS_VPID, vmx->vpid);
+    }
+    if (vmx_caps.proc2 & PROC2_ENCLS) {
+        vmcs_write(VMCS_ENCLS_BITMAP, UINT64_MAX);
     }
     if (vmx_caps.proc & PROC_TPR_SHADOW) {
         vmx->tpr_threshold = 0;

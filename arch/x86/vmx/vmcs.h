@@ -18,6 +18,7 @@
     F(EOI_EXIT_BITMAP1, 0x201e)         \
     F(EOI_EXIT_BITMAP2, 0x2020)         \
     F(EOI_EXIT_BITMAP3, 0x2022)         \
+    F(ENCLS_BITMAP, 0x202e)             \
     F(PIN_CONTROLS, 0x4000)             \
     F(PROC_CONTROLS, 0x4002)            \
     F(EXCEPTION_BITMAP, 0x4004)         \
@@ -184,6 +185,7 @@ enum vmcs_segment { VMCS_ES, VMCS_CS, VMCS_SS, VMCS_DS, VMCS_FS, VMCS_GS, VMCS_L
 #define PROC2_APIC_REGISTERS     BIT(8)
 #define PROC2_VIRTUAL_INTERRUPTS BIT(9)
 #define PROC2_INVPCID            BIT(12)
+#define PROC2_ENCLS              BIT(15)
 
 /* VM-exit controls (table 25-13). */
 #define EXIT_SAVE_DEBUG    BIT(2)
@@ -262,7 +264,9 @@ enum vmx_exit_reason {
     VMX_EXIT_APIC_WRITE = 56,
     VMX_EXIT_VMFUNC = 59,
     VMX_EXIT_ENCLS = 60,
-    VMX_EXIT_REASONS = 69
+    VMX_EXIT_SEAMCALL = 76,
+    VMX_EXIT_TDCALL = 77,
+    VMX_EXIT_REASONS
 };
 
 /* Exit qualification of control-register accesses (table 28-3). */

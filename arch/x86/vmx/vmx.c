@@ -130,6 +130,19 @@ INIT static int cpu_enable(void)
     return 0;
 }
 
+/* In VMX operation an INIT, by which some machines reset, is held back (SDM vol. 3, 24.8). */
+static void cpu_disable(void)
+{
+    __asm__ volatile("vmxoff" ::: "cc");
+}
+
+/* Not active on any CPU; makes the region usable, with no state worth anything. */
+static void clear_vmcs(struct vmx_vcpu *vmx)
+{
+    set_revision(vmx->vmcs);
+    __asm__ volatile("vmclear %0" ::"m"(vmx->vmcs_pa) : "cc", "memory");
+}
+
 static int vcpu_create(struct vcpu *v)
 {
     static_assert(sizeof(struct vmx_vcpu) <= PAGE_SIZE_4K, "one page");
@@ -144,6 +157,7 @@ static int vcpu_create(struct vcpu *v)
         return -BH_ENOMEM;
     }
     vmx->vmcs_pa = page_to_pa(vmx->vmcs);
+    clear_vmcs(vmx);
     vmx->vpid = (uint16_t)(v->vm->index + 1); /* 0 is the core's own (SDM vol. 3, 29.1) */
     v->vmx = vmx;
     return 0;
@@ -162,8 +176,7 @@ static void vcpu_reset(struct vcpu *v, const struct vcpu_sysregs *regs)
         .slice_end = TIMER_NEVER,
         .dr6 = DR6_INIT,
     };
-    set_revision(vmx->vmcs);
-    __asm__ volatile("vmclear %0" ::"m"(vmx->vmcs_pa) : "cc", "memory");
+    clear_vmcs(vmx);
     vmx_make_current(vmx);
     vmx_init_vmcs(v);
     vmx_init_guest_regs(v, regs);
@@ -318,11 +331,15 @@ static void want_interrupt_window(struct vcpu *v)
     vmx_set_proc(v->vmx, PROC_INTERRUPT_WINDOW, true);
 }
 
-/* It opens when neither an NMI handler nor a shadow is in the way. */
+/* It opens when neither an NMI handler nor MOV SS is in the way. A CPU may open it in the shadow of
+ * STI (SDM vol. 3, 26.2), in which nothing is injected: the end of that is an interrupt window. */
 static void want_nmi_window(struct vcpu *v)
 {
+    bool sti;
+
     vmx_select(v);
-    vmx_set_proc(v->vmx, PROC_NMI_WINDOW, true);
+    sti = !v->nmi_blocked && (vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & BLOCKED_BY_STI);
+    vmx_set_proc(v->vmx, sti ? PROC_INTERRUPT_WINDOW : PROC_NMI_WINDOW, true);
 }
 
 static void set_tsc_offset(struct vcpu *v, uint64_t offset)
@@ -367,6 +384,7 @@ const struct virt_ops vmx_ops = {
     .name = "VT-x",
     .detect = detect,
     .cpu_enable = cpu_enable,
+    .cpu_disable = cpu_disable,
     .nested_format = &nested_format,
     .vcpu_create = vcpu_create,
     .vcpu_reset = vcpu_reset,

@@ -11,6 +11,9 @@
 /* MSRs of a guest that the VMCS does not hold and the core does not use. */
 #define VMX_LAZY_MSRS 5
 
+/* By what the CPU does for a guest in x2APIC mode: nothing, its TPR, or most registers. */
+enum vmx_msr_bitmap { VMX_MSRS_PLAIN, VMX_MSRS_TPR, VMX_MSRS_APIC, VMX_MSR_BITMAPS };
+
 struct vmx_vcpu {
     void *vmcs;
     uint64_t vmcs_pa;
@@ -22,6 +25,7 @@ struct vmx_vcpu {
     uint32_t proc_controls; /* as in the VMCS, as are the next two */
     uint32_t proc2_controls;
     uint32_t tpr_threshold;
+    enum vmx_msr_bitmap msr_bitmap; /* PLAIN at first */
     uint64_t rip, rsp, rflags;
     uint64_t host_rsp;
     uint64_t eoi_exit_bitmap[4];
@@ -76,8 +80,6 @@ void vmx_init_vmcs(struct vcpu *v);
 /* bitmaps.c: the I/O and MSR bitmaps, shared by all VMs. */
 MUST_CHECK int vmx_bitmaps_init(void);
 extern uint64_t vmx_io_bitmap_pa;
-/* By what the CPU does for a guest in x2APIC mode: nothing, its TPR, or most registers. */
-enum vmx_msr_bitmap { VMX_MSRS_PLAIN, VMX_MSRS_TPR, VMX_MSRS_APIC, VMX_MSR_BITMAPS };
 extern uint64_t vmx_msr_bitmap_pa[VMX_MSR_BITMAPS];
 
 /* entry.asm: runs the guest until its next exit. Returns false when VM entry failed. `host_rsp` is
