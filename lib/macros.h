@@ -47,6 +47,7 @@
 
 #define PACKED       __attribute__((packed))
 #define NORETURN     __attribute__((noreturn))
+#define NOINLINE     __attribute__((noinline)) /* keeps what is rare out of a hot function */
 #define PRINTF(f, a) __attribute__((format(printf, f, a)))
 #define MUST_CHECK   __attribute__((warn_unused_result))
 #define ALIGNED(n)   __attribute__((aligned(n)))

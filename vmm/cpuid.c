@@ -6,6 +6,7 @@
 #include "arch/x86/fpu.h"
 #include "arch/x86/virt.h"
 #include "lib/string.h"
+#include "vmm/exit.h"
 #include "vmm/vm.h"
 
 #define ALL UINT32_MAX
@@ -77,15 +78,18 @@
 #define XCR0_SHOWN 0xe7ull
 
 typedef void adjust_fn(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r);
+typedef void fix_fn(struct cpuid_regs *r);
 
 struct cpuid_row {
     uint32_t leaf;
     struct cpuid_regs mask;
-    adjust_fn *adjust; /* may be NULL */
+    fix_fn *fix;       /* may be NULL: at boot, on the answer that is kept */
+    adjust_fn *adjust; /* may be NULL: at each execution */
+    bool subleaves;    /* the machine is asked at each execution */
     const char *reason;
 };
 
-static void adjust_max(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+INIT static void fix_max(struct cpuid_regs *r)
 {
     r->eax = MIN(r->eax, MAX_BASIC);
 }
@@ -99,7 +103,7 @@ static void adjust_features(struct vcpu *v, uint32_t subleaf, struct cpuid_regs 
     }
 }
 
-static void adjust_power(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+INIT static void fix_power(struct cpuid_regs *r)
 {
     r->eax = BIT(2); /* ARAT: the LAPIC timer never stops */
 }
@@ -110,6 +114,11 @@ static void adjust_leaf7(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
         r->ebx |= F7B_TSC_ADJUST;
     }
     r->eax = 0; /* no further subleaves */
+}
+
+/* Subleaves, as the machine has them. */
+static void adjust_nothing(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+{
 }
 
 /* One package, one core, one thread; the APIC ID in EDX is what x2APIC guests look for. */
@@ -157,12 +166,12 @@ static void adjust_xsave(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
     }
 }
 
-static void adjust_max_extended(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+INIT static void fix_max_extended(struct cpuid_regs *r)
 {
     r->eax = MIN(r->eax, MAX_EXTENDED);
 }
 
-static void adjust_hypervisor(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+INIT static void fix_hypervisor(struct cpuid_regs *r)
 {
     *r = (struct cpuid_regs){.eax = HV_BASE + 1};
     memcpy(&r->ebx, "Bulk", 4);
@@ -170,12 +179,12 @@ static void adjust_hypervisor(struct vcpu *v, uint32_t subleaf, struct cpuid_reg
     memcpy(&r->edx, "Core", 4);
 }
 
-static void adjust_hypervisor_version(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+INIT static void fix_hypervisor_version(struct cpuid_regs *r)
 {
     *r = (struct cpuid_regs){.eax = 1}; /* version of this interface */
 }
 
-static void adjust_kvm(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+INIT static void fix_kvm(struct cpuid_regs *r)
 {
     *r = (struct cpuid_regs){.eax = HV_KVM_BASE + 1};
     memcpy(&r->ebx, "KVMK", 4);
@@ -183,67 +192,77 @@ static void adjust_kvm(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
     memcpy(&r->edx, "M\0\0\0", 4);
 }
 
-static void adjust_kvm_features(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+INIT static void fix_kvm_features(struct cpuid_regs *r)
 {
     *r = (struct cpuid_regs){.eax = KVM_FEATURE_CLOCKSOURCE | KVM_FEATURE_NOP_IO_DELAY |
                                     KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_CLOCKSOURCE_STABLE};
 }
 
 static const struct cpuid_row rows[] = {
-    {0x0, {ALL, ALL, ALL, ALL}, adjust_max, "vendor; the highest leaf listed here"},
+    {0x0, {ALL, ALL, ALL, ALL}, fix_max, NULL, false, "vendor; the highest leaf listed here"},
     {0x1,
-
      {0x0fff3fff, 0x0000ff00, F1C_SHOWN, F1D_SHOWN},
+     NULL,
      adjust_features,
+     false,
      "what needs no emulation or is emulated; not: MONITOR, virtualization, thermal, debug store"},
-    {0x2, {ALL, ALL, ALL, ALL}, NULL, "cache descriptors"},
-    {0x4, {0x00003fff, ALL, ALL, ALL}, NULL, "caches, without who shares them"},
-    {0x6, {0, 0, 0, 0}, adjust_power, "ARAT only: no thermal or power interface"},
+    {0x2, {ALL, ALL, ALL, ALL}, NULL, NULL, false, "cache descriptors"},
+    {0x4,
+     {0x00003fff, ALL, ALL, ALL},
+     NULL,
+     adjust_nothing,
+     true,
+     "caches, without who shares them"},
+    {0x6, {0, 0, 0, 0}, fix_power, NULL, false, "ARAT only: no thermal or power interface"},
     {0x7,
-
      {0, F7B_SHOWN, F7C_SHOWN, F7D_SHOWN},
+     NULL,
      adjust_leaf7,
+     true,
      "not: SGX, MPX, RTM, PQM, PKU, LA57, Intel PT; speculation control MSRs are not offered"},
-    {0xb, {0, 0, 0, 0}, adjust_topology, "one CPU; its x2APIC ID"},
-    {0xd, {ALL, ALL, ALL, ALL}, adjust_xsave, "components that are switched"},
-    {0x80000000, {ALL, ALL, ALL, ALL}, adjust_max_extended, "highest leaf"},
+    {0xb, {0, 0, 0, 0}, NULL, adjust_topology, false, "one CPU; its x2APIC ID"},
+    {0xd, {ALL, ALL, ALL, ALL}, NULL, adjust_xsave, true, "components that are switched"},
+    {HV_BASE, {0, 0, 0, 0}, fix_hypervisor, NULL, false, "Bulkhead's signature"},
+    {HV_BASE + 1, {0, 0, 0, 0}, fix_hypervisor_version, NULL, false, "interface version"},
+    {HV_KVM_BASE, {0, 0, 0, 0}, fix_kvm, NULL, false, "KVM-compatible paravirtual interface"},
+    {HV_KVM_BASE + 1, {0, 0, 0, 0}, fix_kvm_features, NULL, false, "kvmclock, stable"},
+    {0x80000000, {ALL, ALL, ALL, ALL}, fix_max_extended, NULL, false, "highest leaf"},
     {0x80000001,
-
      {0x0fff3fff, 0, FE1C_SHOWN, FE1D_SHOWN},
      NULL,
+     NULL,
+     false,
      "not: SVM, extended APIC space, OSVW, IBS, watchdog, topology, counters, MONITORX"},
-    {0x80000002, {ALL, ALL, ALL, ALL}, NULL, "name"},
-    {0x80000003, {ALL, ALL, ALL, ALL}, NULL, "name"},
-    {0x80000004, {ALL, ALL, ALL, ALL}, NULL, "name"},
-    {0x80000005, {ALL, ALL, ALL, ALL}, NULL, "L1 caches and TLBs"},
-    {0x80000006, {ALL, ALL, ALL, ALL}, NULL, "L2 and L3 caches"},
-    {0x80000007, {0, 0, 0, FE7D_INVARIANT_TSC}, NULL, "invariant TSC, if it is"},
-    {0x80000008, {0x0000ffff, FE8B_SHOWN, 0, 0}, NULL, "address sizes; one CPU"},
-    {HV_BASE, {0, 0, 0, 0}, adjust_hypervisor, "Bulkhead's signature"},
-    {HV_BASE + 1, {0, 0, 0, 0}, adjust_hypervisor_version, "interface version"},
-    {HV_KVM_BASE, {0, 0, 0, 0}, adjust_kvm, "KVM-compatible paravirtual interface"},
-    {HV_KVM_BASE + 1, {0, 0, 0, 0}, adjust_kvm_features, "kvmclock, stable"},
+    {0x80000002, {ALL, ALL, ALL, ALL}, NULL, NULL, false, "name"},
+    {0x80000003, {ALL, ALL, ALL, ALL}, NULL, NULL, false, "name"},
+    {0x80000004, {ALL, ALL, ALL, ALL}, NULL, NULL, false, "name"},
+    {0x80000005, {ALL, ALL, ALL, ALL}, NULL, NULL, false, "L1 caches and TLBs"},
+    {0x80000006, {ALL, ALL, ALL, ALL}, NULL, NULL, false, "L2 and L3 caches"},
+    {0x80000007, {0, 0, 0, FE7D_INVARIANT_TSC}, NULL, NULL, false, "invariant TSC, if it is"},
+    {0x80000008, {0x0000ffff, FE8B_SHOWN, 0, 0}, NULL, NULL, false, "address sizes; one CPU"},
 };
 
-/* The machine's values of the rows that have no subleaves: CPUID serializes and may itself be an
- * exit when the core is nested, so it is not executed on the exit path. */
-static struct cpuid_regs cached[ARRAY_SIZE(rows)];
+/* The answers, made at boot: CPUID serializes and may itself be an exit when the core is nested, so
+ * it is executed on the exit path for subleaves only. */
+static struct cpuid_regs answers[ARRAY_SIZE(rows) + 1];
+
+/* Number of the answer to a leaf, by the leaf's range and its low bits. 0: it is not always the
+ * same, or there is none; answers[0] is unused for that. */
+#define INDEX_BITS 5u
+static uint8_t answer_index[4][BIT(INDEX_BITS)];
+
 static uint64_t guest_cr4_mask, guest_efer_mask;
 static bool guest_has_rdtscp;
 static uint32_t machine_max_basic;
 
-static bool has_subleaves(uint32_t leaf)
+/* 0: basic, 1: hypervisor, 2: KVM-compatible, 3: extended. */
+static inline unsigned int range_of(uint32_t leaf, uint32_t *low)
 {
-    return leaf == 0x4 || leaf == 0x7 || leaf == 0xb || leaf == 0xd;
-}
+    static const uint32_t base[] = {0, HV_BASE, HV_KVM_BASE, 0x80000000};
+    unsigned int range = leaf >> 31 ? 3 : leaf >= HV_KVM_BASE ? 2 : leaf >= HV_BASE ? 1 : 0;
 
-static struct cpuid_regs apply(const struct cpuid_row *row, struct cpuid_regs r)
-{
-    r.eax &= row->mask.eax;
-    r.ebx &= row->mask.ebx;
-    r.ecx &= row->mask.ecx;
-    r.edx &= row->mask.edx;
-    return r;
+    *low = leaf - base[range];
+    return range;
 }
 
 static const struct cpuid_row *find(uint32_t leaf)
@@ -256,6 +275,20 @@ static const struct cpuid_row *find(uint32_t leaf)
     return NULL;
 }
 
+static struct cpuid_regs *answer_of(const struct cpuid_row *row)
+{
+    return &answers[row - rows + 1];
+}
+
+static struct cpuid_regs apply(const struct cpuid_row *row, struct cpuid_regs r)
+{
+    r.eax &= row->mask.eax;
+    r.ebx &= row->mask.ebx;
+    r.ecx &= row->mask.ecx;
+    r.edx &= row->mask.edx;
+    return r;
+}
+
 INIT void cpuid_policy_init(void)
 {
     machine_max_basic = cpuid(0, 0).eax;
@@ -264,13 +297,21 @@ INIT void cpuid_policy_init(void)
     for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
         bool present = rows[i].leaf >= 0x80000000 ? rows[i].leaf <= max_extended
                                                   : rows[i].leaf <= machine_max_basic;
+        uint32_t low;
+        unsigned int range = range_of(rows[i].leaf, &low);
         if (present) {
-            cached[i] = apply(&rows[i], cpuid(rows[i].leaf, 0));
+            *answer_of(&rows[i]) = apply(&rows[i], cpuid(rows[i].leaf, 0));
+        }
+        if (rows[i].fix) {
+            rows[i].fix(answer_of(&rows[i]));
+        }
+        if (!rows[i].adjust) {
+            answer_index[range][low] = (uint8_t)(i + 1);
         }
     }
-    struct cpuid_regs f1 = cached[find(1) - rows];
-    struct cpuid_regs f7 = cached[find(7) - rows];
-    struct cpuid_regs e1 = cached[find(0x80000001) - rows];
+    struct cpuid_regs f1 = *answer_of(find(1));
+    struct cpuid_regs f7 = *answer_of(find(7));
+    struct cpuid_regs e1 = *answer_of(find(0x80000001));
     guest_cr4_mask = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE |
                      CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT |
                      (f1.ecx & F1C_XSAVE ? CR4_OSXSAVE : 0) | (f1.ecx & F1C_PCID ? CR4_PCIDE : 0) |
@@ -282,24 +323,43 @@ INIT void cpuid_policy_init(void)
                       (e1.edx & FE1D_FFXSR ? EFER_FFXSR : 0);
 }
 
-void cpuid_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
+static inline void set_gprs(struct vcpu *v, const struct cpuid_regs *r)
 {
-    const struct cpuid_row *row = find(leaf);
+    v->gpr[GPR_RAX] = r->eax;
+    v->gpr[GPR_RBX] = r->ebx;
+    v->gpr[GPR_RCX] = r->ecx;
+    v->gpr[GPR_RDX] = r->edx;
+}
 
-    /* Beyond the highest basic leaf, Intel CPUs answer with that leaf's data, AMD's with zeros. */
-    if (!row) {
-        *out = (struct cpuid_regs){0};
-        return;
+/* What is not as it was made at boot. Beyond the highest basic leaf, Intel CPUs answer with that
+ * leaf's data, AMD's with zeros, as it is here. */
+static NOINLINE void answer_anew(struct vcpu *v)
+{
+    uint32_t leaf = (uint32_t)v->gpr[GPR_RAX], subleaf = (uint32_t)v->gpr[GPR_RCX];
+    const struct cpuid_row *row = find(leaf);
+    struct cpuid_regs r = {0};
+
+    if (row) {
+        r = row->subleaves && leaf <= machine_max_basic ? apply(row, cpuid(leaf, subleaf))
+                                                        : *answer_of(row);
+        row->adjust(v, subleaf, &r);
     }
-    if (has_subleaves(leaf)) {
-        *out =
-            machine_max_basic >= leaf ? apply(row, cpuid(leaf, subleaf)) : (struct cpuid_regs){0};
+    set_gprs(v, &r);
+}
+
+enum exit_action exit_cpuid(struct vcpu *v, unsigned int length)
+{
+    uint32_t low;
+    unsigned int range = range_of((uint32_t)v->gpr[GPR_RAX], &low);
+    unsigned int index = low < BIT(INDEX_BITS) ? answer_index[range][low] : 0;
+
+    if (likely(index != 0)) {
+        set_gprs(v, &answers[index]);
     } else {
-        *out = cached[row - rows];
+        answer_anew(v);
     }
-    if (row->adjust) {
-        row->adjust(v, subleaf, out);
-    }
+    vcpu_skip(v, length);
+    return EXIT_RESUME;
 }
 
 uint64_t cpuid_guest_cr4_mask(void)

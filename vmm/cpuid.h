@@ -7,9 +7,6 @@
 /* Reads the machine's CPUID once and applies the policy tables. Boot, after time_init(). */
 void cpuid_policy_init(void);
 
-/* What the guest sees. */
-void cpuid_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out);
-
 /* Bits of CR4 and XCR0 that a guest may set, given the features it is shown. */
 uint64_t cpuid_guest_cr4_mask(void);
 uint64_t cpuid_guest_xcr0_mask(void);

@@ -8,7 +8,6 @@
 #include "arch/x86/virt.h"
 #include "lib/log.h"
 #include "vmm/cpuid.h"
-#include "vmm/msr.h"
 #include "vmm/vm.h"
 
 /* What a VM gets for a hypercall that does not exist: Linux's -KVM_ENOSYS, as the KVM-compatible
@@ -26,42 +25,6 @@
 #define CR0_DEFINED                                                                            \
     (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
      CR0_PG)
-
-enum exit_action exit_cpuid(struct vcpu *v, unsigned int length)
-{
-    struct cpuid_regs r;
-
-    cpuid_guest(v, (uint32_t)v->gpr[GPR_RAX], (uint32_t)v->gpr[GPR_RCX], &r);
-    v->gpr[GPR_RAX] = r.eax;
-    v->gpr[GPR_RBX] = r.ebx;
-    v->gpr[GPR_RCX] = r.ecx;
-    v->gpr[GPR_RDX] = r.edx;
-    vcpu_skip(v, length);
-    return EXIT_RESUME;
-}
-
-enum exit_action exit_msr(struct vcpu *v, bool write, unsigned int length)
-{
-    uint32_t msr = (uint32_t)v->gpr[GPR_RCX];
-    uint64_t value = v->gpr[GPR_RDX] << 32 | (uint32_t)v->gpr[GPR_RAX];
-    int err;
-
-    if (write) {
-        err = msr_guest_write(v, msr, value);
-    } else {
-        err = msr_guest_read(v, msr, &value);
-        if (!err) {
-            v->gpr[GPR_RAX] = (uint32_t)value;
-            v->gpr[GPR_RDX] = value >> 32;
-        }
-    }
-    if (err) {
-        vcpu_raise_error(v, EXC_GP, 0);
-    } else {
-        vcpu_skip(v, length);
-    }
-    return EXIT_RESUME;
-}
 
 enum exit_action exit_hlt(struct vcpu *v, unsigned int length)
 {

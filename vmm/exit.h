@@ -9,7 +9,8 @@
 #include "vmm/vcpu.h"
 
 enum exit_action exit_cpuid(struct vcpu *v, unsigned int length);
-enum exit_action exit_msr(struct vcpu *v, bool write, unsigned int length);
+enum exit_action exit_rdmsr(struct vcpu *v, unsigned int length);
+enum exit_action exit_wrmsr(struct vcpu *v, unsigned int length);
 enum exit_action exit_hlt(struct vcpu *v, unsigned int length);
 enum exit_action exit_hypercall(struct vcpu *v, unsigned int length);
 enum exit_action exit_xsetbv(struct vcpu *v, unsigned int length);

@@ -143,7 +143,7 @@ static enum exit_action emulate(struct vcpu *v, struct emu_cpu *cpu, uint64_t gp
         break;
     case EMU_RETRY:
         v->rflags = cpu->rflags;
-        virt->clear_shadow(v);
+        vcpu_end_shadow(v);
         v->pending |= v->rflags & RFLAGS_TF ? PENDING_DEBUG : 0;
         break;
     case EMU_FAULT: raise_fault(v, &fault); break;

@@ -11,6 +11,7 @@
 #include "lib/error.h"
 #include "lib/log.h"
 #include "vmm/cpuid.h"
+#include "vmm/exit.h"
 #include "vmm/pvclock.h"
 #include "vmm/vm.h"
 
@@ -269,7 +270,8 @@ static const struct msr_row rows[] = {
     {MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, false, read_microcode, write_ignore,
      "microcode revision; Intel's protocol writes 0 before"},
     {MSR_MTRR_CAP, MSR_MTRR_CAP, false, read_mtrr_cap, NULL, "MTRRs are stored, no more"},
-    {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, true, NULL, NULL, "the guest's own, switched with the vCPU"},
+    {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, true, NULL, NULL,
+     "the guest's own, switched with the vCPU"},
     {MSR_MCG_CAP, MSR_MCG_CAP, false, read_zero, NULL, "no machine check banks"},
     {MSR_MCG_STATUS, MSR_MCG_STATUS, false, read_stored, write_mcg_status, "stored"},
     {MSR_MISC_ENABLE, MSR_MISC_ENABLE, false, read_stored, write_stored, "stored"},
@@ -304,7 +306,23 @@ static const struct msr_row rows[] = {
     {MSR_AMD_BU_CFG2, MSR_AMD_BU_CFG2, false, read_zero, write_ignore, "chicken bits"},
 };
 
-static const struct msr_row *find(uint32_t msr)
+/* By a hash of the number, the row that was found last; what stands there by chance is no harm. */
+#define CACHE_SIZE 64u
+static const struct msr_row no_row = {.first = 1, .last = 0};
+static const struct msr_row *cache[CACHE_SIZE] = {[0 ... CACHE_SIZE - 1] = &no_row};
+
+static inline const struct msr_row **slot_of(uint32_t msr)
+{
+    return &cache[(msr ^ msr >> 24) % CACHE_SIZE];
+}
+
+static inline bool has_msr(const struct msr_row *row, uint32_t msr)
+{
+    return msr >= row->first && msr <= row->last;
+}
+
+/* `no_row` when the register does not exist for guests. */
+static NOINLINE const struct msr_row *search(uint32_t msr)
 {
     unsigned int low = 0;
     unsigned int high = ARRAY_SIZE(rows);
@@ -316,34 +334,60 @@ static const struct msr_row *find(uint32_t msr)
         } else if (msr < rows[mid].first) {
             high = mid;
         } else {
+            *slot_of(msr) = &rows[mid];
             return &rows[mid];
         }
     }
-    return NULL;
+    return &no_row;
 }
 
-static int refuse(struct vcpu *v, const char *what, uint32_t msr, uint64_t value)
+static inline const struct msr_row *find(uint32_t msr)
 {
-    if (!v->vm->logged_msr) {
+    const struct msr_row *row = *slot_of(msr);
+
+    return likely(has_msr(row, msr)) ? row : search(msr);
+}
+
+/* #GP; the first access of a register that does not exist for guests is logged. */
+static NOINLINE enum exit_action refuse(struct vcpu *v, bool write)
+{
+    uint32_t msr = (uint32_t)v->gpr[GPR_RCX];
+    const struct msr_row *row = find(msr);
+
+    if ((write ? !row->write : !row->read) && !v->vm->logged_msr) {
         v->vm->logged_msr = true;
         log_info("%s: %s of MSR 0x%x (0x%llx) refused with #GP (further ones are not logged)",
-                 vm_name(v->vm), what, msr, (unsigned long long)value);
+                 vm_name(v->vm), write ? "write" : "read", msr,
+                 write ? LLU(v->gpr[GPR_RDX] << 32 | (uint32_t)v->gpr[GPR_RAX]) : 0);
     }
-    return -BH_EINVAL;
+    vcpu_raise_error(v, EXC_GP, 0);
+    return EXIT_RESUME;
 }
 
-int msr_guest_read(struct vcpu *v, uint32_t msr, uint64_t *value)
+enum exit_action exit_rdmsr(struct vcpu *v, unsigned int length)
 {
-    const struct msr_row *row = find(msr);
+    uint32_t msr = (uint32_t)v->gpr[GPR_RCX];
+    read_fn *read = find(msr)->read;
 
-    return row && row->read ? row->read(v, msr, value) : refuse(v, "read", msr, 0);
+    if (unlikely(!read || read(v, msr, &v->msr_value) != 0)) {
+        return refuse(v, false);
+    }
+    v->gpr[GPR_RAX] = (uint32_t)v->msr_value;
+    v->gpr[GPR_RDX] = v->msr_value >> 32;
+    vcpu_skip(v, length);
+    return EXIT_RESUME;
 }
 
-int msr_guest_write(struct vcpu *v, uint32_t msr, uint64_t value)
+enum exit_action exit_wrmsr(struct vcpu *v, unsigned int length)
 {
-    const struct msr_row *row = find(msr);
+    uint32_t msr = (uint32_t)v->gpr[GPR_RCX];
+    write_fn *write = find(msr)->write;
 
-    return row && row->write ? row->write(v, msr, value) : refuse(v, "write", msr, value);
+    if (unlikely(!write || write(v, msr, v->gpr[GPR_RDX] << 32 | (uint32_t)v->gpr[GPR_RAX]) != 0)) {
+        return refuse(v, true);
+    }
+    vcpu_skip(v, length);
+    return EXIT_RESUME;
 }
 
 INIT void msr_for_each_direct(void (*fn)(uint32_t msr, bool read, bool write, void *ctx), void *ctx)

@@ -3,9 +3,7 @@
 
 #include "vmm/vcpu.h"
 
-/* Guest accesses by the policy table in msr.c. -BH_EINVAL: the guest gets #GP. */
-MUST_CHECK int msr_guest_read(struct vcpu *v, uint32_t msr, uint64_t *value);
-MUST_CHECK int msr_guest_write(struct vcpu *v, uint32_t msr, uint64_t value);
+/* The policy table is in msr.c, with exit_rdmsr() and exit_wrmsr(). */
 
 /* Calls `fn` for each MSR that the guest may access without an exit. */
 void msr_for_each_direct(void (*fn)(uint32_t msr, bool read, bool write, void *ctx), void *ctx);

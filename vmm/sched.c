@@ -147,7 +147,6 @@ static void run(struct vcpu *v)
     struct percpu *cpu = this_cpu;
     uint64_t start = rdtsc();
     uint64_t slice_end = start + sched_slice_tsc;
-    enum exit_action action;
 
     if (cpu->current != v) {
         unload_current();
@@ -160,11 +159,7 @@ static void run(struct vcpu *v)
         bool others_wait = cpu->run_head || vm_ending_count > 0;
         uint64_t end = others_wait ? slice_end : TIMER_NEVER;
         arm_timer(virt->set_slice_end(v, end) ? TIMER_NEVER : end);
-        /* The guest may have asked for an earlier timer than the one that is armed. */
-        do {
-            action = virt->vcpu_run(v);
-        } while (action == EXIT_RESUME && timer_next(&cpu->timers) >= cpu->timer_armed &&
-                 !vm_requests_waiting);
+        (void)virt->vcpu_run(v);
         /* A vCPU that halted is woken up from outside this loop only. */
         if (v->state != VCPU_RUNNABLE) {
             break;

@@ -1,7 +1,11 @@
 #ifndef BULKHEAD_VMM_SCHED_H
 #define BULKHEAD_VMM_SCHED_H
 
+#include "arch/x86/percpu.h"
 #include "vmm/vcpu.h"
+
+/* Some VM has a request (vm_request()): the run loop leaves the guest for vm_handle_requests(). */
+extern bool vm_requests_waiting;
 
 /* Length of a time slice, in TSC ticks. */
 extern uint64_t sched_slice_tsc;
@@ -11,6 +15,13 @@ void sched_enqueue(struct vcpu *v);
 
 /* Takes it off, and off the CPU if it is loaded. */
 void sched_remove(struct vcpu *v);
+
+/* Something waits for the run loop: a request for a VM, or a timer that the guest has asked for, which
+ * is earlier than the one that is armed. */
+static inline bool sched_must_leave(void)
+{
+    return vm_requests_waiting || timer_next(&this_cpu->timers) < this_cpu->timer_armed;
+}
 
 /* Runs vCPUs for ever. */
 NORETURN void sched_loop(void);

@@ -115,28 +115,18 @@ void vcpu_nmi(struct vcpu *v)
     vcpu_kick(v);
 }
 
-uint64_t vcpu_next_rip(struct vcpu *v, unsigned int length)
+uint64_t vcpu_wrap_rip(struct vcpu *v, uint64_t next)
 {
-    uint64_t next = v->rip + length;
     struct vcpu_sysregs regs;
 
-    if (unlikely((next ^ v->rip) >> 32)) {
-        virt->get_sysregs(v, &regs);
-        if (!(regs.efer & EFER_LMA) || !(regs.seg[SEG_CS].attrib & SEG_ATTR_L)) {
-            return (uint32_t)next;
-        }
-    }
-    return next;
+    virt->get_sysregs(v, &regs);
+    return (regs.efer & EFER_LMA) && (regs.seg[SEG_CS].attrib & SEG_ATTR_L) ? next : (uint32_t)next;
 }
 
-void vcpu_skip(struct vcpu *v, unsigned int length)
+void vcpu_end_shadow(struct vcpu *v)
 {
-    v->rip = vcpu_next_rip(v, length);
-    v->rflags &= ~RFLAGS_RF;
+    v->in_shadow = false;
     virt->clear_shadow(v);
-    if (unlikely(v->rflags & RFLAGS_TF)) {
-        v->pending |= PENDING_DEBUG;
-    }
 }
 
 /* The single-step trap that the emulated instruction would have ended in. */
@@ -178,7 +168,7 @@ static bool inject_nmi(struct vcpu *v)
 {
     const struct vcpu_event event = {EXC_NMI, EVENT_NMI, false, 0};
 
-    if (v->nmi_blocked || virt->interrupt_shadow(v)) {
+    if (v->nmi_blocked || v->in_shadow) {
         virt->want_nmi_window(v);
         return false;
     }
@@ -195,7 +185,7 @@ static void inject_interrupt(struct vcpu *v)
     bool extint = platform_extint_pending(v->vm);
     int vector = virt->post_interrupts(v) ? -1 : lapic_pending(&v->lapic);
 
-    if ((!extint && vector < 0) || !(v->rflags & RFLAGS_IF) || virt->interrupt_shadow(v)) {
+    if ((!extint && vector < 0) || !(v->rflags & RFLAGS_IF) || v->in_shadow) {
         v->pending &= ~PENDING_INTERRUPT;
         want_window(v);
         return;

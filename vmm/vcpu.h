@@ -42,7 +42,7 @@ struct vcpu_event {
 
 /* What an exit handler wants next. */
 enum exit_action {
-    EXIT_RESUME,     /* enter this vCPU again */
+    EXIT_RESUME,     /* enter this vCPU again; 0, for entry.asm */
     EXIT_RESCHEDULE, /* it waits, or its time is over */
     EXIT_STOP,       /* its VM has ended */
 };
@@ -74,10 +74,12 @@ struct vcpu_sysregs {
 };
 
 struct vcpu {
-    uint64_t gpr[GPR_COUNT]; /* RSP and RAX included; valid between exit and entry */
+    uint64_t gpr[GPR_COUNT]; /* first, for entry.asm; RSP and RAX included; valid between exit and entry */
     uint64_t rip;
+    uint64_t msr_value; /* of the access that is being handled */
     uint64_t rflags;
     uint32_t pending; /* PENDING_* */
+    bool in_shadow;   /* STI or MOV SS holds interrupts off for an instruction; as rip */
     bool nmi_blocked; /* an NMI handler has not executed IRET yet */
     enum vcpu_state state;
     struct vcpu_event event;
@@ -108,6 +110,8 @@ struct vcpu {
     bool dr_live; /* DR0..3 hold this vCPU's values while it is loaded */
 };
 
+static_assert(offsetof(struct vcpu, gpr) == 0, "entry.asm");
+
 /* Queues an exception for the guest. A second one while one waits makes a double or triple fault
  * (SDM vol. 3, table 6-5). */
 void vcpu_raise(struct vcpu *v, uint8_t vector);
@@ -122,11 +126,32 @@ void vcpu_redeliver(struct vcpu *v, const struct vcpu_event *event);
 void vcpu_kick(struct vcpu *v);
 void vcpu_nmi(struct vcpu *v);
 
-/* Where the instruction of `length` bytes at RIP ends: outside 64-bit mode RIP has 32 bits. */
-uint64_t vcpu_next_rip(struct vcpu *v, unsigned int length);
+/* `next` as RIP, when it lies beyond a multiple of 4 GiB: outside 64-bit mode RIP has 32 bits. */
+uint64_t vcpu_wrap_rip(struct vcpu *v, uint64_t next);
+
+/* Where the instruction of `length` bytes at RIP ends. */
+static inline uint64_t vcpu_next_rip(struct vcpu *v, unsigned int length)
+{
+    uint64_t next = v->rip + length;
+
+    return likely((next ^ v->rip) >> 32 == 0) ? next : vcpu_wrap_rip(v, next);
+}
+
+/* Ends the interrupt shadow, of which the backend is told. */
+void vcpu_end_shadow(struct vcpu *v);
 
 /* Steps over the instruction of `length` bytes that was emulated. */
-void vcpu_skip(struct vcpu *v, unsigned int length);
+static inline void vcpu_skip(struct vcpu *v, unsigned int length)
+{
+    v->rip = vcpu_next_rip(v, length);
+    if (unlikely(v->in_shadow)) {
+        vcpu_end_shadow(v);
+    }
+    if (unlikely(v->rflags & (RFLAGS_RF | RFLAGS_TF))) {
+        v->rflags &= ~RFLAGS_RF;
+        v->pending |= v->rflags & RFLAGS_TF ? PENDING_DEBUG : 0;
+    }
+}
 
 /* Chooses what is delivered at the next entry; called when `pending` is not 0. */
 void vcpu_deliver_pending(struct vcpu *v);

@@ -213,6 +213,7 @@ static void reset_vcpu(struct vm *vm, const struct guest_entry *entry)
     v->rip = entry->rip;
     v->rflags = RFLAGS_ONE;
     v->pending = 0;
+    v->in_shadow = false;
     v->nmi_blocked = false;
     v->pat = PAT_RESET;
     v->mtrr_def_type = MTRR_WB_ON;

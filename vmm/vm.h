@@ -102,9 +102,6 @@ void vm_scrub_step(void);
 /* Asks the run loop to end or restart the VM; usable inside exit handlers. The reason is shown. */
 void vm_request(struct vm *vm, enum vm_request request, const char *fmt, ...) PRINTF(3, 4);
 
-/* Some VM has a request: the run loop leaves the guest and calls vm_handle_requests(). */
-extern bool vm_requests_waiting;
-
 /* Carries out what vm_request() asked for. Run loop only, with no vCPU running. */
 void vm_handle_requests(void);
 

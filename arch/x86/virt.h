@@ -41,7 +41,8 @@ struct virt_ops {
     void (*vcpu_load)(struct vcpu *v);
     void (*vcpu_unload)(struct vcpu *v);
 
-    /* Enters the guest and handles the exit that ends it. Interrupts off. */
+    /* Enters the guest and handles exits until one asks for something else than to resume, or
+     * sched_must_leave(). Interrupts off. */
     enum exit_action (*vcpu_run)(struct vcpu *v);
 
     void (*get_sysregs)(struct vcpu *v, struct vcpu_sysregs *regs);
@@ -57,10 +58,8 @@ struct virt_ops {
     /* The guest gets #DB: sets these bits in its DR6, and clears DR7.GD (SDM vol. 3, 18.2.4). */
     void (*note_debug)(struct vcpu *v, uint64_t dr6_bits);
 
-    /* Interrupts: whether STI or MOV SS holds them off for an instruction; end of that hold; inject
-     * at the next entry; exit as soon as an interrupt or NMI could be taken; exit when the guest
-     * lowers its task priority. */
-    bool (*interrupt_shadow)(struct vcpu *v);
+    /* Interrupts: end of the shadow of STI or MOV SS; inject at the next entry; exit as soon as an
+     * interrupt or NMI could be taken; exit when the guest lowers its task priority. */
     void (*clear_shadow)(struct vcpu *v);
     void (*inject)(struct vcpu *v, const struct vcpu_event *event);
     void (*want_interrupt_window)(struct vcpu *v);

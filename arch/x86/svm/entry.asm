@@ -1,6 +1,6 @@
-; Into the guest and out of it (APM vol. 2, 15.5).
+; Into the guest and out of it (APM vol. 2, 15.5), again and again until the exit handler says stop.
 ;
-; void svm_enter(uint64_t gpr[16], uint64_t vmcb_pa, uint64_t host_vmcb_pa)
+; enum exit_action svm_run(struct vcpu *v, uint64_t vmcb_pa, uint64_t host_vmcb_pa)
 ;
 ; VMRUN itself switches RAX, RSP, RIP, RFLAGS, segments and control registers. VMLOAD and VMSAVE
 ; switch FS, GS, TR, LDTR and the SYSCALL and SYSENTER MSRs; the core's own are put back at once,
@@ -11,17 +11,20 @@
 
 %include "arch/x86/guest_gprs.inc"
 
-global svm_enter
+extern svm_exit
+global svm_run
 section .text.entry progbits alloc exec nowrite align=16
 bits 64
 align 16
-svm_enter:
+svm_run:
     push_callee_saved
     push rdx
+    push rsi
     push rdi
+.enter:
     clgi
     sti
-    mov rax, rsi
+    mov rax, [rsp + 8]
     vmload
     load_gprs
     vmrun
@@ -30,11 +33,14 @@ svm_enter:
     push rdi
     mov rdi, [rsp + 8]
     save_gprs
-    pop rdi
-    pop rax
+    mov rax, [rsp + 16]
     vmload
     cli
     stgi
-    cld
+    call svm_exit
+    mov rdi, [rsp]
+    test eax, eax               ; EXIT_RESUME
+    jz .enter
+    add rsp, 24
     pop_callee_saved
     ret

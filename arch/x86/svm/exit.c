@@ -5,18 +5,22 @@
 #include "arch/x86/debug_registers.h"
 #include "arch/x86/svm/svm.h"
 #include "vmm/emulate/decode.h"
+#include "vmm/sched.h"
 #include "vmm/vm.h"
 
 struct exit_entry {
     enum exit_action (*handler)(struct vcpu *v, struct vmcb *vmcb);
+    /* Or, for an instruction of which nothing else is to be known than its length: */
+    enum exit_action (*instruction)(struct vcpu *v, unsigned int length);
     uint8_t kind; /* enum exit_kind */
+    uint8_t insn; /* enum insn_id */
 };
 
 /* Length of the instruction that exited: from the CPU, or by decoding it. 0: a fault was raised in
  * the guest instead, or the instruction has changed meanwhile: just enter again. */
-static unsigned int length_of(struct vcpu *v, struct vmcb *vmcb, enum insn_id id)
+static inline unsigned int length_of(struct vcpu *v, const struct vmcb *vmcb, enum insn_id id)
 {
-    if (svm_features.nrips && vmcb->next_rip > v->rip) {
+    if (likely(svm_features.nrips && vmcb->next_rip > v->rip)) {
         return (unsigned int)(vmcb->next_rip - v->rip);
     }
     return exit_insn_length(v, id);
@@ -83,45 +87,9 @@ static enum exit_action on_machine_check(struct vcpu *v, struct vmcb *vmcb)
     return EXIT_RESUME;
 }
 
-static enum exit_action on_cpuid(struct vcpu *v, struct vmcb *vmcb)
-{
-    unsigned int length = length_of(v, vmcb, INSN_CPUID);
-
-    return length ? exit_cpuid(v, length) : EXIT_RESUME;
-}
-
-static enum exit_action on_msr(struct vcpu *v, struct vmcb *vmcb)
-{
-    bool write = vmcb->exit_info1 & 1;
-    unsigned int length = length_of(v, vmcb, write ? INSN_WRMSR : INSN_RDMSR);
-
-    return length ? exit_msr(v, write, length) : EXIT_RESUME;
-}
-
-static enum exit_action on_hlt(struct vcpu *v, struct vmcb *vmcb)
-{
-    unsigned int length = length_of(v, vmcb, INSN_HLT);
-
-    return length ? exit_hlt(v, length) : EXIT_RESUME;
-}
-
-static enum exit_action on_vmmcall(struct vcpu *v, struct vmcb *vmcb)
-{
-    unsigned int length = length_of(v, vmcb, INSN_VMMCALL);
-
-    return length ? exit_hypercall(v, length) : EXIT_RESUME;
-}
-
 static enum exit_action on_task_switch(struct vcpu *v, struct vmcb *vmcb)
 {
     return exit_task_switch(v, (uint16_t)vmcb->exit_info1);
-}
-
-static enum exit_action on_xsetbv(struct vcpu *v, struct vmcb *vmcb)
-{
-    unsigned int length = length_of(v, vmcb, INSN_XSETBV);
-
-    return length ? exit_xsetbv(v, length) : EXIT_RESUME;
 }
 
 /* INVD and WBINVD. QEMU's TCG reports INVD as WBINVD, so either may stand there. */
@@ -249,7 +217,7 @@ static enum exit_action on_shutdown(struct vcpu *v, struct vmcb *vmcb)
     return EXIT_STOP;
 }
 
-static enum exit_action on_unknown(struct vcpu *v, struct vmcb *vmcb)
+static NOINLINE enum exit_action on_unknown(struct vcpu *v, struct vmcb *vmcb)
 {
     if ((uint32_t)vmcb->exit_code == SVM_EXIT_INVALID_32) {
         vm_request(v->vm, VM_REQUEST_CRASH, "invalid VMCB");
@@ -260,51 +228,52 @@ static enum exit_action on_unknown(struct vcpu *v, struct vmcb *vmcb)
     return EXIT_STOP;
 }
 
-static const struct exit_entry exit_table[SVM_EXIT_CODES] = {
-    [SVM_EXIT_CR0_READ] = {on_cr, EXIT_KIND_CR},
-    [SVM_EXIT_CR4_READ] = {on_cr, EXIT_KIND_CR},
-    [SVM_EXIT_CR0_WRITE] = {on_cr, EXIT_KIND_CR},
-    [SVM_EXIT_CR4_WRITE] = {on_cr, EXIT_KIND_CR},
-    [SVM_EXIT_CR8_WRITE] = {on_cr, EXIT_KIND_CR},
-    [SVM_EXIT_CR0_SEL] = {on_cr, EXIT_KIND_CR},
-    [SVM_EXIT_DR0_READ... SVM_EXIT_DR15_WRITE] = {on_dr, EXIT_KIND_DR},
-    [SVM_EXIT_EXCP_BASE + EXC_DB] = {on_debug, EXIT_KIND_EXCEPTION},
-    [SVM_EXIT_EXCP_BASE + EXC_AC] = {on_alignment, EXIT_KIND_EXCEPTION},
-    [SVM_EXIT_EXCP_BASE + EXC_MC] = {on_machine_check, EXIT_KIND_EXCEPTION},
-    [SVM_EXIT_INTR] = {on_interrupt, EXIT_KIND_INTERRUPT},
-    [SVM_EXIT_NMI] = {on_taken, EXIT_KIND_NMI},
-    [SVM_EXIT_SMI] = {on_taken, EXIT_KIND_OTHER},
-    [SVM_EXIT_INIT] = {on_taken, EXIT_KIND_OTHER},
-    [SVM_EXIT_VINTR] = {on_window, EXIT_KIND_WINDOW},
-    [SVM_EXIT_RDPMC] = {on_rdpmc, EXIT_KIND_OTHER},
-    [SVM_EXIT_CPUID] = {on_cpuid, EXIT_KIND_CPUID},
-    [SVM_EXIT_RSM] = {on_undefined, EXIT_KIND_OTHER},
-    [SVM_EXIT_IRET] = {on_iret, EXIT_KIND_WINDOW},
-    [SVM_EXIT_INVD] = {on_cache, EXIT_KIND_OTHER},
-    [SVM_EXIT_HLT] = {on_hlt, EXIT_KIND_HLT},
-    [SVM_EXIT_INVLPGA] = {on_undefined, EXIT_KIND_OTHER},
-    [SVM_EXIT_TASK_SWITCH] = {on_task_switch, EXIT_KIND_OTHER},
-    [SVM_EXIT_IOIO] = {on_io, EXIT_KIND_IO},
-    [SVM_EXIT_MSR] = {on_msr, EXIT_KIND_MSR},
-    [SVM_EXIT_SHUTDOWN] = {on_shutdown, EXIT_KIND_OTHER},
-    [SVM_EXIT_VMRUN] = {on_undefined, EXIT_KIND_OTHER},
-    [SVM_EXIT_VMMCALL] = {on_vmmcall, EXIT_KIND_HYPERCALL},
-    [SVM_EXIT_VMLOAD] = {on_undefined, EXIT_KIND_OTHER},
-    [SVM_EXIT_VMSAVE] = {on_undefined, EXIT_KIND_OTHER},
-    [SVM_EXIT_STGI] = {on_undefined, EXIT_KIND_OTHER},
-    [SVM_EXIT_CLGI] = {on_undefined, EXIT_KIND_OTHER},
-    [SVM_EXIT_SKINIT] = {on_undefined, EXIT_KIND_OTHER},
-    [SVM_EXIT_WBINVD] = {on_cache, EXIT_KIND_OTHER},
-    [SVM_EXIT_MONITOR] = {on_undefined, EXIT_KIND_OTHER},
-    [SVM_EXIT_MWAIT] = {on_undefined, EXIT_KIND_OTHER},
-    [SVM_EXIT_MWAIT_ARMED] = {on_undefined, EXIT_KIND_OTHER},
-    [SVM_EXIT_XSETBV] = {on_xsetbv, EXIT_KIND_CR},
-    [SVM_EXIT_RDPRU] = {on_undefined, EXIT_KIND_OTHER},
+static const struct exit_entry exit_table[SVM_EXIT_ROWS] = {
+    [SVM_EXIT_CR0_READ] = {on_cr, NULL, EXIT_KIND_CR, 0},
+    [SVM_EXIT_CR4_READ] = {on_cr, NULL, EXIT_KIND_CR, 0},
+    [SVM_EXIT_CR0_WRITE] = {on_cr, NULL, EXIT_KIND_CR, 0},
+    [SVM_EXIT_CR4_WRITE] = {on_cr, NULL, EXIT_KIND_CR, 0},
+    [SVM_EXIT_CR8_WRITE] = {on_cr, NULL, EXIT_KIND_CR, 0},
+    [SVM_EXIT_CR0_SEL] = {on_cr, NULL, EXIT_KIND_CR, 0},
+    [SVM_EXIT_DR0_READ... SVM_EXIT_DR15_WRITE] = {on_dr, NULL, EXIT_KIND_DR, 0},
+    [SVM_EXIT_EXCP_BASE + EXC_DB] = {on_debug, NULL, EXIT_KIND_EXCEPTION, 0},
+    [SVM_EXIT_EXCP_BASE + EXC_AC] = {on_alignment, NULL, EXIT_KIND_EXCEPTION, 0},
+    [SVM_EXIT_EXCP_BASE + EXC_MC] = {on_machine_check, NULL, EXIT_KIND_EXCEPTION, 0},
+    [SVM_EXIT_INTR] = {on_interrupt, NULL, EXIT_KIND_INTERRUPT, 0},
+    [SVM_EXIT_NMI] = {on_taken, NULL, EXIT_KIND_NMI, 0},
+    [SVM_EXIT_SMI] = {on_taken, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_INIT] = {on_taken, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_VINTR] = {on_window, NULL, EXIT_KIND_WINDOW, 0},
+    [SVM_EXIT_RDPMC] = {on_rdpmc, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_CPUID] = {NULL, exit_cpuid, EXIT_KIND_CPUID, INSN_CPUID},
+    [SVM_EXIT_RSM] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_IRET] = {on_iret, NULL, EXIT_KIND_WINDOW, 0},
+    [SVM_EXIT_INVD] = {on_cache, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_HLT] = {NULL, exit_hlt, EXIT_KIND_HLT, INSN_HLT},
+    [SVM_EXIT_INVLPGA] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_TASK_SWITCH] = {on_task_switch, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_IOIO] = {on_io, NULL, EXIT_KIND_IO, 0},
+    [SVM_EXIT_MSR] = {NULL, exit_rdmsr, EXIT_KIND_MSR, INSN_RDMSR},
+    [SVM_EXIT_MSR_WRITE] = {NULL, exit_wrmsr, EXIT_KIND_MSR, INSN_WRMSR},
+    [SVM_EXIT_SHUTDOWN] = {on_shutdown, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_VMRUN] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_VMMCALL] = {NULL, exit_hypercall, EXIT_KIND_HYPERCALL, INSN_VMMCALL},
+    [SVM_EXIT_VMLOAD] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_VMSAVE] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_STGI] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_CLGI] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_SKINIT] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_WBINVD] = {on_cache, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_MONITOR] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_MWAIT] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_MWAIT_ARMED] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_XSETBV] = {NULL, exit_xsetbv, EXIT_KIND_CR, INSN_XSETBV},
+    [SVM_EXIT_RDPRU] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
 };
 
 /* An exit in the middle of an event's delivery: the event must be delivered again. Software
  * interrupts are not: their instruction simply runs again. */
-static void redeliver(struct vcpu *v, uint64_t info)
+static NOINLINE void redeliver(struct vcpu *v, uint64_t info)
 {
     struct vcpu_event event = {
         .vector = EVENT_VECTOR(info),
@@ -330,9 +299,8 @@ static void note_open_window(struct vcpu *v, struct vmcb *vmcb)
     }
 }
 
-enum exit_action svm_handle_exit(struct vcpu *v)
+static inline enum exit_action handle_exit(struct vcpu *v, struct vmcb *vmcb)
 {
-    struct vmcb *vmcb = v->svm->vmcb;
     uint64_t code = vmcb->exit_code;
 
     vmcb->event_inject = 0;
@@ -343,13 +311,44 @@ enum exit_action svm_handle_exit(struct vcpu *v)
             return exit_delivery_fault(v, vmcb->exit_info2);
         }
     }
-    if (code == SVM_EXIT_NPF) {
-        v->exits[EXIT_KIND_MMIO]++;
-        return on_nested_fault(v, vmcb);
-    }
-    if (unlikely(code >= SVM_EXIT_CODES || !exit_table[code].handler)) {
+    if (unlikely(code >= SVM_EXIT_CODES)) {
+        if (code == SVM_EXIT_NPF) {
+            v->exits[EXIT_KIND_MMIO]++;
+            return on_nested_fault(v, vmcb);
+        }
         return on_unknown(v, vmcb);
     }
-    v->exits[exit_table[code].kind]++;
-    return exit_table[code].handler(v, vmcb);
+    if (code == SVM_EXIT_MSR && (vmcb->exit_info1 & 1)) {
+        code = SVM_EXIT_MSR_WRITE;
+    }
+    const struct exit_entry *entry = &exit_table[code];
+    v->exits[entry->kind]++;
+    if (entry->instruction) {
+        unsigned int length = length_of(v, vmcb, (enum insn_id)entry->insn);
+        return likely(length) ? entry->instruction(v, length) : EXIT_RESUME;
+    }
+    return likely(entry->handler) ? entry->handler(v, vmcb) : on_unknown(v, vmcb);
+}
+
+enum exit_action svm_exit(struct vcpu *v)
+{
+    struct svm_vcpu *svm = v->svm;
+    struct vmcb *vmcb = svm->vmcb;
+
+    v->gpr[GPR_RAX] = vmcb->rax;
+    v->gpr[GPR_RSP] = vmcb->rsp;
+    v->rip = vmcb->rip;
+    v->rflags = vmcb->rflags;
+    v->in_shadow = vmcb->int_state & INT_STATE_SHADOW;
+    vmcb->tlb_control = TLB_CONTROL_NONE;
+    vmcb->clean = CLEAN_ALL;
+    enum exit_action action = handle_exit(v, vmcb);
+    if (unlikely(action != EXIT_RESUME)) {
+        return action;
+    }
+    if (unlikely(sched_must_leave())) {
+        return EXIT_RESCHEDULE;
+    }
+    svm_prepare_entry(v, svm);
+    return EXIT_RESUME;
 }

@@ -187,8 +187,8 @@ static uint64_t get_cr0(struct vcpu *v)
     return v->svm->vmcb->cr0 | v->svm->guest_cr0;
 }
 
-/* CR0.PG changes LMA without an exit when nothing else in CR0 changes along; and when something does,
- * Bochs 2.7 changes LMA before the exit. */
+/* CR0.PG changes LMA without an exit when nothing else in CR0 changes along; and when something
+ * does, Bochs 2.7 changes LMA before the exit. */
 static uint64_t get_efer(struct vcpu *v)
 {
     const struct vmcb *vmcb = v->svm->vmcb;
@@ -320,6 +320,10 @@ static void vcpu_load(struct vcpu *v)
         wrmsr(MSR_TSC_AUX, v->tsc_aux);
     }
     v->svm->vmcb->clean = 0;
+    /* An armed breakpoint needs DR0..3 to be the guest's, used or not since the last switch. */
+    if (v->svm->vmcb->dr7 & DR7_ARMED) {
+        svm_load_debug_registers(v);
+    }
 }
 
 static void vcpu_unload(struct vcpu *v)
@@ -336,28 +340,9 @@ static void vcpu_unload(struct vcpu *v)
 static enum exit_action vcpu_run(struct vcpu *v)
 {
     struct svm_vcpu *svm = v->svm;
-    struct vmcb *vmcb = svm->vmcb;
 
-    if (unlikely(v->pending)) {
-        vcpu_deliver_pending(v);
-    }
-    /* An armed breakpoint needs DR0..3 to be the guest's, used or not since the last switch. */
-    if (unlikely(!v->dr_live && (vmcb->dr7 & DR7_ARMED) != 0)) {
-        svm_load_debug_registers(v);
-    }
-    svm_assign_asid(v);
-    vmcb->rax = v->gpr[GPR_RAX];
-    vmcb->rsp = v->gpr[GPR_RSP];
-    vmcb->rip = v->rip;
-    vmcb->rflags = v->rflags;
-    svm_enter(v->gpr, svm->vmcb_pa, this_cpu->svm.host_vmcb_pa);
-    v->gpr[GPR_RAX] = vmcb->rax;
-    v->gpr[GPR_RSP] = vmcb->rsp;
-    v->rip = vmcb->rip;
-    v->rflags = vmcb->rflags;
-    vmcb->tlb_control = TLB_CONTROL_NONE;
-    vmcb->clean = CLEAN_ALL;
-    return svm_handle_exit(v);
+    svm_prepare_entry(v, svm);
+    return svm_run(v, svm->vmcb_pa, this_cpu->svm.host_vmcb_pa);
 }
 
 static void close_interrupt_window(struct vcpu *v)
@@ -369,11 +354,6 @@ static void close_interrupt_window(struct vcpu *v)
         vmcb->intercept3 &= ~INTERCEPT3_VINTR;
         svm_dirty(v->svm, CLEAN_TPR | CLEAN_INTERCEPTS);
     }
-}
-
-static bool interrupt_shadow(struct vcpu *v)
-{
-    return (v->svm->vmcb->int_state & INT_STATE_SHADOW) != 0;
 }
 
 static void clear_shadow(struct vcpu *v)
@@ -495,7 +475,6 @@ const struct virt_ops svm_ops = {
     .get_cr0 = get_cr0,
     .get_cr4 = get_cr4,
     .get_efer = get_efer,
-    .interrupt_shadow = interrupt_shadow,
     .clear_shadow = clear_shadow,
     .inject = inject,
     .want_interrupt_window = want_interrupt_window,

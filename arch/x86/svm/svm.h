@@ -3,6 +3,7 @@
 
 /* What the files of the AMD-V backend share. */
 
+#include "arch/x86/percpu.h"
 #include "arch/x86/svm/vmcb.h"
 #include "arch/x86/virt.h"
 
@@ -37,11 +38,12 @@ static inline void svm_dirty(struct svm_vcpu *svm, uint32_t clean_bits)
     svm->vmcb->clean &= ~clean_bits;
 }
 
-/* arch/x86/svm/entry.asm: runs the guest until its next exit. */
-void svm_enter(uint64_t *gpr, uint64_t vmcb_pa, uint64_t host_vmcb_pa);
+/* entry.asm: runs the guest, calling svm_exit() after each exit, until that says something else
+ * than EXIT_RESUME. */
+enum exit_action svm_run(struct vcpu *v, uint64_t vmcb_pa, uint64_t host_vmcb_pa);
 
-/* exit.c: handles the exit that svm_enter() returned from. */
-enum exit_action svm_handle_exit(struct vcpu *v);
+/* exit.c: takes the guest's registers over, handles the exit, and makes the next entry ready. */
+enum exit_action svm_exit(struct vcpu *v);
 
 /* exit.c: puts the guest's DR0..3 on the CPU and stops intercepting debug register accesses. */
 void svm_load_debug_registers(struct vcpu *v);
@@ -49,7 +51,24 @@ void svm_load_debug_registers(struct vcpu *v);
 /* permissions.c: allocates and fills the I/O and MSR permission maps. 0 or -BH_ENOMEM. */
 MUST_CHECK int svm_permissions_init(void);
 
-/* tlb.c: before entry on this CPU, gives the vCPU an address-space identifier. */
-void svm_assign_asid(struct vcpu *v);
+/* tlb.c: gives the vCPU a new address-space identifier of this CPU's. */
+void svm_assign_asid(struct svm_vcpu *svm);
+
+/* What the next entry needs. */
+static inline void svm_prepare_entry(struct vcpu *v, struct svm_vcpu *svm)
+{
+    struct vmcb *vmcb = svm->vmcb;
+
+    if (unlikely(v->pending)) {
+        vcpu_deliver_pending(v);
+    }
+    if (unlikely(svm->asid_generation != this_cpu->svm.asid_generation)) {
+        svm_assign_asid(svm);
+    }
+    vmcb->rax = v->gpr[GPR_RAX];
+    vmcb->rsp = v->gpr[GPR_RSP];
+    vmcb->rip = v->rip;
+    vmcb->rflags = v->rflags;
+}
 
 #endif

@@ -5,14 +5,10 @@
 #include "arch/x86/percpu.h"
 #include "arch/x86/svm/svm.h"
 
-void svm_assign_asid(struct vcpu *v)
+void svm_assign_asid(struct svm_vcpu *svm)
 {
     struct percpu *cpu = this_cpu;
-    struct svm_vcpu *svm = v->svm;
 
-    if (likely(svm->asid_generation == cpu->svm.asid_generation)) {
-        return;
-    }
     svm->vmcb->tlb_control = TLB_CONTROL_NONE;
     if (cpu->svm.asid_next >= svm_features.asids) {
         cpu->svm.asid_generation++;

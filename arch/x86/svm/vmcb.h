@@ -127,6 +127,8 @@ enum svm_exit_code {
     SVM_EXIT_XSETBV = 0x08d,
     SVM_EXIT_RDPRU = 0x08e,
     SVM_EXIT_CODES = 0x0a4,
+    SVM_EXIT_MSR_WRITE = SVM_EXIT_CODES, /* not a code: the other half of SVM_EXIT_MSR */
+    SVM_EXIT_ROWS,
     SVM_EXIT_NPF = 0x400,
 };
 

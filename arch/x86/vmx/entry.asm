@@ -1,6 +1,7 @@
-; Into the guest and out of it (SDM vol. 3, chapters 27 and 28).
+; Into the guest and out of it (SDM vol. 3, chapters 27 and 28), again and again until the exit
+; handler says stop.
 ;
-; bool vmx_enter(uint64_t gpr[16], uint64_t *host_rsp, bool launched)
+; enum exit_action vmx_run(struct vcpu *v, uint64_t *host_rsp, bool launched)
 ;
 ; VM entry and exit switch RSP, RIP, RFLAGS, segments, control registers and EFER; general registers
 ; are ours. RFLAGS are 2 after an exit: interrupts off, direction flag clear.
@@ -9,11 +10,12 @@
 
 VMCS_HOST_RSP equ 0x6c14
 
-global vmx_enter, vmx_exit_point
+extern vmx_exit, vmx_entry_refused
+global vmx_run, vmx_exit_point
 section .text.entry progbits alloc exec nowrite align=16
 bits 64
 align 16
-vmx_enter:
+vmx_run:
     push_callee_saved
     push rdi
     cmp rsp, [rsi]
@@ -22,17 +24,19 @@ vmx_enter:
     mov eax, VMCS_HOST_RSP
     vmwrite rax, rsp
 .stack_known:
-    test dl, dl                 ; the moves below keep the flags
+    test dl, dl
+    jnz resume
     mov rax, [rdi]
     load_gprs
-    jz .launch
-    vmresume
-    jmp .failed
-.launch:
     vmlaunch
-.failed:
-    pop rdi
-    xor eax, eax
+    jmp refused
+resume:
+    mov rax, [rdi]
+    load_gprs
+    vmresume
+refused:
+    mov rdi, [rsp]
+    call vmx_entry_refused
     jmp out
 
 align 16
@@ -41,8 +45,11 @@ vmx_exit_point:
     mov rdi, [rsp + 8]
     mov [rdi], rax
     save_gprs
-    pop rdi
-    mov eax, 1
+    call vmx_exit
+    mov rdi, [rsp]
+    test eax, eax               ; EXIT_RESUME
+    jz resume
 out:
+    pop rdi
     pop_callee_saved
     ret

@@ -8,6 +8,7 @@
 #include "arch/x86/vmx/guest_regs.h"
 #include "arch/x86/vmx/vmx.h"
 #include "lib/log.h"
+#include "vmm/sched.h"
 #include "vmm/vm.h"
 
 struct exit_entry {
@@ -135,12 +136,12 @@ static enum exit_action on_undefined(struct vcpu *v, uint64_t qualification)
 
 static enum exit_action on_rdmsr(struct vcpu *v, uint64_t qualification)
 {
-    return exit_msr(v, false, insn_length());
+    return exit_rdmsr(v, insn_length());
 }
 
 static enum exit_action on_wrmsr(struct vcpu *v, uint64_t qualification)
 {
-    return exit_msr(v, true, insn_length());
+    return exit_wrmsr(v, insn_length());
 }
 
 static enum exit_action on_xsetbv(struct vcpu *v, uint64_t qualification)
@@ -260,7 +261,7 @@ static enum exit_action on_entry_failure(struct vcpu *v, uint64_t qualification)
     return vmx_entry_failed(v, "VM entry failed: invalid guest state");
 }
 
-static enum exit_action on_unknown(struct vcpu *v, uint32_t reason)
+static NOINLINE enum exit_action on_unknown(struct vcpu *v, uint32_t reason)
 {
     vm_request(v->vm, VM_REQUEST_CRASH, "unexpected exit: %s (%u)", vmx_exit_reason_name(reason),
                reason);
@@ -308,7 +309,7 @@ static const struct exit_entry exit_table[VMX_EXIT_REASONS] = {
 
 /* An exit in the middle of an event's delivery: the event must be delivered again. What comes from
  * an instruction is not (types 4 to 6): the instruction simply runs again. */
-static void redeliver(struct vcpu *v, uint32_t info)
+static NOINLINE void redeliver(struct vcpu *v, uint32_t info)
 {
     struct vcpu_event event = {
         .vector = INTR_INFO_VECTOR(info),
@@ -341,7 +342,7 @@ enum exit_action vmx_entry_failed(struct vcpu *v, const char *what)
     return EXIT_STOP;
 }
 
-enum exit_action vmx_handle_exit(struct vcpu *v)
+static inline enum exit_action handle_exit(struct vcpu *v)
 {
     uint32_t reason = (uint32_t)vmcs_read(VMCS_EXIT_REASON) & EXIT_REASON_BASIC;
     uint32_t vectoring = (uint32_t)vmcs_read(VMCS_IDT_VECTORING_INFO);
@@ -357,4 +358,82 @@ enum exit_action vmx_handle_exit(struct vcpu *v)
     }
     v->exits[exit_table[reason].kind]++;
     return exit_table[reason].handler(v, vmcs_read(VMCS_EXIT_QUALIFICATION));
+}
+
+struct invalidate_descriptor {
+    uint64_t context, address;
+};
+
+static NOINLINE void flush(struct vcpu *v)
+{
+    struct vmx_vcpu *vmx = v->vmx;
+    struct invalidate_descriptor d = {.context = vmx->vpid};
+
+    if (vmx_caps.proc2 & PROC2_VPID) {
+        __asm__ volatile("invvpid %0, %1" ::"m"(d), "r"((uint64_t)vmx_caps.invvpid) : "cc");
+    }
+    if (vmx->flush_nested) {
+        d.context = vmcs_read(VMCS_EPT_POINTER);
+        __asm__ volatile("invept %0, %1" ::"m"(d), "r"((uint64_t)vmx_caps.invept) : "cc");
+    }
+    vmx->flush_guest = vmx->flush_nested = false;
+}
+
+/* The preemption timer counts down while the guest runs: it is set anew at each entry. */
+static void set_preemption_timer(const struct vmx_vcpu *vmx)
+{
+    uint64_t now = rdtsc();
+    uint64_t left = vmx->slice_end > now ? vmx->slice_end - now : 0;
+    uint64_t value = left ? (left >> vmx_caps.timer_shift) + 1 : 0;
+
+    vmcs_write(VMCS_PREEMPTION_TIMER, MIN(value, (uint64_t)UINT32_MAX));
+}
+
+/* What the next entry needs. The VMCS is current. */
+static inline void prepare_entry(struct vcpu *v, struct vmx_vcpu *vmx)
+{
+    if (unlikely(v->pending)) {
+        vcpu_deliver_pending(v);
+    }
+    if (unlikely(vmx->flush_guest || vmx->flush_nested)) {
+        flush(v);
+    }
+    if (vmx->slice_end != TIMER_NEVER) {
+        set_preemption_timer(vmx);
+    }
+    if (v->gpr[GPR_RSP] != vmx->rsp) {
+        vmcs_write(VMCS_GUEST_RSP, v->gpr[GPR_RSP]);
+    }
+    if (v->rip != vmx->rip) {
+        vmcs_write(VMCS_GUEST_RIP, v->rip);
+    }
+    if (v->rflags != vmx->rflags) {
+        vmcs_write(VMCS_GUEST_RFLAGS, v->rflags);
+    }
+}
+
+void vmx_prepare_entry(struct vcpu *v)
+{
+    prepare_entry(v, v->vmx);
+}
+
+enum exit_action vmx_exit(struct vcpu *v)
+{
+    struct vmx_vcpu *vmx = v->vmx;
+    enum exit_action action;
+
+    vmx->launched = true;
+    v->gpr[GPR_RSP] = vmx->rsp = vmcs_read(VMCS_GUEST_RSP);
+    v->rip = vmx->rip = vmcs_read(VMCS_GUEST_RIP);
+    v->rflags = vmx->rflags = vmcs_read(VMCS_GUEST_RFLAGS);
+    v->in_shadow = vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);
+    action = handle_exit(v);
+    if (unlikely(action != EXIT_RESUME)) {
+        return action;
+    }
+    if (unlikely(sched_must_leave())) {
+        return EXIT_RESCHEDULE;
+    }
+    prepare_entry(v, vmx);
+    return EXIT_RESUME;
 }

@@ -229,33 +229,9 @@ static void vcpu_unload(struct vcpu *v)
     interrupts_restore_tables();
 }
 
-struct invalidate_descriptor {
-    uint64_t context, address;
-};
-
-static void flush(struct vcpu *v)
+enum exit_action vmx_entry_refused(struct vcpu *v)
 {
-    struct vmx_vcpu *vmx = v->vmx;
-    struct invalidate_descriptor d = {.context = vmx->vpid};
-
-    if (vmx_caps.proc2 & PROC2_VPID) {
-        __asm__ volatile("invvpid %0, %1" ::"m"(d), "r"((uint64_t)vmx_caps.invvpid) : "cc");
-    }
-    if (vmx->flush_nested) {
-        d.context = vmcs_read(VMCS_EPT_POINTER);
-        __asm__ volatile("invept %0, %1" ::"m"(d), "r"((uint64_t)vmx_caps.invept) : "cc");
-    }
-    vmx->flush_guest = vmx->flush_nested = false;
-}
-
-/* The preemption timer counts down while the guest runs: it is set anew at each entry. */
-static void set_preemption_timer(const struct vmx_vcpu *vmx)
-{
-    uint64_t now = rdtsc();
-    uint64_t left = vmx->slice_end > now ? vmx->slice_end - now : 0;
-    uint64_t value = left ? (left >> vmx_caps.timer_shift) + 1 : 0;
-
-    vmcs_write(VMCS_PREEMPTION_TIMER, MIN(value, (uint64_t)UINT32_MAX));
+    return vmx_entry_failed(v, vmx_instruction_error((uint32_t)vmcs_read(VMCS_INSTRUCTION_ERROR)));
 }
 
 static enum exit_action vcpu_run(struct vcpu *v)
@@ -263,50 +239,15 @@ static enum exit_action vcpu_run(struct vcpu *v)
     struct vmx_vcpu *vmx = v->vmx;
 
     vmx_select(v);
-    if (unlikely(v->pending)) {
-        vcpu_deliver_pending(v);
-    }
-    if (unlikely(vmx->flush_guest || vmx->flush_nested)) {
-        flush(v);
-    }
-    if (vmx->slice_end != TIMER_NEVER) {
-        set_preemption_timer(vmx);
-    }
-    if (v->gpr[GPR_RSP] != vmx->rsp) {
-        vmcs_write(VMCS_GUEST_RSP, v->gpr[GPR_RSP]);
-    }
-    if (v->rip != vmx->rip) {
-        vmcs_write(VMCS_GUEST_RIP, v->rip);
-    }
-    if (v->rflags != vmx->rflags) {
-        vmcs_write(VMCS_GUEST_RFLAGS, v->rflags);
-    }
-    if (unlikely(!vmx_enter(v->gpr, &vmx->host_rsp, vmx->launched))) {
-        return vmx_entry_failed(v,
-                                vmx_instruction_error((uint32_t)vmcs_read(VMCS_INSTRUCTION_ERROR)));
-    }
-    vmx->launched = true;
-    v->gpr[GPR_RSP] = vmx->rsp = vmcs_read(VMCS_GUEST_RSP);
-    v->rip = vmx->rip = vmcs_read(VMCS_GUEST_RIP);
-    v->rflags = vmx->rflags = vmcs_read(VMCS_GUEST_RFLAGS);
-    return vmx_handle_exit(v);
-}
-
-static bool interrupt_shadow(struct vcpu *v)
-{
-    vmx_select(v);
-    return (vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) != 0;
+    vmx_prepare_entry(v);
+    return vmx_run(v, &vmx->host_rsp, vmx->launched);
 }
 
 static void clear_shadow(struct vcpu *v)
 {
-    uint64_t state;
+    uint64_t shadow = BLOCKED_BY_STI | BLOCKED_BY_MOV_SS;
 
-    vmx_select(v);
-    state = vmcs_read(VMCS_GUEST_INTERRUPTIBILITY);
-    if (state & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) {
-        vmcs_write(VMCS_GUEST_INTERRUPTIBILITY, state & ~(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS));
-    }
+    vmcs_write(VMCS_GUEST_INTERRUPTIBILITY, vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & ~shadow);
 }
 
 /* An interrupt window that was asked for is closed: the interrupt needs none any more, and another
@@ -316,7 +257,9 @@ static void inject(struct vcpu *v, const struct vcpu_event *event)
     uint32_t info = INTR_INFO_VALID | event->vector | (uint32_t)event->type << INTR_INFO_TYPE_SHIFT;
 
     /* An exception's delivery ends the shadow that it comes in; the others wait for its end. */
-    clear_shadow(v);
+    if (v->in_shadow) {
+        vcpu_end_shadow(v);
+    }
     vmx_set_proc(v->vmx, PROC_INTERRUPT_WINDOW, false);
     if (event->has_error) {
         info |= INTR_INFO_ERROR;
@@ -401,7 +344,6 @@ const struct virt_ops vmx_ops = {
     .get_cr0 = vmx_get_cr0,
     .get_cr4 = vmx_get_cr4,
     .get_efer = vmx_get_efer,
-    .interrupt_shadow = interrupt_shadow,
     .clear_shadow = clear_shadow,
     .inject = inject,
     .want_interrupt_window = want_interrupt_window,

@@ -82,13 +82,18 @@ MUST_CHECK int vmx_bitmaps_init(void);
 extern uint64_t vmx_io_bitmap_pa;
 extern uint64_t vmx_msr_bitmap_pa[VMX_MSR_BITMAPS];
 
-/* entry.asm: runs the guest until its next exit. Returns false when VM entry failed. `host_rsp` is
- * the stack pointer that the VMCS has; kept up to date. */
-bool vmx_enter(uint64_t *gpr, uint64_t *host_rsp, bool launched);
+/* entry.asm: runs the guest, calling vmx_exit() after each exit, until that says something else
+ * than EXIT_RESUME, or vmx_entry_refused() when there was no entry. `host_rsp` is the stack pointer
+ * that the VMCS has; kept up to date. */
+enum exit_action vmx_run(struct vcpu *v, uint64_t *host_rsp, bool launched);
 extern const char vmx_exit_point[];
 
-/* exit.c: handles the exit that vmx_enter() returned from. */
-enum exit_action vmx_handle_exit(struct vcpu *v);
+enum exit_action vmx_entry_refused(struct vcpu *v);
+
+/* exit.c: what the next entry needs; the VMCS is current. */
+void vmx_prepare_entry(struct vcpu *v);
+/* exit.c: takes the guest's registers over, handles the exit, and makes the next entry ready. */
+enum exit_action vmx_exit(struct vcpu *v);
 /* Says why the VMCS does not work, and ends the VM. */
 enum exit_action vmx_entry_failed(struct vcpu *v, const char *what);
 
