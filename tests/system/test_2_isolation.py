@@ -5,7 +5,8 @@ import re
 import pytest
 
 from bulkhead import config, vm
-from machines import BOCHS_SVM, BOCHS_VMX, BOCHS_VMX_OLD, EVERYWHERE, INTERRUPTS_OFF, TRIPLE_FAULT, on
+from machines import (BOCHS_SVM, BOCHS_VMX, BOCHS_VMX_OLD, EVERYWHERE, INTERRUPTS_OFF, QEMU_SVM,
+                      TRIPLE_FAULT, on)
 
 CORE_CRASH = r"\*\*\* Bulkhead"
 
@@ -123,14 +124,27 @@ def test_registers_do_not_leak(boot):
             m.expect(r"^regs ok \d+", timeout=30, source=name, forbid="FAIL")
 
 
-@EVERYWHERE
-def test_interrupt_controllers(boot):
+# Checks of irq.img that measure time.
+MEASURES_TIME = "ticks|periodic|tenths|permille|one-shot|RTC seconds"
+
+
+def interrupt_failures(boot):
     m = boot(config(vm("irq", "irq.img", cmdline="off")))
-    last = m.expect(r"^(\d+) passed, (\d+) failed$", timeout=90, source="irq")
+    found = m.expect(r"^(\d+) passed, (\d+) failed$", timeout=90, source="irq")
     failures = [line for line in m.output_of("irq") if "FAIL" in line]
-    assert failures == [] and last.group(2) == "0"
-    assert int(last.group(1)) >= 23
+    assert int(found.group(1)) + int(found.group(2)) >= 45 and int(found.group(2)) == len(failures)
     m.wait_exit()
+    return failures
+
+
+@EVERYWHERE
+def test_interrupt_controllers(boot, machine_name):
+    failures = interrupt_failures(boot)
+    # QEMU's time is the host's: on a busy host a measurement is off now and then, but not twice. In
+    # Bochs, time is counted.
+    if machine_name == QEMU_SVM and failures and all(re.search(MEASURES_TIME, f) for f in failures):
+        failures = interrupt_failures(boot)
+    assert failures == []
 
 
 @EVERYWHERE
@@ -139,7 +153,7 @@ def test_interrupt_controllers_beside_a_vm_that_computes(boot):
     m.expect(r"^(\d+) passed, (\d+) failed$", timeout=120, source="irq")
     # Ticks that came while the other VM ran are late or merged: only what does not depend on time.
     failures = [line for line in m.output_of("irq") if "FAIL" in line
-                and not re.search("ticks|periodic|tenths|permille|one-shot|RTC seconds", line)]
+                and not re.search(MEASURES_TIME, line)]
     assert failures == []
     still_right(m)
 
