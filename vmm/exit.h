@@ -27,7 +27,11 @@ struct io_exit {
 };
 enum exit_action exit_io(struct vcpu *v, const struct io_exit *io);
 
-/* A nested page fault at `gpa`. `bytes`/`len`: the instruction, when the CPU gave it. */
+/* The usual nested page fault, that of an access and not of a fetch or a table walk: a plain MOV
+ * from or to a device's register at `gpa`. False: it is something else, and nothing was done. */
+bool exit_device_mov(struct vcpu *v, uint64_t gpa, bool write);
+
+/* Any nested page fault at `gpa`. `bytes`/`len`: the instruction, when the CPU gave it. */
 enum exit_action exit_nested_fault(struct vcpu *v, uint64_t gpa, bool write, bool fetch,
                                    bool table_walk, const uint8_t *bytes, unsigned int len);
 
@@ -40,7 +44,8 @@ bool exit_write_cr8(struct vcpu *v, uint64_t value);
 /* The guest's IDT, or the stack of a handler, is not in memory: the VM ends. */
 enum exit_action exit_delivery_fault(struct vcpu *v, uint64_t gpa);
 
-/* A task switch by hardware, to the TSS `selector`: no system in use does that. Refused with #GP. */
+/* A task switch by hardware, to the TSS `selector`: no system in use does that. Refused with #GP.
+ */
 enum exit_action exit_task_switch(struct vcpu *v, uint16_t selector);
 
 /* #DB and #AC that were intercepted are raised. Their delivery may bring the next one, and so on, with

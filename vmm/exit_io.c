@@ -20,7 +20,8 @@ static int emu_read(void *ctx, uint64_t gpa, void *buf, unsigned int len)
     struct vcpu *v = ctx;
 
     if (guest_read(v->vm, gpa, buf, len) != 0) {
-        platform_mmio_read(v->vm, gpa, buf, len);
+        uint64_t value = platform_mmio_read(v->vm, gpa);
+        memcpy(buf, &value, len);
     }
     return 0;
 }
@@ -30,7 +31,9 @@ static int emu_write(void *ctx, uint64_t gpa, const void *buf, unsigned int len)
     struct vcpu *v = ctx;
 
     if (guest_write(v->vm, gpa, buf, len) != 0) {
-        platform_mmio_write(v->vm, gpa, buf, len);
+        uint64_t value = 0;
+        memcpy(&value, buf, len);
+        platform_mmio_write(v->vm, gpa, len, value);
     }
     return 0;
 }
@@ -156,6 +159,75 @@ static enum exit_action emulate(struct vcpu *v, struct emu_cpu *cpu, uint64_t gp
     return v->vm->request == VM_REQUEST_NONE ? EXIT_RESUME : EXIT_STOP;
 }
 
+static int code_page(void *ctx, uint64_t gpa, uint64_t *pa)
+{
+    struct vcpu *v = ctx;
+
+    return guest_physical(v->vm, gpa, pa);
+}
+
+static __attribute__((noinline)) struct window_bytes walk_to_code(struct vcpu *v,
+                                                                  struct code_walk *walk)
+{
+    struct code_mode mode;
+
+    virt->get_code_mode(v, &mode);
+    mode.cpu_mode = (uint8_t)emu_mode_of(mode.cr0, mode.efer, v->rflags, mode.cs.attrib);
+    if (!code_cache_fill(walk, &mode, v->rip, code_page, v)) {
+        return (struct window_bytes){0, 0};
+    }
+    return window_path_read(&walk->path, v->rip % PAGE_SIZE_4K);
+}
+
+/* The bytes at CS:RIP, when they are to be had quickly, and the mode in walk->mode.cpu_mode; else
+ * zeroes, which are no instruction that matters. */
+static inline struct window_bytes read_code(struct vcpu *v, const struct code_walk **found)
+{
+    struct code_walk *walk = code_cache_walk(&v->code, v->rip);
+    struct window_bytes bytes = {0, 0};
+    uint64_t offset = v->rip % PAGE_SIZE_4K;
+
+    *found = walk;
+    if (unlikely(offset > PAGE_SIZE_4K - sizeof(bytes))) {
+        return bytes;
+    }
+    if (likely(walk->rip_page == v->rip - offset && virt->in_code_mode(v, &walk->mode))) {
+        bytes = window_path_read(&walk->path, offset);
+    }
+    return likely(bytes.low) ? bytes : walk_to_code(v, walk);
+}
+
+/* What faults is no RAM: that is mapped, with all rights. */
+bool exit_device_mov(struct vcpu *v, uint64_t gpa, bool write)
+{
+    const struct code_walk *walk;
+    const struct code_insn *code;
+    struct window_bytes bytes = read_code(v, &walk);
+    uint64_t base = 0;
+
+    if (unlikely(bytes.low == 0)) {
+        return false;
+    }
+    code = code_cache_decode(&v->code, walk->mode.cpu_mode, v->rip, bytes);
+    if (unlikely(!code || code->mov.size == 0)) {
+        return false;
+    }
+    const struct insn *insn = &code->insn;
+    if (unlikely(code->mov.has_base)) {
+        base = virt->get_segment_base(v, insn->mem.seg);
+    }
+    if (!emu_mov_fits(&code->mov, insn, v->gpr, v->rip, base, gpa, write)) {
+        return false;
+    }
+    if (write) {
+        platform_mmio_write(v->vm, gpa, code->mov.size, emu_mov_value(insn, v->gpr));
+    } else {
+        emu_mov_finish(insn, v->gpr, platform_mmio_read(v->vm, gpa));
+    }
+    vcpu_skip(v, insn->length);
+    return true;
+}
+
 enum exit_action exit_nested_fault(struct vcpu *v, uint64_t gpa, bool write, bool fetch,
                                    bool table_walk, const uint8_t *bytes, unsigned int len)
 {
@@ -172,9 +244,7 @@ enum exit_action exit_nested_fault(struct vcpu *v, uint64_t gpa, bool write, boo
         return EXIT_STOP;
     }
     emu_cpu_get(v, &cpu);
-    cpu.hint.gpa = gpa;
-    cpu.hint.valid = true;
-    cpu.hint.write = write;
+    cpu.hint = (struct emu_hint){.gpa = gpa, .valid = true, .write = write};
     return emulate(v, &cpu, gpa, bytes, len);
 }
 
@@ -216,7 +286,7 @@ enum exit_action exit_io(struct vcpu *v, const struct io_exit *io)
     return v->vm->request == VM_REQUEST_NONE ? EXIT_RESUME : EXIT_STOP;
 }
 
-int exit_fetch(struct vcpu *v, uint8_t bytes[INSN_MAX_LENGTH], enum cpu_mode *mode)
+static int fetch(struct vcpu *v, uint8_t bytes[INSN_MAX_LENGTH], enum cpu_mode *mode)
 {
     struct emu_cpu cpu;
     struct emu_fault fault;
@@ -231,11 +301,24 @@ int exit_fetch(struct vcpu *v, uint8_t bytes[INSN_MAX_LENGTH], enum cpu_mode *mo
     }
 }
 
-unsigned int exit_insn_length(struct vcpu *v, enum insn_id id)
+int exit_fetch(struct vcpu *v, uint8_t bytes[INSN_MAX_LENGTH], enum cpu_mode *mode)
+{
+    const struct code_walk *walk;
+    struct window_bytes quick = read_code(v, &walk);
+
+    if (quick.low == 0) {
+        return fetch(v, bytes, mode);
+    }
+    *mode = walk->mode.cpu_mode;
+    memcpy(bytes, &quick, INSN_MAX_LENGTH);
+    return INSN_MAX_LENGTH;
+}
+
+static __attribute__((noinline)) unsigned int long_way(struct vcpu *v, enum insn_id id)
 {
     uint8_t bytes[INSN_MAX_LENGTH];
     enum cpu_mode mode;
-    int len = exit_fetch(v, bytes, &mode);
+    int len = fetch(v, bytes, &mode);
 
     if (len < 0) {
         vm_request(v->vm, VM_REQUEST_CRASH, "executes at 0x%llx, which is not memory",
@@ -246,4 +329,12 @@ unsigned int exit_insn_length(struct vcpu *v, enum insn_id id)
     }
     len = insn_length_of(bytes, (size_t)len, mode, id);
     return len > 0 ? (unsigned int)len : 0;
+}
+
+unsigned int exit_insn_length(struct vcpu *v, enum insn_id id)
+{
+    const struct code_walk *walk;
+    int len = insn_plain_length((uint32_t)read_code(v, &walk).low, id);
+
+    return likely(len > 0) ? (unsigned int)len : long_way(v, id);
 }

@@ -46,6 +46,13 @@ static size_t step(uint64_t gpa, size_t len)
     return MIN(len, (size_t)(PAGE_SIZE_4K - (gpa & (PAGE_SIZE_4K - 1))));
 }
 
+int guest_physical(const struct vm *vm, uint64_t gpa, uint64_t *pa)
+{
+    uint64_t left;
+
+    return translate(vm, gpa, pa, &left);
+}
+
 int guest_read(struct vm *vm, uint64_t gpa, void *dst, size_t len)
 {
     uint64_t hpa;

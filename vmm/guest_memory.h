@@ -11,6 +11,10 @@
 
 struct vm;
 
+/* Physical address of the guest-physical one, for who goes through the window himself. Errors as
+ * below. It stays the same until the VM ends. */
+MUST_CHECK int guest_physical(const struct vm *vm, uint64_t gpa, uint64_t *pa);
+
 /* Copies `len` bytes from or to guest-physical memory. Any alignment, may cross pages. Returns 0,
  * or -BH_EFAULT when any part of the range is not this VM's RAM; then nothing was copied. */
 MUST_CHECK int guest_read(struct vm *vm, uint64_t gpa, void *dst, size_t len);

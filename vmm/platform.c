@@ -416,48 +416,67 @@ static void log_mmio(struct vm *vm, const char *what, uint64_t gpa)
     }
 }
 
-void platform_mmio_read(struct vm *vm, uint64_t gpa, void *buf, unsigned int len)
+/* What an access can make deliverable: an interrupt that the LAPIC holds (an error's, too), or one
+ * of the 8259 that LINT0 lets through now. */
+static void kick_if_waiting(struct vcpu *v)
 {
-    uint32_t value = UINT32_MAX;
-
-    memset(buf, 0xff, len);
-    if (gpa - LAPIC_BASE < LAPIC_SIZE) {
-        virt->sync_lapic(vm->vcpu);
-        if (lapic_mmio_read(&vm->vcpu->lapic, (uint32_t)(gpa - LAPIC_BASE) & ~3u, &value,
-                            time_now_ns()) == 0) {
-            value >>= 8 * (gpa & 3);
-            memcpy(buf, &value, MIN(len, 4u));
-        }
-        vcpu_kick(vm->vcpu); /* reading a register that is not there is an error, with a vector */
-    } else if (gpa - IOAPIC_BASE < IOAPIC_SIZE) {
-        value = ioapic_read(&vm->ioapic, (uint32_t)(gpa - IOAPIC_BASE));
-        memcpy(buf, &value, MIN(len, 4u));
-    } else {
-        log_mmio(vm, "read", gpa);
+    if (v->lapic.irr_words != 0 || pic_pending(&v->vm->pic)) {
+        vcpu_kick(v);
     }
 }
 
-void platform_mmio_write(struct vm *vm, uint64_t gpa, const void *buf, unsigned int len)
+static __attribute__((noinline)) uint64_t read_lapic(struct vcpu *v, uint32_t offset)
 {
-    uint32_t value = 0;
+    uint32_t value = UINT32_MAX;
 
-    memcpy(&value, buf, MIN(len, 4u));
+    virt->sync_lapic(v);
+    if (lapic_mmio_read(&v->lapic, offset & ~3u, &value, time_now_ns()) == 0) {
+        value >>= 8 * (offset & 3);
+    }
+    kick_if_waiting(v);
+    return ~(uint64_t)UINT32_MAX | value;
+}
+
+/* Other than 32-bit accesses are undefined (SDM vol. 3, 11.4.1): ignored. */
+static __attribute__((noinline)) void write_lapic(struct vcpu *v, uint32_t offset,
+                                                  unsigned int size, uint32_t value)
+{
+    if (size == 4) {
+        virt->sync_lapic(v);
+        (void)lapic_mmio_write(&v->lapic, offset, value, time_now_ns());
+        virt->lapic_changed(v);
+        kick_if_waiting(v);
+    }
+}
+
+static __attribute__((noinline)) void write_ioapic(struct vm *vm, uint32_t offset, uint32_t value)
+{
+    uint64_t now = time_now_ns();
+
+    update_pit(vm, now);
+    ioapic_write(&vm->ioapic, offset, value);
+    arm_device_timer(vm, now);
+    vcpu_kick(vm->vcpu);
+}
+
+uint64_t platform_mmio_read(struct vm *vm, uint64_t gpa)
+{
     if (gpa - LAPIC_BASE < LAPIC_SIZE) {
-        /* Other than 32-bit accesses are undefined (SDM vol. 3, 11.4.1): ignored. */
-        if (len == 4) {
-            virt->sync_lapic(vm->vcpu);
-            (void)lapic_mmio_write(&vm->vcpu->lapic, (uint32_t)(gpa - LAPIC_BASE), value,
-                                   time_now_ns());
-            virt->lapic_changed(vm->vcpu);
-            vcpu_kick(vm->vcpu);
-        }
-    } else if (gpa - IOAPIC_BASE < IOAPIC_SIZE) {
-        uint64_t now = time_now_ns();
+        return read_lapic(vm->vcpu, (uint32_t)(gpa - LAPIC_BASE));
+    }
+    if (gpa - IOAPIC_BASE < IOAPIC_SIZE) {
+        return ~(uint64_t)UINT32_MAX | ioapic_read(&vm->ioapic, (uint32_t)(gpa - IOAPIC_BASE));
+    }
+    log_mmio(vm, "read", gpa);
+    return UINT64_MAX;
+}
 
-        update_pit(vm, now);
-        ioapic_write(&vm->ioapic, (uint32_t)(gpa - IOAPIC_BASE), value);
-        arm_device_timer(vm, now);
-        vcpu_kick(vm->vcpu);
+void platform_mmio_write(struct vm *vm, uint64_t gpa, unsigned int size, uint64_t value)
+{
+    if (gpa - LAPIC_BASE < LAPIC_SIZE) {
+        write_lapic(vm->vcpu, (uint32_t)(gpa - LAPIC_BASE), size, (uint32_t)value);
+    } else if (gpa - IOAPIC_BASE < IOAPIC_SIZE) {
+        write_ioapic(vm, (uint32_t)(gpa - IOAPIC_BASE), (uint32_t)value);
     } else {
         log_mmio(vm, "write", gpa);
     }

@@ -19,9 +19,9 @@ void platform_stop(struct vm *vm);
 uint32_t platform_in(struct vm *vm, uint16_t port, unsigned int size);
 void platform_out(struct vm *vm, uint16_t port, unsigned int size, uint32_t value);
 
-/* Device memory accesses of 1 to 8 bytes inside a page. */
-void platform_mmio_read(struct vm *vm, uint64_t gpa, void *buf, unsigned int len);
-void platform_mmio_write(struct vm *vm, uint64_t gpa, const void *buf, unsigned int len);
+/* Device memory accesses of 1 to 8 bytes inside a page, of which a value has the low ones. */
+uint64_t platform_mmio_read(struct vm *vm, uint64_t gpa);
+void platform_mmio_write(struct vm *vm, uint64_t gpa, unsigned int size, uint64_t value);
 
 /* The VM's power button is pressed. */
 void platform_power_button(struct vm *vm);

@@ -5,6 +5,7 @@
 
 #include "arch/x86/regs.h"
 #include "arch/x86/segment.h"
+#include "vmm/emulate/code_cache.h"
 #include "vmm/irqchip/lapic.h"
 #include "vmm/timer.h"
 
@@ -108,6 +109,7 @@ struct vcpu {
     void *xsave; /* FPU state while another vCPU has the CPU */
     uint64_t dr[4];
     bool dr_live; /* DR0..3 hold this vCPU's values while it is loaded */
+    struct code_cache code;
 };
 
 static_assert(offsetof(struct vcpu, gpr) == 0, "entry.asm");

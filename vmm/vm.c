@@ -227,6 +227,7 @@ static void reset_vcpu(struct vm *vm, const struct guest_entry *entry)
     memset(v->dr, 0, sizeof(v->dr));
     v->dr_live = false;
     fpu_reset(v);
+    code_cache_reset(&v->code);
     lapic_init(&v->lapic, apic_page, v->id, true, &platform_lapic_ops, v);
     lapic_set_virtual_wire(&v->lapic);
     virt->vcpu_reset(v, &regs);

@@ -46,6 +46,10 @@ struct virt_ops {
     enum exit_action (*vcpu_run)(struct vcpu *v);
 
     void (*get_sysregs)(struct vcpu *v, struct vcpu_sysregs *regs);
+    /* Of these only what an instruction's fetch and access need. The vCPU is loaded. */
+    void (*get_code_mode)(struct vcpu *v, struct code_mode *mode);
+    bool (*in_code_mode)(struct vcpu *v, const struct code_mode *mode); /* still as it was got */
+    uint64_t (*get_segment_base)(struct vcpu *v, enum seg_index seg);
     void (*set_cr0)(struct vcpu *v, uint64_t value);
     void (*set_cr2)(struct vcpu *v, uint64_t value);
     void (*set_cr4)(struct vcpu *v, uint64_t value);

@@ -137,6 +137,7 @@ void group_string(void);
 void group_mmio(void);
 void group_cr(void);
 void group_tlb(void);
+void group_code(void);
 void group_tsc(void);
 void group_fpu(void);
 void group_x2apic(void);

@@ -34,6 +34,7 @@ static const struct {
     {"mmio", group_mmio},
     {"cr", group_cr},
     {"tlb", group_tlb},
+    {"code", group_code},
     {"tsc", group_tsc},
     {"fpu", group_fpu},
     /* The last one: on Bochs itself there is no way back. */

@@ -182,11 +182,14 @@ enum insn_id {
     INSN_ID_COUNT
 };
 
-/* The length of the instruction at `bytes`, which must be `expected`: the exit code says so. A few
- * machine instructions when it stands there without prefixes. Returns the length (> 0); -BH_ERANGE:
- * it goes on beyond `len` bytes; -BH_EINVAL: some other instruction stands there (another vCPU may
- * have overwritten it). */
+/* The length of the instruction at `bytes`, which must be `expected`: the exit code says so.
+ * Returns the length (> 0); -BH_ERANGE: it goes on beyond `len` bytes; -BH_EINVAL: some other
+ * instruction stands there (another vCPU may have overwritten it). */
 MUST_CHECK int insn_length_of(const uint8_t *bytes, size_t len, enum cpu_mode mode,
                               enum insn_id expected);
+
+/* The same in a few machine instructions, when its first four bytes (of which only its own matter)
+ * show it without prefixes and tell the length; negative when they do not. */
+MUST_CHECK int insn_plain_length(uint32_t first, enum insn_id expected);
 
 #endif

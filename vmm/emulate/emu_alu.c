@@ -116,18 +116,10 @@ uint64_t emu_get_reg(const struct emu_cpu *cpu, const struct insn_operand *opera
     return val & emu_mask(operand->size);
 }
 
-void emu_write_gpr(struct emu_cpu *cpu, enum gpr_index reg, unsigned int size, uint64_t val)
-{
-    uint64_t mask = emu_mask(size);
-    uint64_t kept = size == 4 ? 0 : cpu->gpr[reg] & ~mask;
-
-    cpu->gpr[reg] = kept | (val & mask);
-}
-
 void emu_set_reg(struct emu_cpu *cpu, const struct insn_operand *operand, uint64_t val)
 {
     if (operand->high_byte)
         cpu->gpr[operand->reg] = (cpu->gpr[operand->reg] & ~0xff00ull) | (val & 0xff) << 8;
     else
-        emu_write_gpr(cpu, operand->reg, operand->size, val);
+        emu_write_gpr(cpu->gpr, operand->reg, operand->size, val);
 }

@@ -4,6 +4,7 @@
 /* What the emulator's files share. The functions return EMU_DONE for "go on"; anything else is to
  * be handed up unchanged. */
 
+#include "vmm/emulate/emu_mov.h"
 #include "vmm/emulate/emulate.h"
 
 struct emu_run {
@@ -39,6 +40,15 @@ static inline uint64_t emu_sign_extend(uint64_t val, unsigned int bytes)
     unsigned int shift = 64 - 8 * bytes;
 
     return (uint64_t)((int64_t)(val << shift) >> shift);
+}
+
+/* Writes the low `size` bytes of a register; 4 bytes clear the upper half (SDM vol. 1, 3.4.1.1). */
+static inline void emu_write_gpr(uint64_t *gpr, enum gpr_index reg, unsigned int size, uint64_t val)
+{
+    uint64_t mask = emu_mask(size);
+    uint64_t kept = size == 4 ? 0 : gpr[reg] & ~mask;
+
+    gpr[reg] = kept | (val & mask);
 }
 
 /* emu_memory.c */
@@ -86,9 +96,6 @@ uint64_t emu_bit_op(enum insn_op op, uint64_t val, unsigned int bit, uint64_t *r
 
 uint64_t emu_get_reg(const struct emu_cpu *cpu, const struct insn_operand *operand);
 void emu_set_reg(struct emu_cpu *cpu, const struct insn_operand *operand, uint64_t val);
-
-/* Writes the low `size` bytes of a register; 4 bytes clear the upper half (SDM vol. 1, 3.4.1.1). */
-void emu_write_gpr(struct emu_cpu *cpu, enum gpr_index reg, unsigned int size, uint64_t val);
 
 /* emu_string.c: a string instruction with its REP prefix; EMU_DONE when rip may advance. */
 enum emu_result emu_string(struct emu_run *run);

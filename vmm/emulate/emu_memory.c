@@ -159,26 +159,13 @@ enum emu_result emu_map(struct emu_run *run, enum seg_index seg, uint64_t offset
     return translate_cached(run, linear, access, tlb ? tlb : &none, &span->gpa[1]);
 }
 
-static uint64_t effective_address(const struct emu_run *run)
-{
-    const struct insn_mem *mem = &run->insn->mem;
-    uint64_t address = (uint64_t)mem->disp;
-
-    if (mem->base == INSN_REG_RIP)
-        address += run->cpu->rip + run->insn->length;
-    else if (mem->base != INSN_NO_REG)
-        address += run->cpu->gpr[mem->base];
-    if (mem->base == GPR_RSP)
-        address += run->pop_bytes;
-    if (mem->index != INSN_NO_REG)
-        address += run->cpu->gpr[mem->index] * mem->scale;
-    return address;
-}
-
 enum emu_result emu_map_operand(struct emu_run *run, unsigned int size, unsigned int access,
                                 uint64_t bit_bytes, struct emu_span *span)
 {
-    uint64_t offset = (effective_address(run) + bit_bytes) & emu_mask(run->insn->addr_size);
+    const struct insn *insn = run->insn;
+    uint64_t address = emu_effective_address(insn, run->cpu->gpr, run->cpu->rip) + bit_bytes +
+                       (insn->mem.base == GPR_RSP ? run->pop_bytes : 0);
+    uint64_t offset = address & emu_mask(insn->addr_size);
     uint64_t linear = 0;
     enum emu_result result =
         emu_linear(run->cpu, run->insn->mem.seg, offset, size, access, &linear, run->fault);

@@ -38,7 +38,7 @@ static void advance(struct emu_run *run, enum gpr_index reg)
 
     if (run->cpu->rflags & RFLAGS_DF)
         step = -step;
-    emu_write_gpr(run->cpu, reg, run->insn->addr_size, run->cpu->gpr[reg] + step);
+    emu_write_gpr(run->cpu->gpr, reg, run->insn->addr_size, run->cpu->gpr[reg] + step);
 }
 
 /* The accesses of one iteration. All that can fail comes first, the registers last. */
@@ -62,7 +62,7 @@ static enum emu_result transfer(struct emu_run *run, const struct emu_span *src,
     switch (run->insn->op) {
     case OP_MOVS:
     case OP_STOS: return emu_store(run, dst, a);
-    case OP_LODS: emu_write_gpr(cpu, GPR_RAX, size, a); return EMU_DONE;
+    case OP_LODS: emu_write_gpr(cpu->gpr, GPR_RAX, size, a); return EMU_DONE;
     case OP_CMPS:
     case OP_SCAS: emu_alu(OP_CMP, size, a, b, &cpu->rflags); return EMU_DONE;
     case OP_INS:
@@ -117,7 +117,7 @@ enum emu_result emu_string(struct emu_run *run)
 
         if (result != EMU_DONE || !repeat)
             return result;
-        emu_write_gpr(run->cpu, GPR_RCX, insn->addr_size, run->cpu->gpr[GPR_RCX] - 1);
+        emu_write_gpr(run->cpu->gpr, GPR_RCX, insn->addr_size, run->cpu->gpr[GPR_RCX] - 1);
         emu_retire(run);
         if (!index_register(run, GPR_RCX))
             return EMU_DONE;

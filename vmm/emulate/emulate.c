@@ -19,17 +19,6 @@ static const uint8_t op_use[OP_COUNT] = {
     [OP_BT] = USE_READ,     [OP_BTS] = USE_RMW,   [OP_BTR] = USE_RMW,     [OP_BTC] = USE_RMW,
 };
 
-enum cpu_mode emu_mode(const struct emu_cpu *cpu)
-{
-    uint16_t attrib = cpu->seg[SEG_CS].attrib;
-
-    if (!(cpu->cr0 & CR0_PE) || (cpu->rflags & RFLAGS_VM))
-        return MODE_16;
-    if ((cpu->efer & EFER_LMA) && (attrib & SEG_ATTR_L))
-        return MODE_64;
-    return attrib & SEG_ATTR_DB ? MODE_32 : MODE_16;
-}
-
 static bool is_bit_op(enum insn_op op)
 {
     return op >= OP_BT && op <= OP_BTC;
@@ -88,7 +77,7 @@ static void write_second(struct emu_run *run, uint64_t old, uint64_t rflags)
     if (insn->op == OP_XCHG || insn->op == OP_XADD)
         emu_set_reg(run->cpu, &insn->src, old);
     else if (insn->op == OP_CMPXCHG && !(rflags & RFLAGS_ZF))
-        emu_write_gpr(run->cpu, GPR_RAX, insn->op_size, old);
+        emu_write_gpr(run->cpu->gpr, GPR_RAX, insn->op_size, old);
 }
 
 /* Everything with at most one operand in memory. */
@@ -154,7 +143,7 @@ static enum emu_result execute_push(struct emu_run *run)
     if (result == EMU_DONE)
         result = emu_store(run, &stack, val);
     if (result == EMU_DONE)
-        emu_write_gpr(run->cpu, GPR_RSP, width, rsp);
+        emu_write_gpr(run->cpu->gpr, GPR_RSP, width, rsp);
     return result;
 }
 
@@ -175,7 +164,7 @@ static enum emu_result execute_pop(struct emu_run *run)
         result = emu_store(run, &span, val);
     if (result != EMU_DONE)
         return result;
-    emu_write_gpr(run->cpu, GPR_RSP, width, rsp + size);
+    emu_write_gpr(run->cpu->gpr, GPR_RSP, width, rsp + size);
     if (dst->kind == OPERAND_REG)
         emu_set_reg(run->cpu, dst, val);
     return EMU_DONE;

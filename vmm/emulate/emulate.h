@@ -84,8 +84,21 @@ struct emu_fault {
     uint64_t cr2; /* only for EXC_PF */
 };
 
-/* The decoding mode that CR0, EFER, RFLAGS and CS select. */
-enum cpu_mode emu_mode(const struct emu_cpu *cpu);
+/* The decoding mode that CR0, EFER, RFLAGS and CS's attributes select. */
+static inline enum cpu_mode emu_mode_of(uint64_t cr0, uint64_t efer, uint64_t rflags,
+                                        uint16_t attrib)
+{
+    if ((efer & EFER_LMA) && (attrib & SEG_ATTR_L))
+        return MODE_64;
+    if (!(cr0 & CR0_PE) || (rflags & RFLAGS_VM))
+        return MODE_16;
+    return attrib & SEG_ATTR_DB ? MODE_32 : MODE_16;
+}
+
+static inline enum cpu_mode emu_mode(const struct emu_cpu *cpu)
+{
+    return emu_mode_of(cpu->cr0, cpu->efer, cpu->rflags, cpu->seg[SEG_CS].attrib);
+}
 
 /* Fetches the bytes at CS:RIP, at most 15 and as many as there are up to a limit or a page that is
  * not accessible. Returns EMU_DONE with *len >= 1; EMU_FAULT when the first byte cannot be fetched;

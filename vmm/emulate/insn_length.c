@@ -111,8 +111,7 @@ static bool is_match(const struct insn *insn, enum insn_id id)
            !(is_memory_only(id) && is_register);
 }
 
-static __attribute__((noinline)) int slow_length(const uint8_t *bytes, size_t len,
-                                                 enum cpu_mode mode, enum insn_id expected)
+int insn_length_of(const uint8_t *bytes, size_t len, enum cpu_mode mode, enum insn_id expected)
 {
     struct insn insn;
     int err = insn_decode(&insn, bytes, len, mode);
@@ -122,15 +121,9 @@ static __attribute__((noinline)) int slow_length(const uint8_t *bytes, size_t le
     return is_match(&insn, expected) ? insn.length : -BH_EINVAL;
 }
 
-int insn_length_of(const uint8_t *bytes, size_t len, enum cpu_mode mode, enum insn_id expected)
+int insn_plain_length(uint32_t first, enum insn_id expected)
 {
     const struct insn_match *m = &matches[expected];
-    uint32_t first;
 
-    if (likely(len >= sizeof(first))) {
-        __builtin_memcpy(&first, bytes, sizeof(first));
-        if (likely(((first ^ m->first) & m->first_mask) == 0))
-            return m->length;
-    }
-    return slow_length(bytes, len, mode, expected);
+    return ((first ^ m->first) & m->first_mask) == 0 ? m->length : -BH_EINVAL;
 }

@@ -202,13 +202,25 @@ static enum exit_action on_cr(struct vcpu *v, struct vmcb *vmcb)
     return EXIT_RESUME;
 }
 
-static enum exit_action on_nested_fault(struct vcpu *v, struct vmcb *vmcb)
+static __attribute__((noinline)) enum exit_action other_nested_fault(struct vcpu *v,
+                                                                     const struct vmcb *vmcb)
 {
     uint64_t info = vmcb->exit_info1;
     unsigned int len = svm_features.decode_assists ? vmcb->insn_length & 15u : 0;
 
     return exit_nested_fault(v, vmcb->exit_info2, (info & PF_WRITE) != 0, (info & PF_FETCH) != 0,
                              (info & NPF_TABLE_WALK) != 0, vmcb->insn_bytes, len);
+}
+
+static enum exit_action on_nested_fault(struct vcpu *v, struct vmcb *vmcb)
+{
+    uint64_t info = vmcb->exit_info1;
+
+    if (likely(!(info & (PF_FETCH | NPF_TABLE_WALK)) &&
+               exit_device_mov(v, vmcb->exit_info2, (info & PF_WRITE) != 0))) {
+        return EXIT_RESUME;
+    }
+    return other_nested_fault(v, vmcb);
 }
 
 static enum exit_action on_shutdown(struct vcpu *v, struct vmcb *vmcb)

@@ -311,6 +311,44 @@ static void get_sysregs(struct vcpu *v, struct vcpu_sysregs *regs)
     regs->cpl = vmcb->cpl;
 }
 
+/* All of CS but its base. */
+static uint64_t cs_key(const struct vmcb *vmcb)
+{
+    uint64_t key;
+
+    __builtin_memcpy(&key, &vmcb->seg[SEG_CS], sizeof(key));
+    return key;
+}
+static_assert(offsetof(struct segment, base) == sizeof(uint64_t), "selector, attributes, limit");
+
+static void get_code_mode(struct vcpu *v, struct code_mode *mode)
+{
+    const struct vmcb *vmcb = v->svm->vmcb;
+
+    mode->cr0 = vmcb->cr0;
+    mode->cr3 = vmcb->cr3;
+    mode->cr4 = vmcb->cr4;
+    mode->efer = get_efer(v);
+    mode->cs = vmcb->seg[SEG_CS];
+    mode->cpl = vmcb->cpl;
+    mode->key = cs_key(vmcb);
+}
+
+/* LMA follows from LME and PG. */
+static bool in_code_mode(struct vcpu *v, const struct code_mode *mode)
+{
+    const struct vmcb *vmcb = v->svm->vmcb;
+
+    return ((vmcb->cr0 ^ mode->cr0) | (vmcb->cr3 ^ mode->cr3) | (vmcb->cr4 ^ mode->cr4) |
+            ((vmcb->efer ^ mode->efer) & ~(EFER_SVME | EFER_LMA)) | (cs_key(vmcb) ^ mode->key) |
+            (vmcb->seg[SEG_CS].base ^ mode->cs.base) | (uint64_t)(vmcb->cpl ^ mode->cpl)) == 0;
+}
+
+static uint64_t get_segment_base(struct vcpu *v, enum seg_index seg)
+{
+    return v->svm->vmcb->seg[seg].base;
+}
+
 /* DR0..3, the FPU and TSC_AUX stay loaded between exits and change only when another vCPU comes. */
 static void vcpu_load(struct vcpu *v)
 {
@@ -466,6 +504,9 @@ const struct virt_ops svm_ops = {
     .vcpu_unload = vcpu_unload,
     .vcpu_run = vcpu_run,
     .get_sysregs = get_sysregs,
+    .get_code_mode = get_code_mode,
+    .in_code_mode = in_code_mode,
+    .get_segment_base = get_segment_base,
     .set_cr0 = set_cr0,
     .set_cr2 = set_cr2,
     .set_cr4 = set_cr4,

@@ -244,9 +244,8 @@ static void block_nmi_again(void)
                vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) | BLOCKED_BY_NMI);
 }
 
-static enum exit_action on_ept_violation(struct vcpu *v, uint64_t q)
+static enum exit_action other_ept_violation(struct vcpu *v, uint64_t gpa, uint64_t q)
 {
-    uint64_t gpa = vmcs_read(VMCS_GUEST_PHYSICAL_ADDRESS);
     bool table_walk = !(q & EPT_QUAL_LINEAR_VALID) || !(q & EPT_QUAL_TRANSLATED);
 
     if (q & EPT_QUAL_NMI_UNBLOCK) {
@@ -254,6 +253,18 @@ static enum exit_action on_ept_violation(struct vcpu *v, uint64_t q)
     }
     return exit_nested_fault(v, gpa, (q & EPT_QUAL_WRITE) != 0, (q & EPT_QUAL_FETCH) != 0,
                              table_walk, NULL, 0);
+}
+
+static enum exit_action on_ept_violation(struct vcpu *v, uint64_t q)
+{
+    const uint64_t usual = EPT_QUAL_LINEAR_VALID | EPT_QUAL_TRANSLATED;
+    uint64_t gpa = vmcs_read(VMCS_GUEST_PHYSICAL_ADDRESS);
+
+    if (likely((q & (usual | EPT_QUAL_FETCH | EPT_QUAL_NMI_UNBLOCK)) == usual &&
+               exit_device_mov(v, gpa, (q & EPT_QUAL_WRITE) != 0))) {
+        return EXIT_RESUME;
+    }
+    return other_ept_violation(v, gpa, q);
 }
 
 static enum exit_action on_entry_failure(struct vcpu *v, uint64_t qualification)

@@ -9,6 +9,9 @@
 void vmx_init_guest_regs(struct vcpu *v, const struct vcpu_sysregs *regs);
 
 void vmx_get_sysregs(struct vcpu *v, struct vcpu_sysregs *regs);
+void vmx_get_code_mode(struct vcpu *v, struct code_mode *mode);
+bool vmx_in_code_mode(struct vcpu *v, const struct code_mode *mode);
+uint64_t vmx_get_segment_base(struct vcpu *v, enum seg_index seg);
 void vmx_set_cr0(struct vcpu *v, uint64_t value);
 void vmx_set_cr2(struct vcpu *v, uint64_t value);
 void vmx_set_cr4(struct vcpu *v, uint64_t value);
