@@ -166,8 +166,7 @@ static int code_page(void *ctx, uint64_t gpa, uint64_t *pa)
     return guest_physical(v->vm, gpa, pa);
 }
 
-static __attribute__((noinline)) struct window_bytes walk_to_code(struct vcpu *v,
-                                                                  struct code_walk *walk)
+static NOINLINE struct window_bytes walk_to_code(struct vcpu *v, struct code_walk *walk)
 {
     struct code_mode mode;
 
@@ -314,7 +313,7 @@ int exit_fetch(struct vcpu *v, uint8_t bytes[INSN_MAX_LENGTH], enum cpu_mode *mo
     return INSN_MAX_LENGTH;
 }
 
-static __attribute__((noinline)) unsigned int long_way(struct vcpu *v, enum insn_id id)
+static NOINLINE unsigned int long_way(struct vcpu *v, enum insn_id id)
 {
     uint8_t bytes[INSN_MAX_LENGTH];
     enum cpu_mode mode;

@@ -425,7 +425,7 @@ static void kick_if_waiting(struct vcpu *v)
     }
 }
 
-static __attribute__((noinline)) uint64_t read_lapic(struct vcpu *v, uint32_t offset)
+static NOINLINE uint64_t read_lapic(struct vcpu *v, uint32_t offset)
 {
     uint32_t value = UINT32_MAX;
 
@@ -438,8 +438,7 @@ static __attribute__((noinline)) uint64_t read_lapic(struct vcpu *v, uint32_t of
 }
 
 /* Other than 32-bit accesses are undefined (SDM vol. 3, 11.4.1): ignored. */
-static __attribute__((noinline)) void write_lapic(struct vcpu *v, uint32_t offset,
-                                                  unsigned int size, uint32_t value)
+static NOINLINE void write_lapic(struct vcpu *v, uint32_t offset, unsigned int size, uint32_t value)
 {
     if (size == 4) {
         virt->sync_lapic(v);
@@ -449,7 +448,7 @@ static __attribute__((noinline)) void write_lapic(struct vcpu *v, uint32_t offse
     }
 }
 
-static __attribute__((noinline)) void write_ioapic(struct vm *vm, uint32_t offset, uint32_t value)
+static NOINLINE void write_ioapic(struct vm *vm, uint32_t offset, uint32_t value)
 {
     uint64_t now = time_now_ns();
 

@@ -202,8 +202,7 @@ static enum exit_action on_cr(struct vcpu *v, struct vmcb *vmcb)
     return EXIT_RESUME;
 }
 
-static __attribute__((noinline)) enum exit_action other_nested_fault(struct vcpu *v,
-                                                                     const struct vmcb *vmcb)
+static NOINLINE enum exit_action other_nested_fault(struct vcpu *v, const struct vmcb *vmcb)
 {
     uint64_t info = vmcb->exit_info1;
     unsigned int len = svm_features.decode_assists ? vmcb->insn_length & 15u : 0;
