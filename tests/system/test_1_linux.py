@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from bulkhead import config, vm
+
 NAMES = ["linux1", "linux2"]
 
 # Kernel messages of level warning and above that are right, each with its reason.
@@ -163,9 +165,10 @@ def test_poweroff_leaves_the_other(two_linux):
     assert m.run("linux2", "cat /tmp/x")[0] == ["two"]
 
 
-def test_last_vm_ends_the_machine(two_linux):
-    m = two_linux
-    m.focus(2)
+def test_last_vm_ends_the_machine(boot):
+    m = boot(config(vm("linux"), vm("first", "power.img", cmdline="off after=200")))
+    m.expect("first: ended: powered off", source="core")
+    m.shell("linux")
     m.send("poweroff\n")
     m.expect("the last VM has ended: powering off", timeout=30, source="core")
     assert m.wait_exit(30) == 0
