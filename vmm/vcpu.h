@@ -6,6 +6,7 @@
 #include "arch/x86/regs.h"
 #include "arch/x86/segment.h"
 #include "vmm/irqchip/lapic.h"
+#include "vmm/stats.h"
 #include "vmm/timer.h"
 
 struct vm;
@@ -47,24 +48,6 @@ enum exit_action {
     EXIT_STOP,       /* its VM has ended */
 };
 
-/* Counted per vCPU; the names stand in vmm/vcpu.c. */
-enum exit_kind {
-    EXIT_KIND_INTERRUPT,
-    EXIT_KIND_NMI,
-    EXIT_KIND_WINDOW,
-    EXIT_KIND_CPUID,
-    EXIT_KIND_MSR,
-    EXIT_KIND_IO,
-    EXIT_KIND_MMIO,
-    EXIT_KIND_HLT,
-    EXIT_KIND_HYPERCALL,
-    EXIT_KIND_CR,
-    EXIT_KIND_DR,
-    EXIT_KIND_EXCEPTION,
-    EXIT_KIND_OTHER,
-    EXIT_KINDS
-};
-
 /* System registers, for what is not on the hot path: start, emulation, dumps. */
 struct vcpu_sysregs {
     uint64_t cr0, cr2, cr3, cr4, efer, dr6, dr7;
@@ -79,6 +62,7 @@ struct vcpu {
     uint64_t rflags;
     uint32_t pending; /* PENDING_* */
     bool nmi_blocked; /* an NMI handler has not executed IRET yet */
+    bool tpr_exit;    /* the backend may have been asked for an exit when TPR is lowered */
     enum vcpu_state state;
     struct vcpu_event event;
     struct vm *vm;
@@ -101,11 +85,11 @@ struct vcpu {
     uint32_t kvm_version;
 
     uint64_t run_tsc; /* TSC ticks spent in this vCPU, exits included */
-    uint64_t exits[EXIT_KINDS];
     uint64_t guest_xcr0;
     void *xsave; /* FPU state while another vCPU has the CPU */
     uint64_t dr[4];
     bool dr_live; /* DR0..3 hold this vCPU's values while it is loaded */
+    struct exit_stats stats;
 };
 
 /* Queues an exception for the guest. A second one while one waits makes a double or triple fault
@@ -121,6 +105,14 @@ void vcpu_redeliver(struct vcpu *v, const struct vcpu_event *event);
  * entry, and wakes a halted vCPU. */
 void vcpu_kick(struct vcpu *v);
 void vcpu_nmi(struct vcpu *v);
+
+/* What the guest does with its LAPIC's x2APIC registers. -BH_EINVAL: it gets #GP. */
+int vcpu_x2apic_read(struct vcpu *v, uint32_t msr, uint64_t *value);
+int vcpu_x2apic_write(struct vcpu *v, uint32_t msr, uint64_t value);
+
+/* After an access to LAPIC or 8259 by the guest that runs: what is requested there is looked at
+ * before the next entry. */
+void vcpu_check_interrupts(struct vcpu *v);
 
 /* Steps over the instruction of `length` bytes that was emulated. */
 void vcpu_skip(struct vcpu *v, unsigned int length);
@@ -144,7 +136,5 @@ void vcpu_lapic_timer_expired(struct timer *timer, uint64_t now);
  * `deadline`. One that waits for the CPU needs none: its timers are brought up to date when it gets
  * the CPU. */
 uint64_t vcpu_timer_limit(const struct vcpu *v, uint64_t deadline);
-
-const char *exit_kind_name(enum exit_kind kind);
 
 #endif

@@ -346,12 +346,12 @@ enum exit_action svm_handle_exit(struct vcpu *v)
         }
     }
     if (code == SVM_EXIT_NPF) {
-        v->exits[EXIT_KIND_MMIO]++;
+        stat_exit(&v->stats, EXIT_KIND_MMIO, 0);
         return on_nested_fault(v, vmcb);
     }
     if (unlikely(code >= SVM_EXIT_CODES || !exit_table[code].handler)) {
         return on_unknown(v, vmcb);
     }
-    v->exits[exit_table[code].kind]++;
+    stat_exit(&v->stats, exit_table[code].kind, 0);
     return exit_table[code].handler(v, vmcb);
 }
