@@ -41,10 +41,12 @@ static bool tx_interrupt;
 static char queue[QUEUE_SIZE];
 static unsigned int queue_head; /* next to send */
 static unsigned int queue_tail;
+static unsigned int fifo_room; /* bytes that it takes without being asked again */
 
 int uart_init(uint16_t port, unsigned int baud)
 {
     uart_port = 0;
+    fifo_room = 0;
     if (port == 0) {
         return 0;
     }
@@ -78,18 +80,28 @@ static void set_tx_interrupt(bool on)
     }
 }
 
+static bool has_room(void)
+{
+    if (fifo_room == 0 && (inb(uart_port + REG_LSR) & LSR_TX_EMPTY)) {
+        fifo_room = FIFO_SIZE;
+    }
+    return fifo_room > 0;
+}
+
+static void send(char c)
+{
+    fifo_room--;
+    outb(uart_port + REG_DATA, (uint8_t)c);
+}
+
 void uart_pump(unsigned int limit)
 {
     if (uart_port == 0) {
         queue_head = queue_tail;
         return;
     }
-    while (queue_head != queue_tail && limit > 0 &&
-           (inb(uart_port + REG_LSR) & LSR_TX_EMPTY) != 0) {
-        for (unsigned int i = 0; i < FIFO_SIZE && queue_head != queue_tail && limit > 0; i++) {
-            outb(uart_port + REG_DATA, (uint8_t)queue[queue_head++ % QUEUE_SIZE]);
-            limit--;
-        }
+    for (; queue_head != queue_tail && limit > 0 && has_room(); limit--) {
+        send(queue[queue_head++ % QUEUE_SIZE]);
     }
     set_tx_interrupt(queue_head != queue_tail);
 }
@@ -112,6 +124,10 @@ void uart_write(const char *text, size_t len)
         return;
     }
     for (size_t i = 0; i < len; i++) {
+        if (queue_head == queue_tail && has_room()) {
+            send(text[i]);
+            continue;
+        }
         if (queue_tail - queue_head == QUEUE_SIZE) {
             if (!wait_for_status(LSR_TX_EMPTY, POLL_LIMIT)) {
                 queue_head++; /* the line is dead: the oldest byte goes */
@@ -120,7 +136,9 @@ void uart_write(const char *text, size_t len)
         }
         queue[queue_tail++ % QUEUE_SIZE] = text[i];
     }
-    uart_pump(4 * FIFO_SIZE);
+    if (queue_head != queue_tail) {
+        uart_pump(4 * FIFO_SIZE);
+    }
 }
 
 void uart_flush(void)

@@ -51,6 +51,7 @@
 #define PRINTF(f, a) __attribute__((format(printf, f, a)))
 #define MUST_CHECK   __attribute__((warn_unused_result))
 #define ALIGNED(n)   __attribute__((aligned(n)))
+#define COLD         __attribute__((cold, noinline)) /* keeps the rare case out of a short function */
 #define likely(x)    __builtin_expect(!!(x), 1)
 #define unlikely(x)  __builtin_expect(!!(x), 0)
 

@@ -131,55 +131,73 @@ static bool is_escape(struct vm *vm, uint8_t c)
     }
 }
 
+static void open_line(const struct vm *vm)
+{
+    if (!line_open) {
+        put_prefix(vm);
+        line_open = true;
+    }
+}
+
 static void output_newline(struct vm *vm)
 {
     if (vm != focus) {
         print_line(vm);
         return;
     }
-    if (!line_open) {
-        put_prefix(vm);
-    }
+    open_line(vm);
     put("\r\n", 2);
     line_open = false;
     vm->line_len = 0;
 }
 
-static void output_char(struct vm *vm, uint8_t c)
+static bool is_printable(uint8_t c)
 {
-    char byte = (char)c;
+    return c >= ' ' || c == '\t';
+}
 
-    if (vm == focus) {
-        if (!line_open) {
-            put_prefix(vm);
-            line_open = true;
-        }
-        put(&byte, 1);
+/* Takes as many bytes as are part of the line, and fit in it. */
+static size_t output_text(struct vm *vm, const uint8_t *data, size_t len)
+{
+    size_t room = MIN(len, (size_t)(VM_LINE_MAX - vm->line_len)), n = 0;
+
+    while (n < room && is_printable(data[n])) {
+        vm->line[vm->line_len++] = (char)data[n++];
     }
-    if (c == '\b') {
-        vm->line_len -= vm->line_len > 0;
-        return;
+    if (n > 0 && vm == focus) {
+        open_line(vm);
+        put((const char *)data, n);
     }
-    if (c < ' ' && c != '\t') {
-        return;
-    }
-    if (vm->line_len == VM_LINE_MAX) {
+    return n;
+}
+
+/* What is not to be printed, or not in this line any more. */
+static void output_control(struct vm *vm, uint8_t c)
+{
+    if (is_printable(c)) {
         if (vm != focus) {
             print_line(vm);
         } else {
             vm->line_len = 0; /* only what is shown again after a break is lost */
         }
+        (void)output_text(vm, &c, 1);
+        return;
     }
-    vm->line[vm->line_len++] = byte;
+    if (vm == focus) {
+        open_line(vm);
+        put((const char *)&c, 1);
+    }
+    if (c == '\b') {
+        vm->line_len -= vm->line_len > 0;
+    }
 }
 
-void console_vm_output(struct vm *vm, uint8_t c)
+/* Line ends and escape sequences are looked at byte by byte. */
+static void output_byte(struct vm *vm, uint8_t c)
 {
-    char byte = (char)c;
-
     if (is_escape(vm, c)) {
         if (vm == focus) {
-            put(&byte, 1);
+            put((const char *)&c, 1);
         }
         return;
     }
@@ -194,8 +212,23 @@ void console_vm_output(struct vm *vm, uint8_t c)
     vm->cr_seen = c == '\r';
     if (c == '\n') {
         output_newline(vm);
-    } else if (c != '\r') {
-        output_char(vm, c);
+    } else if (c != '\r' && output_text(vm, &c, 1) == 0) {
+        output_control(vm, c);
+    }
+}
+
+void console_vm_output(struct vm *vm, const uint8_t *data, size_t len)
+{
+    while (len > 0) {
+        bool plain = !vm->cr_seen && vm->escape == ESCAPE_NONE;
+        size_t n = plain ? output_text(vm, data, len) : 0;
+
+        if (n == 0) {
+            output_byte(vm, *data);
+            n = 1;
+        }
+        data += n;
+        len -= n;
     }
 }
 

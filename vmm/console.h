@@ -16,8 +16,8 @@ void console_core_line(const char *text, size_t len);
 void console_crash_line(const char *text, size_t len);
 void console_crash_flush(void);
 
-/* A byte that a VM's serial port sends. */
-void console_vm_output(struct vm *vm, uint8_t c);
+/* Bytes that a VM's serial port sends. */
+void console_vm_output(struct vm *vm, const uint8_t *data, size_t len);
 
 /* Shows what is left of a VM's unfinished line; it has ended. */
 void console_vm_end(struct vm *vm);

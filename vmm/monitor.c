@@ -51,16 +51,9 @@ static void command_list(const char *arg)
           LLU(time_now_ns() / 1000000));
 }
 
-static void command_exits(const char *arg)
+static void command_stat(struct vm *vm)
 {
-    for (unsigned int i = 0; i < vm_count; i++) {
-        print("%s:", vm_name(vms[i]));
-        for (unsigned int k = 0; k < EXIT_KINDS; k++) {
-            if (vms[i]->vcpu->exits[k]) {
-                print("  %-10s %llu", exit_kind_name(k), LLU(vms[i]->vcpu->exits[k]));
-            }
-        }
-    }
+    stat_print(&vm->vcpu->stats, print_plain);
 }
 
 static void command_memory(const char *arg)
@@ -147,13 +140,14 @@ struct command {
     const char *name;
     bool has_arg;
     void (*run)(const char *arg); /* or, where the argument is a VM's name, */
-    void (*on_vm)(struct vm *vm);
+    void (*on_vm)(struct vm *vm); /* without `has_arg`: all VMs when there is none */
     const char *help;
 };
 
 static const struct command commands[] = {
     {"list", false, command_list, NULL, "the VMs, their state and CPU time"},
-    {"exits", false, command_exits, NULL, "how often each VM left the guest, by kind"},
+    {"stat", false, NULL, command_stat,
+     "[VM]: its exits, and the cycles that each took in the core"},
     {"memory", false, command_memory, NULL, "what the core and the guests use"},
     {"log", false, command_log, NULL, "the core's log"},
     {"start", true, NULL, command_start, "VM: starts it"},
@@ -187,10 +181,16 @@ static void run(const struct command *c, const char *arg)
         return;
     }
     for (unsigned int i = 0; i < vm_count; i++) {
-        if (strcmp(vm_name(vms[i]), arg) == 0) {
+        if (arg[0] == '\0') {
+            print("%s:", vm_name(vms[i]));
+            c->on_vm(vms[i]);
+        } else if (strcmp(vm_name(vms[i]), arg) == 0) {
             c->on_vm(vms[i]);
             return;
         }
+    }
+    if (arg[0] == '\0') {
+        return;
     }
     print("found \"%s\", expected a VM's name (see list)", arg);
 }

@@ -138,21 +138,6 @@ static int write_apic_base(struct vcpu *v, uint32_t msr, uint64_t value)
     return err;
 }
 
-static int read_x2apic(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-    virt->sync_lapic(v);
-    return lapic_msr_read(&v->lapic, msr, value, time_now_ns());
-}
-
-static int write_x2apic(struct vcpu *v, uint32_t msr, uint64_t value)
-{
-    virt->sync_lapic(v);
-    int err = lapic_msr_write(&v->lapic, msr, value, time_now_ns());
-    virt->lapic_changed(v);
-    v->pending |= PENDING_INTERRUPT;
-    return err;
-}
-
 static int read_efer(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
     *value = virt->get_efer(v);
@@ -286,7 +271,7 @@ static const struct msr_row rows[] = {
     {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, false, read_stored, write_mtrr, "stored"},
     {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, false, read_tsc_deadline, write_tsc_deadline,
      "virtual LAPIC timer"},
-    {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, false, read_x2apic, write_x2apic, "virtual LAPIC"},
+    {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, false, vcpu_x2apic_read, vcpu_x2apic_write, "virtual LAPIC"},
     {MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_WALL_CLOCK_NEW, false, NULL, pvclock_write_wall, "kvmclock"},
     {MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, false, pvclock_read, pvclock_write,
      "kvmclock"},

@@ -87,14 +87,11 @@ const struct lapic_ops platform_lapic_ops = {
     .timer_changed = lapic_timer_changed,
 };
 
-/* The 8259's output reaches the CPU through LINT0, or through an I/O APIC input in ExtINT mode. */
-bool platform_extint_pending(const struct vm *vm)
+/* Through LINT0, or through an I/O APIC input in ExtINT mode. */
+bool platform_extint_wired(const struct vm *vm)
 {
     struct ioapic_message msg;
 
-    if (likely(!pic_pending(&vm->pic))) {
-        return false;
-    }
     return lapic_lint0_extint(&vm->vcpu->lapic) ||
            (ioapic_pin_message(&vm->ioapic, 0, &msg) && msg.delivery_mode == APIC_DELIVERY_EXTINT);
 }
@@ -115,59 +112,86 @@ static bool pit_is_heard(const struct vm *vm)
     return !(vm->pic.chip[0].imr & BIT(PIT_IRQ)) || ioapic_pin_message(&vm->ioapic, PIT_GSI, &msg);
 }
 
-static uint64_t device_deadline(const struct vm *vm, uint64_t now)
+static void arm_device_timer(struct vm *vm)
 {
-    uint64_t next = MIN(rtc_next_event(&vm->rtc, now), acpi_pm_next_event(&vm->pm, now));
+    uint64_t next = MIN(vm->rtc_due, vm->pm_due);
 
-    if (pit_is_heard(vm)) {
-        next = MIN(next, pit_next_irq(&vm->pit, now));
+    if (vm->pit_due < next && pit_is_heard(vm)) {
+        next = vm->pit_due;
     }
-    return next == UINT64_MAX ? TIMER_NEVER : ns_to_tsc(next);
+    timer_arm(&this_cpu->timers, &vm->device_timer, next);
 }
 
-static void arm_device_timer(struct vm *vm, uint64_t now)
+static uint64_t due(uint64_t ns)
 {
-    timer_arm(&this_cpu->timers, &vm->device_timer, device_deadline(vm, now));
+    return ns == UINT64_MAX ? TIMER_NEVER : ns_to_tsc(ns);
 }
 
-/* An edge that came while no timer was armed counts as it was then: latched in the 8259, lost in a
- * masked input of the I/O APIC. To be called before either changes or shows what it has. */
 static void update_pit(struct vm *vm, uint64_t now)
 {
     if (pit_poll_irq(&vm->pit, now) > 0) {
         set_isa_irq(vm, PIT_IRQ, false);
         set_isa_irq(vm, PIT_IRQ, true);
     }
+    vm->pit_due = due(pit_next_irq(&vm->pit, now));
+}
+
+/* An edge that came while no timer was armed counts as it was then: latched in the 8259, lost in a
+ * masked input of the I/O APIC. To be called before either changes or shows what it has. */
+static void catch_up_pit(struct vm *vm)
+{
+    uint64_t tsc = rdtsc();
+
+    if (unlikely(tsc >= vm->pit_due)) {
+        update_pit(vm, tsc_to_ns(tsc));
+    }
+}
+
+static void update_rtc(struct vm *vm, uint64_t now)
+{
+    set_isa_irq(vm, RTC_IRQ, rtc_poll(&vm->rtc, now));
+    vm->rtc_due = due(rtc_next_event(&vm->rtc, now));
+}
+
+static void update_pm(struct vm *vm, uint64_t now)
+{
+    acpi_pm_poll(&vm->pm, now);
+    set_isa_irq(vm, GUEST_PM_SCI_IRQ, acpi_pm_sci(&vm->pm));
+    vm->pm_due = due(acpi_pm_next_event(&vm->pm, now));
 }
 
 static void update_devices(struct vm *vm, uint64_t now)
 {
     update_pit(vm, now);
-    set_isa_irq(vm, RTC_IRQ, rtc_poll(&vm->rtc, now));
-    acpi_pm_poll(&vm->pm, now);
-    set_isa_irq(vm, GUEST_PM_SCI_IRQ, acpi_pm_sci(&vm->pm));
-    arm_device_timer(vm, now);
+    update_rtc(vm, now);
+    update_pm(vm, now);
+    arm_device_timer(vm);
 }
 
 static void device_timer_expired(struct timer *timer, uint64_t tsc)
 {
     struct vm *vm = CONTAINER_OF(timer, struct vm, device_timer);
-    uint64_t now = time_now_ns();
 
-    update_devices(vm, now);
-    timer_arm(&this_cpu->timers, timer, vcpu_timer_limit(vm->vcpu, device_deadline(vm, now)));
+    update_devices(vm, tsc_to_ns(tsc));
+    timer_arm(&this_cpu->timers, timer, vcpu_timer_limit(vm->vcpu, timer->deadline));
 }
 
 void platform_resume(struct vm *vm)
 {
-    update_devices(vm, time_now_ns());
+    uint64_t tsc = rdtsc();
+
+    if (tsc >= vm->pit_due || tsc >= vm->rtc_due || tsc >= vm->pm_due) {
+        update_devices(vm, tsc_to_ns(tsc));
+    } else {
+        arm_device_timer(vm);
+    }
 }
 
 /* Serial port -------------------------------------------------------------------------------- */
 
 static void uart_tx(void *ctx, uint8_t c)
 {
-    console_vm_output(ctx, c);
+    console_vm_output(ctx, &c, 1);
 }
 
 static void uart_irq(void *ctx, bool level)
@@ -196,126 +220,127 @@ static void act(struct vm *vm, enum pm_action action)
     }
 }
 
-static uint8_t in_pic(struct vm *vm, uint16_t port)
+static uint32_t in_pic(struct vm *vm, uint16_t port, unsigned int size)
 {
-    update_pit(vm, time_now_ns());
+    catch_up_pit(vm);
     return pic_read(&vm->pic, port);
 }
 
-static void out_pic(struct vm *vm, uint16_t port, uint8_t value)
+static void out_pic(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
 {
-    uint64_t now = time_now_ns();
-
-    update_pit(vm, now);
-    pic_write(&vm->pic, port, value);
-    /* Unmasking IRQ 0 may make the PIT heard. */
-    arm_device_timer(vm, now);
-    if (pic_pending(&vm->pic)) {
-        vcpu_kick(vm->vcpu);
-    }
+    catch_up_pit(vm);
+    pic_write(&vm->pic, port, (uint8_t)value);
+    arm_device_timer(vm); /* unmasking IRQ 0 may make the PIT heard */
+    vcpu_check_interrupts(vm->vcpu);
 }
 
-static uint8_t in_pit(struct vm *vm, uint16_t port)
+static uint32_t in_pit(struct vm *vm, uint16_t port, unsigned int size)
 {
     return pit_read(&vm->pit, port, time_now_ns());
 }
 
-static void out_pit(struct vm *vm, uint16_t port, uint8_t value)
+static void out_pit(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
 {
     uint64_t now = time_now_ns();
 
-    pit_write(&vm->pit, port, value, now);
-    update_devices(vm, now);
+    if (pit_write(&vm->pit, port, (uint8_t)value, now)) {
+        update_pit(vm, now);
+        arm_device_timer(vm);
+    }
 }
 
-static void update_rtc(struct vm *vm, uint64_t now)
-{
-    set_isa_irq(vm, RTC_IRQ, rtc_poll(&vm->rtc, now));
-    arm_device_timer(vm, now);
-}
-
-static uint8_t in_rtc(struct vm *vm, uint16_t port)
+static uint32_t in_rtc(struct vm *vm, uint16_t port, unsigned int size)
 {
     uint64_t now = time_now_ns();
     uint8_t value = rtc_read(&vm->rtc, port, now);
 
-    update_rtc(vm, now);
+    if (vm->rtc.index == RTC_FLAGS) {
+        update_rtc(vm, now);
+        arm_device_timer(vm);
+    }
     return value;
 }
 
-static void out_rtc(struct vm *vm, uint16_t port, uint8_t value)
+static void out_rtc(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
 {
     uint64_t now = time_now_ns();
 
-    rtc_write(&vm->rtc, port, value, now);
-    update_rtc(vm, now);
+    rtc_write(&vm->rtc, port, (uint8_t)value, now);
+    if (port == RTC_PORT_DATA) {
+        update_rtc(vm, now);
+        arm_device_timer(vm);
+    }
 }
 
-static uint8_t in_uart(struct vm *vm, uint16_t port)
+static uint32_t in_uart(struct vm *vm, uint16_t port, unsigned int size)
 {
     uint8_t value = guest_uart_read(&vm->uart, port - COM1_BASE);
 
-    platform_feed_input(vm);
+    if (unlikely(vm->input_count > 0)) {
+        platform_feed_input(vm);
+    }
     return value;
 }
 
-static void out_uart(struct vm *vm, uint16_t port, uint8_t value)
+static void out_uart(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
 {
-    guest_uart_write(&vm->uart, port - COM1_BASE, value);
-    platform_feed_input(vm);
+    guest_uart_write(&vm->uart, port - COM1_BASE, (uint8_t)value);
+    if (unlikely(vm->input_count > 0)) {
+        platform_feed_input(vm);
+    }
 }
 
-static uint8_t in_reset(struct vm *vm, uint16_t port)
+static uint32_t in_reset(struct vm *vm, uint16_t port, unsigned int size)
 {
     return reset_control_read(&vm->reset, port);
 }
 
-static void out_reset(struct vm *vm, uint16_t port, uint8_t value)
+static void out_reset(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
 {
-    act(vm, reset_control_write(&vm->reset, port, value));
+    act(vm, reset_control_write(&vm->reset, port, (uint8_t)value));
 }
 
-static uint8_t in_nothing(struct vm *vm, uint16_t port)
+static uint32_t in_pm(struct vm *vm, uint16_t port, unsigned int size)
 {
-    return 0xff;
+    return acpi_pm_read(&vm->pm, port, size, time_now_ns());
 }
 
-static void out_nothing(struct vm *vm, uint16_t port, uint8_t value)
+static void out_pm(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
 {
+    uint64_t now = time_now_ns();
+
+    act(vm, acpi_pm_write(&vm->pm, port, size, value, now));
+    update_pm(vm, now);
+    arm_device_timer(vm);
 }
 
-struct port_range {
-    uint16_t first, last;
-    uint8_t (*in)(struct vm *vm, uint16_t port);
-    void (*out)(struct vm *vm, uint16_t port, uint8_t value);
-};
-
-/* Byte-wide devices; sorted by use, not by number. */
-static const struct port_range port_ranges[] = {
-    {COM1_BASE, COM1_BASE + GUEST_UART_PORTS - 1, in_uart, out_uart},
-    {POST_PORT, POST_PORT, in_nothing, out_nothing}, /* I/O delay and POST codes */
-    {PIC_PORT_MASTER_CMD, PIC_PORT_MASTER_DATA, in_pic, out_pic},
-    {PIC_PORT_SLAVE_CMD, PIC_PORT_SLAVE_DATA, in_pic, out_pic},
-    {PIT_PORT_CHANNEL0, PIT_PORT_COMMAND, in_pit, out_pit},
-    {PIT_PORT_SPEAKER, PIT_PORT_SPEAKER, in_pit, out_pit},
-    {RTC_PORT_INDEX, RTC_PORT_DATA, in_rtc, out_rtc},
-    {PIC_PORT_ELCR_MASTER, PIC_PORT_ELCR_SLAVE, in_pic, out_pic},
-    {RESET_PORT_KBD_DATA, RESET_PORT_KBD_DATA, in_reset, out_reset},
-    {RESET_PORT_KBD_CMD, RESET_PORT_KBD_CMD, in_reset, out_reset},
-    {RESET_PORT_SYSTEM, RESET_PORT_SYSTEM, in_reset, out_reset},
-};
-
-static const struct port_range *find_port(uint16_t port)
+/* CF9h is the reset register for bytes, and a part of PCI's CF8h..CFBh for wider accesses. */
+static uint32_t in_pci(struct vm *vm, uint16_t port, unsigned int size)
 {
-    for (unsigned int i = 0; i < ARRAY_SIZE(port_ranges); i++) {
-        if (port >= port_ranges[i].first && port <= port_ranges[i].last) {
-            return &port_ranges[i];
-        }
+    return port == RESET_PORT_CONTROL && size == 1 ? in_reset(vm, port, size)
+                                                   : pci_host_read(&vm->pci, port, size);
+}
+
+static void out_pci(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
+{
+    if (port == RESET_PORT_CONTROL && size == 1) {
+        out_reset(vm, port, size, value);
+    } else {
+        pci_host_write(&vm->pci, port, size, value);
     }
-    return NULL;
 }
 
-static void log_port(struct vm *vm, const char *what, uint16_t port)
+/* I/O delay and POST codes. */
+static uint32_t in_ignored(struct vm *vm, uint16_t port, unsigned int size)
+{
+    return UINT32_MAX;
+}
+
+static void out_ignored(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
+{
+}
+
+COLD static void log_port(struct vm *vm, const char *what, uint16_t port)
 {
     if (!vm->logged_port) {
         vm->logged_port = true;
@@ -324,78 +349,115 @@ static void log_port(struct vm *vm, const char *what, uint16_t port)
     }
 }
 
-static bool is_pm(uint16_t port)
+static uint32_t in_nothing(struct vm *vm, uint16_t port, unsigned int size)
 {
-    return port >= GUEST_PM_BASE && port < GUEST_PM_BASE + GUEST_PM_LEN;
+    log_port(vm, "read", port);
+    return UINT32_MAX;
 }
 
-/* CF9h is the reset register for bytes, and a part of PCI's CF8h..CFBh for wider accesses. */
-static bool is_pci(uint16_t port, unsigned int size)
+static void out_nothing(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
 {
-    return (port & ~7u) == PCI_HOST_ADDRESS && !(port == RESET_PORT_CONTROL && size == 1);
+    log_port(vm, "write", port);
 }
 
-uint32_t platform_in(struct vm *vm, uint16_t port, unsigned int size)
+enum port_device {
+    PORT_NOTHING,
+    PORT_PIC,
+    PORT_PIT,
+    PORT_RESET,
+    PORT_RTC,
+    PORT_IGNORED,
+    PORT_UART,
+    PORT_PM,
+    PORT_PCI,
+};
+
+static const struct port_ops {
+    unsigned int widest; /* access in bytes; wider ones are taken apart */
+    uint32_t (*in)(struct vm *vm, uint16_t port, unsigned int size);
+    void (*out)(struct vm *vm, uint16_t port, unsigned int size, uint32_t value);
+} port_ops[] = {
+    [PORT_NOTHING] = {4, in_nothing, out_nothing},
+    [PORT_PIC] = {1, in_pic, out_pic},
+    [PORT_PIT] = {1, in_pit, out_pit},
+    [PORT_RESET] = {1, in_reset, out_reset},
+    [PORT_RTC] = {1, in_rtc, out_rtc},
+    [PORT_IGNORED] = {1, in_ignored, out_ignored},
+    [PORT_UART] = {1, in_uart, out_uart},
+    [PORT_PM] = {4, in_pm, out_pm},
+    [PORT_PCI] = {4, in_pci, out_pci},
+};
+
+static const uint8_t port_map[] = {
+    [PIC_PORT_MASTER_CMD] = PORT_PIC,
+    [PIC_PORT_MASTER_DATA] = PORT_PIC,
+    [PIT_PORT_CHANNEL0... PIT_PORT_COMMAND] = PORT_PIT,
+    [RESET_PORT_KBD_DATA] = PORT_RESET,
+    [PIT_PORT_SPEAKER] = PORT_PIT,
+    [RESET_PORT_KBD_CMD] = PORT_RESET,
+    [RTC_PORT_INDEX] = PORT_RTC,
+    [RTC_PORT_DATA] = PORT_RTC,
+    [POST_PORT] = PORT_IGNORED,
+    [RESET_PORT_SYSTEM] = PORT_RESET,
+    [PIC_PORT_SLAVE_CMD] = PORT_PIC,
+    [PIC_PORT_SLAVE_DATA] = PORT_PIC,
+    [COM1_BASE... COM1_BASE + GUEST_UART_PORTS - 1] = PORT_UART,
+    [PIC_PORT_ELCR_MASTER] = PORT_PIC,
+    [PIC_PORT_ELCR_SLAVE] = PORT_PIC,
+    [GUEST_PM_BASE... GUEST_PM_BASE + GUEST_PM_LEN - 1] = PORT_PM,
+    [PCI_HOST_ADDRESS... PCI_HOST_DATA + 3] = PORT_PCI,
+};
+
+static const struct port_ops *ops_of(uint16_t port)
 {
-    const struct port_range *range = find_port(port);
+    return &port_ops[port < ARRAY_SIZE(port_map) ? port_map[port] : PORT_NOTHING];
+}
+
+COLD static uint32_t in_bytes(struct vm *vm, uint16_t port, unsigned int size)
+{
     uint32_t value = 0;
 
-    if (is_pm(port)) {
-        value = acpi_pm_read(&vm->pm, port, size, time_now_ns());
-        set_isa_irq(vm, GUEST_PM_SCI_IRQ, acpi_pm_sci(&vm->pm));
-        return value;
-    }
-    if (is_pci(port, size)) {
-        return pci_host_read(&vm->pci, port, size);
-    }
-    if (port == RESET_PORT_CONTROL) {
-        return reset_control_read(&vm->reset, port);
-    }
-    if (!range) {
-        log_port(vm, "read", port);
-        return UINT32_MAX;
-    }
-    if (size == 1) {
-        return range->in(vm, port);
-    }
     for (unsigned int i = 0; i < size; i++) {
-        const struct port_range *r = find_port((uint16_t)(port + i));
-        value |= (uint32_t)(r ? r->in(vm, (uint16_t)(port + i)) : 0xff) << 8 * i;
+        uint16_t at = (uint16_t)(port + i);
+        value |= (ops_of(at)->in(vm, at, 1) & 0xff) << 8 * i;
     }
     return value;
 }
 
-static void out_pm(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
+COLD static void out_bytes(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
 {
-    uint64_t now = time_now_ns();
+    for (unsigned int i = 0; i < size; i++) {
+        uint16_t at = (uint16_t)(port + i);
+        ops_of(at)->out(vm, at, 1, value >> 8 * i & 0xff);
+    }
+}
 
-    act(vm, acpi_pm_write(&vm->pm, port, size, value, now));
-    set_isa_irq(vm, GUEST_PM_SCI_IRQ, acpi_pm_sci(&vm->pm));
-    arm_device_timer(vm, now);
+uint32_t platform_in(struct vm *vm, uint16_t port, unsigned int size)
+{
+    const struct port_ops *ops = ops_of(port);
+
+    return likely(size <= ops->widest) ? ops->in(vm, port, size) : in_bytes(vm, port, size);
 }
 
 void platform_out(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
 {
-    const struct port_range *range = find_port(port);
+    const struct port_ops *ops = ops_of(port);
 
-    if (range && size == 1) {
-        range->out(vm, port, (uint8_t)value);
-    } else if (is_pm(port)) {
-        out_pm(vm, port, size, value);
-    } else if (is_pci(port, size)) {
-        pci_host_write(&vm->pci, port, size, value);
-    } else if (port == RESET_PORT_CONTROL) {
-        out_reset(vm, port, (uint8_t)value);
-    } else if (!range) {
-        log_port(vm, "write", port);
+    if (likely(size <= ops->widest)) {
+        ops->out(vm, port, size, value);
     } else {
-        for (unsigned int i = 0; i < size; i++) {
-            const struct port_range *r = find_port((uint16_t)(port + i));
-            if (r) {
-                r->out(vm, (uint16_t)(port + i), (uint8_t)(value >> 8 * i));
-            }
-        }
+        out_bytes(vm, port, size, value);
     }
+}
+
+unsigned int platform_out_bytes(struct vm *vm, uint16_t port, const uint8_t *data,
+                                unsigned int count)
+{
+    if (port != COM1_BASE || !guest_uart_sends(&vm->uart)) {
+        return 0;
+    }
+    console_vm_output(vm, data, count);
+    return count;
 }
 
 void platform_power_button(struct vm *vm)
@@ -406,22 +468,13 @@ void platform_power_button(struct vm *vm)
 
 /* Device memory ------------------------------------------------------------------------------ */
 
-static void log_mmio(struct vm *vm, const char *what, uint64_t gpa)
+COLD static void log_mmio(struct vm *vm, const char *what, uint64_t gpa)
 {
     if (!vm->logged_mmio) {
         vm->logged_mmio = true;
         log_info("%s: %s of address 0x%llx, where no memory or device is (further ones are not "
                  "logged)",
                  vm_name(vm), what, LLU(gpa));
-    }
-}
-
-/* What an access can make deliverable: an interrupt that the LAPIC holds (an error's, too), or one
- * of the 8259 that LINT0 lets through now. */
-static void kick_if_waiting(struct vcpu *v)
-{
-    if (v->lapic.irr_words != 0 || pic_pending(&v->vm->pic)) {
-        vcpu_kick(v);
     }
 }
 
@@ -433,7 +486,7 @@ static NOINLINE uint64_t read_lapic(struct vcpu *v, uint32_t offset)
     if (lapic_mmio_read(&v->lapic, offset & ~3u, &value, time_now_ns()) == 0) {
         value >>= 8 * (offset & 3);
     }
-    kick_if_waiting(v);
+    vcpu_check_interrupts(v); /* a register that is not there is an error, with a vector */
     return ~(uint64_t)UINT32_MAX | value;
 }
 
@@ -444,18 +497,16 @@ static NOINLINE void write_lapic(struct vcpu *v, uint32_t offset, unsigned int s
         virt->sync_lapic(v);
         (void)lapic_mmio_write(&v->lapic, offset, value, time_now_ns());
         virt->lapic_changed(v);
-        kick_if_waiting(v);
+        vcpu_check_interrupts(v);
     }
 }
 
 static NOINLINE void write_ioapic(struct vm *vm, uint32_t offset, uint32_t value)
 {
-    uint64_t now = time_now_ns();
-
-    update_pit(vm, now);
+    catch_up_pit(vm);
     ioapic_write(&vm->ioapic, offset, value);
-    arm_device_timer(vm, now);
-    vcpu_kick(vm->vcpu);
+    arm_device_timer(vm);
+    vcpu_check_interrupts(vm->vcpu);
 }
 
 uint64_t platform_mmio_read(struct vm *vm, uint64_t gpa)
@@ -496,6 +547,7 @@ void platform_reset(struct vm *vm)
     reset_control_reset(&vm->reset);
     pci_host_init(&vm->pci);
     timer_init(&vm->device_timer, device_timer_expired);
+    vm->pit_due = vm->rtc_due = vm->pm_due = 0;
     vm->input_count = 0;
 }
 

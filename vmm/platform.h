@@ -19,6 +19,11 @@ void platform_stop(struct vm *vm);
 uint32_t platform_in(struct vm *vm, uint16_t port, unsigned int size);
 void platform_out(struct vm *vm, uint16_t port, unsigned int size, uint32_t value);
 
+/* `count` bytes to one port, as OUTSB writes them. Returns how many it has taken at once: all, or 0
+ * when the port's device takes them one by one by platform_out(). */
+unsigned int platform_out_bytes(struct vm *vm, uint16_t port, const uint8_t *data,
+                                unsigned int count);
+
 /* Device memory accesses of 1 to 8 bytes inside a page, of which a value has the low ones. */
 uint64_t platform_mmio_read(struct vm *vm, uint64_t gpa);
 void platform_mmio_write(struct vm *vm, uint64_t gpa, unsigned int size, uint64_t value);
@@ -29,9 +34,12 @@ void platform_power_button(struct vm *vm);
 /* Input for the serial port: takes what fits. */
 void platform_feed_input(struct vm *vm);
 
-/* Interrupts that wait at the vCPU's pins: the vector of the 8259 if LINT0 lets it through, else
- * -1. */
-bool platform_extint_pending(const struct vm *vm);
+/* Whether the 8259's output reaches the vCPU, and whether it is up as well; the vector then. */
+bool platform_extint_wired(const struct vm *vm);
+static inline bool platform_extint_pending(const struct vm *vm)
+{
+    return unlikely(pic_pending(&vm->pic)) && platform_extint_wired(vm);
+}
 uint8_t platform_extint_ack(struct vm *vm);
 
 extern const struct lapic_ops platform_lapic_ops;

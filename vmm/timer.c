@@ -22,6 +22,12 @@ void timer_arm(struct timer_queue *queue, struct timer *timer, uint64_t deadline
 {
     struct timer **link = &queue->first;
 
+    /* The usual case: the next one to expire stays that. */
+    if (timer->link == link && deadline != TIMER_NEVER &&
+        (!timer->next || deadline < timer->next->deadline)) {
+        timer->deadline = deadline;
+        return;
+    }
     timer_cancel(timer);
     timer->deadline = deadline;
     if (deadline == TIMER_NEVER) {

@@ -32,6 +32,11 @@ void timer_arm(struct timer_queue *queue, struct timer *timer, uint64_t deadline
  * has not had its call yet. */
 void timer_cancel(struct timer *timer);
 
+static inline bool timer_is_armed(const struct timer *timer)
+{
+    return timer->link != NULL;
+}
+
 /* Earliest deadline, or TIMER_NEVER. */
 static inline uint64_t timer_next(const struct timer_queue *queue)
 {

@@ -12,27 +12,6 @@
  * that has it. */
 #define OTHERS_TIMER_MIN_NS 1000000u
 
-static const char *const kind_names[EXIT_KINDS] = {
-    [EXIT_KIND_INTERRUPT] = "interrupt",
-    [EXIT_KIND_NMI] = "nmi",
-    [EXIT_KIND_WINDOW] = "window",
-    [EXIT_KIND_CPUID] = "cpuid",
-    [EXIT_KIND_MSR] = "msr",
-    [EXIT_KIND_IO] = "io",
-    [EXIT_KIND_MMIO] = "mmio",
-    [EXIT_KIND_HLT] = "hlt",
-    [EXIT_KIND_HYPERCALL] = "hypercall",
-    [EXIT_KIND_CR] = "cr",
-    [EXIT_KIND_DR] = "dr",
-    [EXIT_KIND_EXCEPTION] = "exception",
-    [EXIT_KIND_OTHER] = "other",
-};
-
-const char *exit_kind_name(enum exit_kind kind)
-{
-    return kind_names[kind];
-}
-
 /* Exceptions of which two in a row make a double fault (SDM vol. 3, table 6-4). */
 static bool is_contributory(uint8_t vector)
 {
@@ -140,18 +119,20 @@ static void raise_debug(struct vcpu *v)
 }
 
 /* What waits is looked at again when the guest can take it: when it lets interrupts in, or when it
- * lowers its task priority, which it can without an exit. */
-static void want_window(struct vcpu *v)
+ * lowers its task priority, which it can without an exit. `by_cpu`: the CPU does so by itself for
+ * what the LAPIC has. */
+static void want_window(struct vcpu *v, bool by_cpu)
 {
-    bool by_cpu = virt->post_interrupts(v);
-
     bool window = platform_extint_pending(v->vm) || (!by_cpu && lapic_pending(&v->lapic) >= 0);
+    bool tpr_exit = !by_cpu && !window && lapic_requested(&v->lapic);
 
+    v->pending &= ~PENDING_INTERRUPT;
     if (window) {
         virt->want_interrupt_window(v);
     }
-    if (!by_cpu) {
-        virt->want_tpr_exit(v, !window && lapic_highest_irr(&v->lapic) >= 0);
+    if (tpr_exit || v->tpr_exit) {
+        v->tpr_exit = tpr_exit;
+        virt->want_tpr_exit(v, tpr_exit);
     }
 }
 
@@ -159,8 +140,7 @@ static void want_window(struct vcpu *v)
 static void inject(struct vcpu *v, const struct vcpu_event *event)
 {
     virt->inject(v, event);
-    v->pending &= ~PENDING_INTERRUPT;
-    want_window(v);
+    want_window(v, virt->post_interrupts(v));
 }
 
 /* Returns false when the NMI has to wait. */
@@ -179,29 +159,28 @@ static bool inject_nmi(struct vcpu *v)
     return true;
 }
 
+/* No event waits, so `event` is free. */
 static void inject_interrupt(struct vcpu *v)
 {
-    struct vcpu_event event = {0, EVENT_INTERRUPT, false, 0};
     bool extint = platform_extint_pending(v->vm);
-    int vector = virt->post_interrupts(v) ? -1 : lapic_pending(&v->lapic);
+    bool by_cpu = virt->post_interrupts(v);
+    int vector = by_cpu ? -1 : lapic_pending(&v->lapic);
 
-    if ((!extint && vector < 0) || !(v->rflags & RFLAGS_IF) || v->in_shadow) {
-        v->pending &= ~PENDING_INTERRUPT;
-        want_window(v);
-        return;
+    if ((extint || vector >= 0) && (v->rflags & RFLAGS_IF) && !v->in_shadow) {
+        if (unlikely(extint)) {
+            vector = platform_extint_ack(v->vm);
+        } else {
+            lapic_ack(&v->lapic, (uint8_t)vector);
+        }
+        v->event = (struct vcpu_event){.vector = (uint8_t)vector, .type = EVENT_INTERRUPT};
+        virt->inject(v, &v->event);
     }
-    if (extint) {
-        event.vector = platform_extint_ack(v->vm);
-    } else {
-        event.vector = (uint8_t)vector;
-        lapic_ack(&v->lapic, event.vector);
-    }
-    inject(v, &event);
+    want_window(v, by_cpu);
 }
 
-void vcpu_deliver_pending(struct vcpu *v)
+/* Events before interrupts. Returns whether one was injected. */
+COLD static bool deliver_event(struct vcpu *v)
 {
-    virt->sync_lapic(v);
     if (v->pending & PENDING_DEBUG) {
         raise_debug(v);
     }
@@ -211,14 +190,48 @@ void vcpu_deliver_pending(struct vcpu *v)
         if (v->pending & PENDING_NMI && !v->nmi_blocked) {
             virt->want_nmi_window(v);
         }
+        return true;
+    }
+    return v->pending & PENDING_NMI && inject_nmi(v);
+}
+
+void vcpu_deliver_pending(struct vcpu *v)
+{
+    virt->sync_lapic(v);
+    if (unlikely(v->pending & ~PENDING_INTERRUPT) && deliver_event(v)) {
         return;
     }
-    if (v->pending & PENDING_NMI && inject_nmi(v)) {
-        return;
-    }
-    if (v->pending & PENDING_INTERRUPT) {
+    if (likely(v->pending & PENDING_INTERRUPT)) {
         inject_interrupt(v);
     }
+}
+
+void vcpu_check_interrupts(struct vcpu *v)
+{
+    if (lapic_requested(&v->lapic) || pic_pending(&v->vm->pic)) {
+        v->pending |= PENDING_INTERRUPT;
+    }
+}
+
+int vcpu_x2apic_read(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+    virt->sync_lapic(v);
+    int err = lapic_msr_read(&v->lapic, msr, value, time_now_ns());
+    vcpu_check_interrupts(v); /* the timer may have expired meanwhile */
+    return err;
+}
+
+/* Only TPR is held by the CPU as well, or instead; and a request that comes by a stale one is
+ * looked at again in vcpu_deliver_pending(). */
+int vcpu_x2apic_write(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    int err = lapic_msr_write(&v->lapic, msr, value, time_now_ns());
+
+    if (msr == X2APIC_MSR_TPR && !err) {
+        virt->lapic_changed(v);
+    }
+    vcpu_check_interrupts(v);
+    return err;
 }
 
 uint64_t vcpu_tsc(const struct vcpu *v)
@@ -226,34 +239,33 @@ uint64_t vcpu_tsc(const struct vcpu *v)
     return rdtsc() + v->tsc_offset;
 }
 
-/* When the virtual LAPIC's timer is due, on the machine's TSC. */
-static uint64_t lapic_deadline(const struct vcpu *v)
+/* When the virtual LAPIC's timer is due, on the machine's TSC, which is `now`. */
+static uint64_t lapic_deadline(const struct vcpu *v, uint64_t now)
 {
-    uint64_t ns = lapic_timer_next(&v->lapic);
+    uint64_t guest_now = now + v->tsc_offset, ns;
 
     if (v->lapic.tsc_deadline != 0) {
-        uint64_t now = rdtsc();
-        uint64_t guest_now = now + v->tsc_offset;
         uint64_t left = v->lapic.tsc_deadline - guest_now;
         if (v->lapic.tsc_deadline <= guest_now) {
             return now;
         }
         return left < TIMER_NEVER - now ? now + left : TIMER_NEVER;
     }
+    ns = lapic_timer_next(&v->lapic);
     return ns == UINT64_MAX ? TIMER_NEVER : ns_to_tsc(ns);
 }
 
 void vcpu_update_lapic_timer(struct vcpu *v)
 {
-    uint64_t deadline = v->lapic.tsc_deadline;
+    uint64_t now = rdtsc(), deadline = lapic_deadline(v, now);
 
     /* One that is past is due now, not when the machine's timer gets to say so. */
-    if (deadline != 0 && deadline <= vcpu_tsc(v)) {
-        lapic_timer_expired(&v->lapic, time_now_ns());
+    if (unlikely(deadline <= now && v->lapic.tsc_deadline != 0)) {
+        lapic_timer_expired(&v->lapic, tsc_to_ns(now));
         vcpu_kick(v);
         return;
     }
-    timer_arm(&this_cpu->timers, &v->lapic_timer, lapic_deadline(v));
+    timer_arm(&this_cpu->timers, &v->lapic_timer, deadline);
 }
 
 uint64_t vcpu_timer_limit(const struct vcpu *v, uint64_t deadline)
@@ -271,7 +283,9 @@ void vcpu_lapic_timer_expired(struct timer *timer, uint64_t now)
 {
     struct vcpu *v = CONTAINER_OF(timer, struct vcpu, lapic_timer);
 
-    lapic_timer_expired(&v->lapic, time_now_ns());
+    lapic_timer_expired(&v->lapic, tsc_to_ns(now)); /* arms the timer for the next time */
     vcpu_kick(v);
-    timer_arm(&this_cpu->timers, timer, vcpu_timer_limit(v, lapic_deadline(v)));
+    if (this_cpu->current != v && timer_is_armed(timer)) {
+        timer_arm(&this_cpu->timers, timer, vcpu_timer_limit(v, timer->deadline));
+    }
 }

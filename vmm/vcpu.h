@@ -7,6 +7,7 @@
 #include "arch/x86/segment.h"
 #include "vmm/emulate/code_cache.h"
 #include "vmm/irqchip/lapic.h"
+#include "vmm/stats.h"
 #include "vmm/timer.h"
 
 struct vm;
@@ -48,24 +49,6 @@ enum exit_action {
     EXIT_STOP,       /* its VM has ended */
 };
 
-/* Counted per vCPU; the names stand in vmm/vcpu.c. */
-enum exit_kind {
-    EXIT_KIND_INTERRUPT,
-    EXIT_KIND_NMI,
-    EXIT_KIND_WINDOW,
-    EXIT_KIND_CPUID,
-    EXIT_KIND_MSR,
-    EXIT_KIND_IO,
-    EXIT_KIND_MMIO,
-    EXIT_KIND_HLT,
-    EXIT_KIND_HYPERCALL,
-    EXIT_KIND_CR,
-    EXIT_KIND_DR,
-    EXIT_KIND_EXCEPTION,
-    EXIT_KIND_OTHER,
-    EXIT_KINDS
-};
-
 /* System registers, for what is not on the hot path: start, emulation, dumps. */
 struct vcpu_sysregs {
     uint64_t cr0, cr2, cr3, cr4, efer, dr6, dr7;
@@ -75,13 +58,15 @@ struct vcpu_sysregs {
 };
 
 struct vcpu {
-    uint64_t gpr[GPR_COUNT]; /* first, for entry.asm; RSP and RAX included; valid between exit and entry */
+    uint64_t gpr[GPR_COUNT]; /* first, for entry.asm; RSP and RAX included; valid between exit and
+                                entry */
     uint64_t rip;
     uint64_t msr_value; /* of the access that is being handled */
     uint64_t rflags;
     uint32_t pending; /* PENDING_* */
     bool in_shadow;   /* STI or MOV SS holds interrupts off for an instruction; as rip */
     bool nmi_blocked; /* an NMI handler has not executed IRET yet */
+    bool tpr_exit;    /* the backend may have been asked for an exit when TPR is lowered */
     enum vcpu_state state;
     struct vcpu_event event;
     struct vm *vm;
@@ -104,12 +89,13 @@ struct vcpu {
     uint32_t kvm_version;
 
     uint64_t run_tsc; /* TSC ticks spent in this vCPU, exits included */
-    uint64_t exits[EXIT_KINDS];
     uint64_t guest_xcr0;
     void *xsave; /* FPU state while another vCPU has the CPU */
     uint64_t dr[4];
     bool dr_live; /* DR0..3 hold this vCPU's values while it is loaded */
     struct code_cache code;
+
+    struct exit_stats stats;
 };
 
 static_assert(offsetof(struct vcpu, gpr) == 0, "entry.asm");
@@ -141,6 +127,14 @@ static inline uint64_t vcpu_next_rip(struct vcpu *v, unsigned int length)
 
 /* Ends the interrupt shadow, of which the backend is told. */
 void vcpu_end_shadow(struct vcpu *v);
+
+/* What the guest does with its LAPIC's x2APIC registers. -BH_EINVAL: it gets #GP. */
+int vcpu_x2apic_read(struct vcpu *v, uint32_t msr, uint64_t *value);
+int vcpu_x2apic_write(struct vcpu *v, uint32_t msr, uint64_t value);
+
+/* After an access to LAPIC or 8259 by the guest that runs: what is requested there is looked at
+ * before the next entry. */
+void vcpu_check_interrupts(struct vcpu *v);
 
 /* Steps over the instruction of `length` bytes that was emulated. */
 static inline void vcpu_skip(struct vcpu *v, unsigned int length)
@@ -174,7 +168,5 @@ void vcpu_lapic_timer_expired(struct timer *timer, uint64_t now);
  * `deadline`. One that waits for the CPU needs none: its timers are brought up to date when it gets
  * the CPU. */
 uint64_t vcpu_timer_limit(const struct vcpu *v, uint64_t deadline);
-
-const char *exit_kind_name(enum exit_kind kind);
 
 #endif

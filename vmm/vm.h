@@ -64,7 +64,9 @@ struct vm {
     struct acpi_pm pm;
     struct reset_control reset;
     struct pci_host pci;
-    struct timer device_timer; /* PIT, RTC and ACPI timer */
+    struct timer device_timer; /* for the earliest of these */
+    /* TSC until which each stays as it is, unless the guest touches it. */
+    uint64_t pit_due, rtc_due, pm_due;
 
     /* Console. */
     uint8_t input[VM_INPUT_SIZE];

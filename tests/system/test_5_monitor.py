@@ -37,7 +37,7 @@ def test_list_and_memory(machine):
     machine.send("memory\r")
     machine.expect(r"^core: \d+ KiB of pages, \d+ KiB free", source="core")
     machine.expect(r"^guests: \d+ MiB, \d+ MiB free", source="core")
-    machine.send("exits\r")
+    machine.send("stat\r")
     machine.expect(r"^b:", source="core")
 
 

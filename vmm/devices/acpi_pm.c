@@ -78,6 +78,8 @@ uint32_t acpi_pm_read(struct acpi_pm *pm, uint16_t port, unsigned int size, uint
 {
     uint32_t value = 0;
 
+    if (likely(port == GUEST_PM_TMR && size == 4))
+        return (uint32_t)timer_ticks(now);
     acpi_pm_poll(pm, now);
     for (unsigned int i = 0; i < MIN(size, 4u); i++) {
         unsigned int offset = (unsigned int)port + i - GUEST_PM_BASE;

@@ -145,8 +145,18 @@ static void put(struct guest_uart *uart, uint8_t c)
     update_irq(uart);
 }
 
+bool guest_uart_sends(const struct guest_uart *uart)
+{
+    return !(uart->lcr & LCR_DLAB) && !(uart->mcr & MCR_LOOP) && !(uart->ier & IER_THR);
+}
+
 static void write_data(struct guest_uart *uart, uint8_t c)
 {
+    if (guest_uart_sends(uart)) {
+        uart->thr_empty = true;
+        uart->ops->tx(uart->ctx, c);
+        return;
+    }
     /* The line falls and rises again around the transmission, because an edge-triggered
      * interrupt controller waits for that. */
     uart->thr_empty = false;
@@ -177,8 +187,10 @@ static uint8_t read_lsr(struct guest_uart *uart)
     uint8_t value =
         (uint8_t)(uart->lsr_errors | LSR_THR | LSR_EMPTY | (uart->count ? LSR_DATA : 0));
 
-    uart->lsr_errors = 0;
-    update_irq(uart);
+    if (uart->lsr_errors != 0) {
+        uart->lsr_errors = 0;
+        update_irq(uart);
+    }
     return value;
 }
 

@@ -40,6 +40,9 @@ void guest_uart_reset(struct guest_uart *uart);
 uint8_t guest_uart_read(struct guest_uart *uart, unsigned int reg);
 void guest_uart_write(struct guest_uart *uart, unsigned int reg, uint8_t value);
 
+/* Whether a byte that is written to register 0 is sent, and nothing else happens. */
+bool guest_uart_sends(const struct guest_uart *uart);
+
 /* Whether guest_uart_rx() would take a byte now. */
 bool guest_uart_rx_ready(const struct guest_uart *uart);
 

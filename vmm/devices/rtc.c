@@ -264,8 +264,10 @@ static bool is_time(uint8_t index)
 
 static void show_time(struct rtc *rtc, uint64_t now)
 {
-    if (!stopped(rtc))
-        store_time(rtc, whole_seconds(rtc, now) + rtc->offset);
+    if (now < rtc->shown_until || stopped(rtc))
+        return;
+    store_time(rtc, whole_seconds(rtc, now) + rtc->offset);
+    rtc->shown_until = now + NS_PER_S - fraction(rtc, now);
 }
 
 uint8_t rtc_read(struct rtc *rtc, uint16_t port, uint64_t now)
@@ -274,14 +276,17 @@ uint8_t rtc_read(struct rtc *rtc, uint16_t port, uint64_t now)
 
     if (port != RTC_PORT_DATA)
         return 0xFF; /* the index cannot be read */
-    sync(rtc, now);
+    if (rtc->index == REG_C) {
+        sync(rtc, now);
+        value = rtc->cmos[REG_C];
+        rtc->cmos[REG_C] = 0; /* "Register C": a read clears all flags */
+        return value;
+    }
     if (is_time(rtc->index))
         show_time(rtc, now);
     value = rtc->cmos[rtc->index];
     if (rtc->index == REG_A && !stopped(rtc) && fraction(rtc, now) >= NS_PER_S - UIP_NS)
         value |= A_UIP;
-    if (rtc->index == REG_C)
-        rtc->cmos[REG_C] = 0; /* "Register C": a read clears all flags */
     return value;
 }
 
@@ -336,11 +341,13 @@ static void write_data(struct rtc *rtc, uint8_t value, uint64_t now)
 
 void rtc_write(struct rtc *rtc, uint16_t port, uint8_t value, uint64_t now)
 {
-    sync(rtc, now);
-    if (port == RTC_PORT_INDEX)
+    if (port == RTC_PORT_INDEX) {
         rtc->index = value & 0x7F; /* bit 7 would mask NMIs */
-    else if (port == RTC_PORT_DATA)
+    } else if (port == RTC_PORT_DATA) {
+        sync(rtc, now);
         write_data(rtc, value, now);
+        rtc->shown_until = 0;
+    }
 }
 
 uint64_t rtc_next_event(const struct rtc *rtc, uint64_t now)

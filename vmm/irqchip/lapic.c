@@ -14,7 +14,12 @@
 
 static uint32_t *vector_word(const struct lapic *l, uint32_t array, uint8_t vector)
 {
-    return lapic_reg(l, array + (vector / 32u) * 0x10u);
+    return lapic_reg(l, array) + vector / 32u * (0x10u / sizeof(uint32_t));
+}
+
+static unsigned int highest_bit(uint32_t v)
+{
+    return 31u ^ (unsigned int)__builtin_clz(v);
 }
 
 static int highest_vector(const struct lapic *l, uint32_t array, uint8_t words)
@@ -23,8 +28,8 @@ static int highest_vector(const struct lapic *l, uint32_t array, uint8_t words)
 
     if (words == 0)
         return -1;
-    word = 31u - (unsigned int)__builtin_clz(words);
-    return (int)(word * 32 + 31 - (unsigned int)__builtin_clz(*lapic_reg(l, array + word * 0x10)));
+    word = highest_bit(words);
+    return (int)(word * 32 + highest_bit(*vector_word(l, array, (uint8_t)(word * 32))));
 }
 
 int lapic_highest_irr(const struct lapic *l)
@@ -65,8 +70,10 @@ static uint8_t used_words(const struct lapic *l, uint32_t array)
 {
     uint8_t words = 0;
 
+#pragma GCC unroll 8
     for (unsigned int i = 0; i < VECTOR_WORDS; i++)
-        words |= (uint8_t)((*lapic_reg(l, array + i * 0x10) != 0) << i);
+        if (*lapic_reg(l, array + i * 0x10) != 0)
+            words |= (uint8_t)BIT(i);
     return words;
 }
 
@@ -92,6 +99,7 @@ static void reset_registers(struct lapic *l)
     if (x2apic)
         *lapic_reg(l, LAPIC_LDR) = (l->apic_id >> 4) << 16 | BIT(l->apic_id & 0xF);
     l->errors = 0;
+    l->tmr_changed = true;
     lapic_timer_stop(l);
     lapic_resync(l);
 }
@@ -148,7 +156,10 @@ void lapic_accept(struct lapic *l, uint8_t vector, bool level)
         return;
     }
     /* 10.8.4: TMR follows the trigger mode of each interrupt that is accepted. */
-    *tmr = level ? *tmr | VECTOR_BIT(vector) : *tmr & ~VECTOR_BIT(vector);
+    if (((*tmr & VECTOR_BIT(vector)) != 0) != level) {
+        *tmr ^= VECTOR_BIT(vector);
+        l->tmr_changed = true;
+    }
     *vector_word(l, LAPIC_IRR, vector) |= VECTOR_BIT(vector);
     l->irr_words |= (uint8_t)BIT(vector / 32u);
     /* Only a vector above both the pending one and PPR changes what is to be delivered. */
@@ -166,7 +177,9 @@ void lapic_ack(struct lapic *l, uint8_t vector)
         l->irr_words &= (uint8_t)~word;
     *vector_word(l, LAPIC_ISR, vector) |= VECTOR_BIT(vector);
     l->isr_words |= word;
-    lapic_update_priority(l);
+    /* It was the highest vector of all, and its class was above PPR: nothing else is due now. */
+    *lapic_reg(l, LAPIC_PPR) = vector & PRIORITY;
+    l->pending = -1;
 }
 
 /* A level-triggered LINT pin keeps its own Remote IRR, as an I/O APIC's pin does. */
@@ -208,7 +221,6 @@ void lapic_eoi_done(struct lapic *l, uint8_t vector)
     if (!(*lapic_reg(l, LAPIC_SVR) & SVR_SUPPRESS_EOI))
         l->ops->eoi(l->ctx, vector);
 }
-
 
 uint16_t lapic_interrupt_status(const struct lapic *l)
 {

@@ -47,6 +47,7 @@ struct lapic {
     uint8_t irr_words; /* bit n: IRR register n is not 0 */
     uint8_t isr_words;
     uint8_t lint_level; /* bit n: LINTn is asserted */
+    bool tmr_changed;   /* TMR is not what it was when somebody last cleared this */
     uint64_t base;      /* IA32_APIC_BASE */
     uint32_t apic_id;
     uint32_t errors;       /* collected since the last write of ESR */
@@ -74,6 +75,9 @@ void lapic_set_virtual_wire(struct lapic *l);
 
 /* Rebuilds the cached state (pending, PPR) after hardware or a restore changed the page. */
 void lapic_resync(struct lapic *l);
+
+/* The same when only TPR may have changed. */
+void lapic_update_priority(struct lapic *l);
 
 /* Registers -------------------------------------------------------------------------------- */
 
@@ -126,6 +130,18 @@ static inline int lapic_pending(const struct lapic *l)
 
 /* The highest vector in IRR, whatever PPR is; -1 = none. */
 int lapic_highest_irr(const struct lapic *l);
+
+/* Whether there is any. */
+static inline bool lapic_requested(const struct lapic *l)
+{
+    return l->irr_words != 0;
+}
+
+/* Neither a request nor an interrupt in service, as far as the cached state tells. */
+static inline bool lapic_is_quiet(const struct lapic *l)
+{
+    return (l->irr_words | l->isr_words) == 0;
+}
 
 /* The CPU takes `vector` (that lapic_pending() returned): IRR -> ISR. */
 void lapic_ack(struct lapic *l, uint8_t vector);

@@ -8,9 +8,6 @@
 /* Vectors below this one are illegal in messages (SDM vol. 3, 10.5.2). */
 #define LAPIC_FIRST_VECTOR 16
 
-/* Recomputes PPR and the cached pending vector from TPR, the ISR and the IRR. */
-void lapic_update_priority(struct lapic *l);
-
 /* Notes ESR bits and sends the LVT error interrupt. */
 void lapic_error(struct lapic *l, uint32_t esr_bits);
 

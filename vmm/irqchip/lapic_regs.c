@@ -3,7 +3,6 @@
 /* Register accesses. Section, table and figure numbers: SDM vol. 3A, chapter 10. */
 
 #define REG_SIZE 0x10u
-#define REG_LAST 0xFF0u
 
 /* What registers demand, by the index of table 10-1 (offset / 16). */
 #define XR  BIT(0) /* exists for xAPIC reads */
@@ -16,39 +15,10 @@
 #define PERF_WRITABLE (LVT_VECTOR | LVT_MODE | LVT_MASKED)
 #define LINT_WRITABLE (PERF_WRITABLE | LVT_POLARITY | LVT_LEVEL)
 #define DFR_WRITABLE  0xF0000000u
+#define SVR_WRITABLE  (SVR_VECTOR | SVR_ENABLE | SVR_FOCUS | SVR_SUPPRESS_EOI)
+#define ICR_DEST      0xFFFFFFFF00000000ull /* x2APIC: the ICR is one register */
 #define ICR_WRITABLE \
     (ICR_VECTOR | ICR_MODE | ICR_LOGICAL | ICR_LEVEL | ICR_TRIGGER_LEVEL | ICR_SHORTHAND)
-#define REG(name) [LAPIC_##name / REG_SIZE]
-
-/* What exists, and the bits that can be written: in x2APIC mode setting others is #GP, in xAPIC
- * mode they are ignored. A write to EOI or ESR acts whatever its bits. */
-static const struct {
-    uint8_t rights;
-    uint32_t writable;
-} registers[REG_LAST / REG_SIZE + 1] = {
-    REG(ID) = {RO | XW, 0},
-    REG(VERSION) = {RO | XW, 0},
-    REG(TPR) = {RW, 0xFF},
-    REG(PPR) = {RO | XW, 0},
-    REG(EOI) = {XR | XW | X2W, 0},
-    REG(LDR) = {RO | XW, 0xFF000000},
-    REG(DFR) = {XR | XW, DFR_WRITABLE},
-    REG(SVR) = {RW, SVR_VECTOR | SVR_ENABLE | SVR_FOCUS | SVR_SUPPRESS_EOI},
-    [LAPIC_ISR / REG_SIZE... LAPIC_IRR / REG_SIZE + 7] = {RO | XW, 0},
-    REG(ESR) = {RW, 0},
-    REG(ICR) = {RW, ICR_WRITABLE},
-    REG(ICR_HIGH) = {XR | XW, 0xFF000000},
-    REG(LVT_TIMER) = {RW, LVT_VECTOR | LVT_MASKED | LVT_TIMER_MODE},
-    REG(LVT_THERM) = {RW, PERF_WRITABLE},
-    REG(LVT_PERF) = {RW, PERF_WRITABLE},
-    REG(LVT_LINT0) = {RW, LINT_WRITABLE},
-    REG(LVT_LINT1) = {RW, LINT_WRITABLE},
-    REG(LVT_ERROR) = {RW, LVT_VECTOR | LVT_MASKED},
-    REG(TIMER_INIT) = {RW, UINT32_MAX},
-    REG(TIMER_CUR) = {RO | XW, 0},
-    REG(TIMER_DIV) = {RW, 0xB},
-    REG(SELF_IPI) = {X2W, ICR_VECTOR},
-};
 
 /* Bits that guests write although they can only be read; ignored in x2APIC mode, too. */
 #define LVT_READ_ONLY (LVT_PENDING | LVT_REMOTE_IRR)
@@ -63,7 +33,30 @@ static uint32_t read_register(struct lapic *l, uint32_t offset, uint64_t now)
     return lapic_timer_current(l, now);
 }
 
-static void write_svr(struct lapic *l, uint32_t value, uint64_t now)
+/* The functions below write a register; `value` has only writable bits. */
+
+static void write_plain(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
+{
+    *lapic_reg(l, offset) = value;
+}
+
+static void write_tpr(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
+{
+    *lapic_reg(l, LAPIC_TPR) = value;
+    lapic_update_priority(l);
+}
+
+static void write_eoi(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
+{
+    lapic_eoi_write(l);
+}
+
+static void write_dfr(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
+{
+    *lapic_reg(l, LAPIC_DFR) = value | ~DFR_WRITABLE;
+}
+
+static void write_svr(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
 {
     *lapic_reg(l, LAPIC_SVR) = value;
     if (!(value & SVR_ENABLE)) {
@@ -72,7 +65,14 @@ static void write_svr(struct lapic *l, uint32_t value, uint64_t now)
         for (uint32_t lvt = LAPIC_LVT_THERM; lvt <= LAPIC_LVT_ERROR; lvt += REG_SIZE)
             *lapic_reg(l, lvt) |= LVT_MASKED;
     }
-    lapic_update_priority(l);
+    lapic_resync(l); /* hardware has not seen what it requested while it was off */
+}
+
+/* 10.5.3: a write shows what was collected since the last one. */
+static void write_esr(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
+{
+    *lapic_reg(l, LAPIC_ESR) = l->errors;
+    l->errors = 0;
 }
 
 static void write_lvt(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
@@ -110,7 +110,15 @@ static bool check_ipi(struct lapic *l, const struct lapic_ipi *ipi)
     }
 }
 
-static void send_ipi(struct lapic *l, uint32_t icr, uint32_t dest)
+static void write_self_ipi(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
+{
+    if (value >= LAPIC_FIRST_VECTOR)
+        lapic_accept(l, (uint8_t)value, false);
+    else
+        lapic_error(l, ESR_SEND_ILLEGAL_VECTOR);
+}
+
+COLD static void send_ipi(struct lapic *l, uint32_t icr, uint32_t dest)
 {
     struct lapic_ipi ipi = {
         .vector = (uint8_t)(icr & ICR_VECTOR),
@@ -123,62 +131,88 @@ static void send_ipi(struct lapic *l, uint32_t icr, uint32_t dest)
         .dest = dest,
     };
 
-    if (!check_ipi(l, &ipi))
-        return;
-    if (ipi.shorthand == LAPIC_TO_SELF && ipi.delivery_mode == APIC_DELIVERY_FIXED)
-        lapic_accept(l, ipi.vector, false);
-    else
+    if (check_ipi(l, &ipi))
         l->ops->send_ipi(l->ctx, &ipi);
 }
 
-static void write_icr(struct lapic *l, uint32_t low, uint32_t high)
+static void write_icr(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
 {
-    *lapic_reg(l, LAPIC_ICR) = low;
-    *lapic_reg(l, LAPIC_ICR_HIGH) = high;
-    send_ipi(l, low, lapic_is_x2apic(l) ? high : high >> 24);
+    uint32_t high = *lapic_reg(l, LAPIC_ICR_HIGH);
+
+    *lapic_reg(l, LAPIC_ICR) = value;
+    if ((value & (ICR_SHORTHAND | ICR_MODE)) == LAPIC_TO_SELF << ICR_SHORTHAND_SHIFT) /* fixed */
+        write_self_ipi(l, offset, value & ICR_VECTOR, now);
+    else
+        send_ipi(l, value, lapic_is_x2apic(l) ? high : high >> 24);
 }
 
-/* `value` has only writable bits. */
-static void write_register(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
+static void write_timer_initial(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
 {
-    switch (offset) {
-    case LAPIC_TPR:
-        *lapic_reg(l, LAPIC_TPR) = value;
-        lapic_update_priority(l);
-        break;
-    case LAPIC_EOI: lapic_eoi_write(l); break;
-    case LAPIC_LDR:
-    case LAPIC_ICR_HIGH: *lapic_reg(l, offset) = value; break;
-    case LAPIC_DFR: *lapic_reg(l, LAPIC_DFR) = value | ~DFR_WRITABLE; break;
-    case LAPIC_SVR: write_svr(l, value, now); break;
-    case LAPIC_ESR: /* 10.5.3: a write shows what was collected since the last one */
-        *lapic_reg(l, LAPIC_ESR) = l->errors;
-        l->errors = 0;
-        break;
-    case LAPIC_ICR: write_icr(l, value, *lapic_reg(l, LAPIC_ICR_HIGH)); break;
-    case LAPIC_LVT_TIMER:
-    case LAPIC_LVT_THERM:
-    case LAPIC_LVT_PERF:
-    case LAPIC_LVT_LINT0:
-    case LAPIC_LVT_LINT1:
-    case LAPIC_LVT_ERROR: write_lvt(l, offset, value, now); break;
-    case LAPIC_TIMER_INIT: lapic_timer_write_initial(l, value, now); break;
-    case LAPIC_TIMER_DIV: lapic_timer_write_divide(l, value, now); break;
-    case LAPIC_SELF_IPI:
-        if (value >= LAPIC_FIRST_VECTOR)
-            lapic_accept(l, (uint8_t)value, false);
-        else
-            lapic_error(l, ESR_SEND_ILLEGAL_VECTOR);
-        break;
-    default: break; /* read-only: ID, version, PPR, ISR, TMR, IRR, current count */
+    lapic_timer_write_initial(l, value, now);
+}
+
+static void write_timer_divide(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
+{
+    lapic_timer_write_divide(l, value, now);
+}
+
+#define REG(name) [LAPIC_##name / REG_SIZE]
+#define LVT(writable)                                         \
+    {                                                         \
+        RW, (writable), (writable) | LVT_READ_ONLY, write_lvt \
     }
+
+/* What exists, and the bits that can be written: in x2APIC mode setting any but `x2apic` is #GP, in
+ * xAPIC mode the others are ignored. A write to EOI or ESR acts whatever its bits. What can only be
+ * read has no function. */
+static const struct lapic_register {
+    uint8_t rights;
+    uint32_t writable;
+    uint64_t x2apic;
+    void (*write)(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now);
+} registers[LAPIC_SELF_IPI / REG_SIZE + 1] = {
+    REG(ID) = {RO | XW, 0, 0, NULL},
+    REG(VERSION) = {RO | XW, 0, 0, NULL},
+    REG(TPR) = {RW, 0xFF, 0xFF, write_tpr},
+    REG(PPR) = {RO | XW, 0, 0, NULL},
+    REG(EOI) = {XR | XW | X2W, 0, 0, write_eoi},
+    REG(LDR) = {RO | XW, 0xFF000000, 0, write_plain},
+    REG(DFR) = {XR | XW, DFR_WRITABLE, 0, write_dfr},
+    REG(SVR) = {RW, SVR_WRITABLE, SVR_WRITABLE, write_svr},
+    [LAPIC_ISR / REG_SIZE... LAPIC_IRR / REG_SIZE + 7] = {RO | XW, 0, 0, NULL},
+    REG(ESR) = {RW, 0, 0, write_esr},
+    REG(ICR) = {RW, ICR_WRITABLE, ICR_DEST | ICR_PENDING | ICR_WRITABLE, write_icr},
+    REG(ICR_HIGH) = {XR | XW, 0xFF000000, 0, write_plain},
+    REG(LVT_TIMER) = LVT(LVT_VECTOR | LVT_MASKED | LVT_TIMER_MODE),
+    REG(LVT_THERM) = LVT(PERF_WRITABLE),
+    REG(LVT_PERF) = LVT(PERF_WRITABLE),
+    REG(LVT_LINT0) = LVT(LINT_WRITABLE),
+    REG(LVT_LINT1) = LVT(LINT_WRITABLE),
+    REG(LVT_ERROR) = LVT(LVT_VECTOR | LVT_MASKED),
+    REG(TIMER_INIT) = {RW, UINT32_MAX, UINT32_MAX, write_timer_initial},
+    REG(TIMER_CUR) = {RO | XW, 0, 0, NULL},
+    REG(TIMER_DIV) = {RW, 0xB, 0xB, write_timer_divide},
+    REG(SELF_IPI) = {X2W, ICR_VECTOR, ICR_VECTOR, write_self_ipi},
+};
+
+/* The first of all is one that does not exist. */
+static const struct lapic_register *row_of(uint32_t index)
+{
+    return &registers[index < ARRAY_SIZE(registers) ? index : 0];
+}
+
+static void write_register(struct lapic *l, const struct lapic_register *row, uint32_t offset,
+                           uint32_t value, uint64_t now)
+{
+    if (row->write)
+        row->write(l, offset, value & row->writable, now);
 }
 
 static int check_mmio(const struct lapic *l, uint32_t offset)
 {
     if (!lapic_hw_enabled(l) || lapic_is_x2apic(l))
         return -BH_ENOENT;
-    return offset > REG_LAST || !IS_ALIGNED(offset, REG_SIZE) ? -BH_EINVAL : 0;
+    return offset >= PAGE_SIZE_4K || !IS_ALIGNED(offset, REG_SIZE) ? -BH_EINVAL : 0;
 }
 
 int lapic_mmio_read(struct lapic *l, uint32_t offset, uint32_t *value, uint64_t now)
@@ -187,7 +221,7 @@ int lapic_mmio_read(struct lapic *l, uint32_t offset, uint32_t *value, uint64_t 
 
     if (err)
         return err;
-    if (registers[offset / REG_SIZE].rights & XR) {
+    if (row_of(offset / REG_SIZE)->rights & XR) {
         *value = read_register(l, offset, now);
     } else {
         *value = 0;
@@ -198,68 +232,40 @@ int lapic_mmio_read(struct lapic *l, uint32_t offset, uint32_t *value, uint64_t 
 
 int lapic_mmio_write(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
 {
+    const struct lapic_register *row = row_of(offset / REG_SIZE);
     int err = check_mmio(l, offset);
 
     if (err)
         return err;
-    if (registers[offset / REG_SIZE].rights & XW)
-        write_register(l, offset, value & registers[offset / REG_SIZE].writable, now);
+    if (row->rights & XW)
+        write_register(l, row, offset, value, now);
     else
         lapic_error(l, ESR_ILLEGAL_REGISTER);
     return 0;
 }
 
-/* Register offset of an x2APIC MSR; the right is X2R or X2W. -BH_EINVAL when it has it not. */
-static int msr_offset(const struct lapic *l, uint32_t msr, uint8_t right)
-{
-    uint32_t offset = (msr - X2APIC_MSR_FIRST) * REG_SIZE;
-
-    if (!lapic_is_x2apic(l) || msr < X2APIC_MSR_FIRST || msr > X2APIC_MSR_LAST)
-        return -BH_EINVAL;
-    return registers[offset / REG_SIZE].rights & right ? (int)offset : -BH_EINVAL;
-}
-
 int lapic_msr_read(struct lapic *l, uint32_t msr, uint64_t *value, uint64_t now)
 {
-    int offset = msr_offset(l, msr, X2R);
+    uint32_t index = msr - X2APIC_MSR_FIRST;
 
-    if (offset < 0)
-        return offset;
-    *value = read_register(l, (uint32_t)offset, now);
-    if (offset == LAPIC_ICR)
+    if (!lapic_is_x2apic(l) || !(row_of(index)->rights & X2R))
+        return -BH_EINVAL;
+    *value = read_register(l, index * REG_SIZE, now);
+    if (index == LAPIC_ICR / REG_SIZE)
         *value |= (uint64_t)*lapic_reg(l, LAPIC_ICR_HIGH) << 32;
     return 0;
 }
 
-/* Bits that may be set in an x2APIC write beyond the writable ones. */
-static uint32_t ignored_bits(uint32_t offset)
-{
-    if (offset == LAPIC_ICR)
-        return ICR_PENDING;
-    return offset >= LAPIC_LVT_TIMER && offset <= LAPIC_LVT_ERROR ? LVT_READ_ONLY : 0;
-}
-
 int lapic_msr_write(struct lapic *l, uint32_t msr, uint64_t value, uint64_t now)
 {
-    int offset = msr_offset(l, msr, X2W);
-    uint32_t writable, low = (uint32_t)value;
+    uint32_t index = msr - X2APIC_MSR_FIRST;
+    const struct lapic_register *row = row_of(index);
 
-    if (offset < 0)
-        return offset;
-    if (likely(offset == LAPIC_EOI && value == 0)) {
-        lapic_eoi_write(l);
-        return 0;
-    }
-    writable = registers[(uint32_t)offset / REG_SIZE].writable;
-    if (low & ~(writable | ignored_bits((uint32_t)offset)))
+    if (!lapic_is_x2apic(l) || !(row->rights & X2W) || (value & ~row->x2apic))
         return -BH_EINVAL;
-    if (offset == LAPIC_ICR) {
-        write_icr(l, low & writable, (uint32_t)(value >> 32));
-        return 0;
-    }
-    if (value >> 32 != 0)
-        return -BH_EINVAL;
-    write_register(l, (uint32_t)offset, low & writable, now);
+    if (index == LAPIC_ICR / REG_SIZE)
+        *lapic_reg(l, LAPIC_ICR_HIGH) = (uint32_t)(value >> 32);
+    write_register(l, row, index * REG_SIZE, (uint32_t)value, now);
     return 0;
 }
 

@@ -33,6 +33,7 @@
 #define LAPIC_SELF_IPI   0x3F0u /* x2APIC only */
 
 #define X2APIC_MSR_FIRST 0x800u
+#define X2APIC_MSR_TPR   (X2APIC_MSR_FIRST + LAPIC_TPR / 0x10)
 #define X2APIC_MSR_LAST  0x8FFu
 
 /* LVT entries (figure 10-8). */

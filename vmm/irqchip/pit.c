@@ -197,6 +197,17 @@ static void sync(struct pit *pit, int64_t tick)
     channel_sync(&pit->channel[2], tick);
 }
 
+/* Lets counts in that wait. Channel 0's edges are counted when somebody asks for them. */
+static void let_in(struct pit *pit, int64_t tick)
+{
+    for (unsigned int i = 0; i < PIT_CHANNELS; i++) {
+        if (unlikely(pit->channel[i].reload_at <= tick)) {
+            sync(pit, tick);
+            return;
+        }
+    }
+}
+
 void pit_reset(struct pit *pit, uint64_t now)
 {
     *pit = (struct pit){.polled = tick_at(now)};
@@ -294,6 +305,13 @@ static void read_back(struct pit *pit, uint8_t value, int64_t tick)
     }
 }
 
+/* A command that only freezes what is to be read. */
+static bool is_latch(uint8_t command)
+{
+    return command >> CONTROL_CHANNEL_SHIFT == CONTROL_READ_BACK ||
+           (command >> CONTROL_ACCESS_SHIFT & CONTROL_ACCESS) == ACCESS_LATCH;
+}
+
 static void write_command(struct pit *pit, uint8_t value, int64_t tick)
 {
     unsigned int which = value >> CONTROL_CHANNEL_SHIFT;
@@ -372,7 +390,7 @@ uint8_t pit_read(struct pit *pit, uint16_t port, uint64_t now)
 {
     int64_t tick = tick_at(now);
 
-    sync(pit, tick);
+    let_in(pit, tick);
     switch (port) {
     case PIT_PORT_CHANNEL0:
     case PIT_PORT_CHANNEL1:
@@ -384,23 +402,28 @@ uint8_t pit_read(struct pit *pit, uint16_t port, uint64_t now)
     }
 }
 
-void pit_write(struct pit *pit, uint16_t port, uint8_t value, uint64_t now)
+bool pit_write(struct pit *pit, uint16_t port, uint8_t value, uint64_t now)
 {
     int64_t tick = tick_at(now);
 
+    if (port == PIT_PORT_COMMAND && is_latch(value)) {
+        let_in(pit, tick);
+        write_command(pit, value, tick);
+        return false;
+    }
     sync(pit, tick);
     switch (port) {
     case PIT_PORT_CHANNEL0:
     case PIT_PORT_CHANNEL1:
     case PIT_PORT_CHANNEL2:
         write_channel(&pit->channel[port - PIT_PORT_CHANNEL0], value, tick);
-        break;
-    case PIT_PORT_COMMAND: write_command(pit, value, tick); break;
+        return port == PIT_PORT_CHANNEL0;
+    case PIT_PORT_COMMAND: write_command(pit, value, tick); return true;
     case PIT_PORT_SPEAKER:
         pit->speaker = value & SPEAKER_WRITABLE;
         set_gate(&pit->channel[2], (value & SPEAKER_GATE2) != 0, tick);
-        break;
-    default: break;
+        return false;
+    default: return false;
     }
 }
 

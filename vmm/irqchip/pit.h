@@ -51,7 +51,8 @@ void pit_reset(struct pit *pit, uint64_t now);
 
 /* Byte accesses to the ports in enum pit_port; others read FFh and ignore writes. */
 uint8_t pit_read(struct pit *pit, uint16_t port, uint64_t now);
-void pit_write(struct pit *pit, uint16_t port, uint8_t value, uint64_t now);
+/* True when pit_poll_irq() or pit_next_irq() may return something else now. */
+bool pit_write(struct pit *pit, uint16_t port, uint8_t value, uint64_t now);
 
 /* The time of the first rising edge of OUT0 that pit_poll_irq() has not returned yet: <= now when
  * one is due, UINT64_MAX when none comes. A guest that asks for more than 50,000 interrupts a

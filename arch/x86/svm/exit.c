@@ -324,7 +324,7 @@ static inline enum exit_action handle_exit(struct vcpu *v, struct vmcb *vmcb)
     }
     if (unlikely(code >= SVM_EXIT_CODES)) {
         if (code == SVM_EXIT_NPF) {
-            v->exits[EXIT_KIND_MMIO]++;
+            stat_exit(&v->stats, EXIT_KIND_MMIO, 0);
             return on_nested_fault(v, vmcb);
         }
         return on_unknown(v, vmcb);
@@ -333,7 +333,7 @@ static inline enum exit_action handle_exit(struct vcpu *v, struct vmcb *vmcb)
         code = SVM_EXIT_MSR_WRITE;
     }
     const struct exit_entry *entry = &exit_table[code];
-    v->exits[entry->kind]++;
+    stat_exit(&v->stats, entry->kind, 0);
     if (entry->instruction) {
         unsigned int length = length_of(v, vmcb, (enum insn_id)entry->insn);
         return likely(length) ? entry->instruction(v, length) : EXIT_RESUME;

@@ -394,9 +394,12 @@ static void close_interrupt_window(struct vcpu *v)
     }
 }
 
+/* What the shadow held back is looked at before the next entry: Bochs 2.7 forgets V_IRQ at a VMRUN
+ * that finds IF set in host and guest. */
 static void clear_shadow(struct vcpu *v)
 {
     v->svm->vmcb->int_state &= ~INT_STATE_SHADOW;
+    v->pending |= PENDING_INTERRUPT;
 }
 
 /* An interrupt window that was asked for is closed: the interrupt needs none any more, and another

@@ -2,11 +2,48 @@
 
 #include "arch/x86/vmx/vmx.h"
 
+/* Without a TPR shadow the page is the core's alone. With one the CPU changes TPR in it; and with
+ * virtual interrupts also IRR and ISR, which stay as they are while there is nothing in them: then
+ * RVI and SVI are 0. */
 void vmx_sync_lapic(struct vcpu *v)
 {
-    if (v->vmx->proc_controls & PROC_TPR_SHADOW) {
-        lapic_resync(&v->lapic);
+    const struct vmx_vcpu *vmx = v->vmx;
+
+    if (!(vmx->proc_controls & PROC_TPR_SHADOW)) {
+        return;
     }
+    if (vmx->proc2_controls & PROC2_VIRTUAL_INTERRUPTS) {
+        vmx_select(v);
+        if (!lapic_is_quiet(&v->lapic) || vmcs_read(VMCS_GUEST_INTERRUPT_STATUS) != 0) {
+            lapic_resync(&v->lapic);
+            return;
+        }
+    }
+    lapic_update_priority(&v->lapic);
+}
+
+/* Level-triggered interrupts leave the guest at their EOI: I/O APICs wait for it. */
+static void update_eoi_exits(struct vcpu *v)
+{
+    for (unsigned int i = 0; i < 4; i++) {
+        uint64_t tmr = *lapic_reg(&v->lapic, LAPIC_TMR + 2 * i * 0x10) |
+                       (uint64_t)*lapic_reg(&v->lapic, LAPIC_TMR + (2 * i + 1) * 0x10) << 32;
+        vmcs_write((enum vmcs_field)(VMCS_EOI_EXIT_BITMAP0 + 2 * i), tmr);
+    }
+    v->lapic.tmr_changed = false;
+}
+
+bool vmx_post_interrupts(struct vcpu *v)
+{
+    if (!(v->vmx->proc2_controls & PROC2_VIRTUAL_INTERRUPTS)) {
+        return false;
+    }
+    vmx_select(v);
+    if (unlikely(v->lapic.tmr_changed)) {
+        update_eoi_exits(v);
+    }
+    vmcs_write(VMCS_GUEST_INTERRUPT_STATUS, lapic_interrupt_status(&v->lapic));
+    return true;
 }
 
 /* The CPU takes part in x2APIC mode only; an xAPIC's page is device memory, and emulated. Of a
@@ -25,6 +62,9 @@ void vmx_lapic_changed(struct vcpu *v)
     struct vmx_vcpu *vmx = v->vmx;
     enum vmx_msr_bitmap bitmap = wanted_bitmap(&v->lapic);
 
+    if (!(vmx->proc2_controls & PROC2_X2APIC) && bitmap == VMX_MSRS_PLAIN) {
+        (void)vmx_post_interrupts(v); /* the CPU must know what an emulated EOI leaves in service */
+    }
     if (bitmap == vmx->msr_bitmap) {
         return;
     }
@@ -34,32 +74,6 @@ void vmx_lapic_changed(struct vcpu *v)
     vmx_select(v);
     vmcs_write(VMCS_PROC2_CONTROLS, vmx->proc2_controls);
     vmcs_write(VMCS_MSR_BITMAP, vmx_msr_bitmap_pa[bitmap]);
-}
-
-/* Level-triggered interrupts leave the guest at their EOI: I/O APICs wait for it. */
-static void update_eoi_exits(struct vcpu *v)
-{
-    struct vmx_vcpu *vmx = v->vmx;
-
-    for (unsigned int i = 0; i < ARRAY_SIZE(vmx->eoi_exit_bitmap); i++) {
-        uint64_t tmr = *lapic_reg(&v->lapic, LAPIC_TMR + 2 * i * 0x10) |
-                       (uint64_t)*lapic_reg(&v->lapic, LAPIC_TMR + (2 * i + 1) * 0x10) << 32;
-        if (tmr != vmx->eoi_exit_bitmap[i]) {
-            vmx->eoi_exit_bitmap[i] = tmr;
-            vmcs_write((enum vmcs_field)(VMCS_EOI_EXIT_BITMAP0 + 2 * i), tmr);
-        }
-    }
-}
-
-bool vmx_post_interrupts(struct vcpu *v)
-{
-    if (!(v->vmx->proc2_controls & PROC2_VIRTUAL_INTERRUPTS)) {
-        return false;
-    }
-    vmx_select(v);
-    update_eoi_exits(v);
-    vmcs_write(VMCS_GUEST_INTERRUPT_STATUS, lapic_interrupt_status(&v->lapic));
-    return true;
 }
 
 /* Without a TPR shadow each write of CR8 exits. The threshold must not be above the priority that

@@ -367,7 +367,7 @@ static inline enum exit_action handle_exit(struct vcpu *v)
     if (unlikely(reason >= VMX_EXIT_REASONS || !exit_table[reason].handler)) {
         return on_unknown(v, reason);
     }
-    v->exits[exit_table[reason].kind]++;
+    stat_exit(&v->stats, exit_table[reason].kind, 0);
     return exit_table[reason].handler(v, vmcs_read(VMCS_EXIT_QUALIFICATION));
 }
 

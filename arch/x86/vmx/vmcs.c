@@ -106,7 +106,6 @@ void vmx_init_vmcs(struct vcpu *v)
     if (vmx_caps.proc2 & PROC2_VIRTUAL_INTERRUPTS) {
         vmcs_write(VMCS_GUEST_INTERRUPT_STATUS, 0);
         for (unsigned int i = 0; i < 4; i++) {
-            vmx->eoi_exit_bitmap[i] = 0;
             vmcs_write((enum vmcs_field)(VMCS_EOI_EXIT_BITMAP0 + 2 * i), 0);
         }
     }

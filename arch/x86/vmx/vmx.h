@@ -28,7 +28,6 @@ struct vmx_vcpu {
     enum vmx_msr_bitmap msr_bitmap; /* PLAIN at first */
     uint64_t rip, rsp, rflags;
     uint64_t host_rsp;
-    uint64_t eoi_exit_bitmap[4];
     uint64_t slice_end; /* TSC; TIMER_NEVER: none */
     uint64_t cr2, dr6;  /* while not loaded */
     uint64_t msr[VMX_LAZY_MSRS];

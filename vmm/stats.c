@@ -1,0 +1,46 @@
+#include "vmm/stats.h"
+
+static const char *const kind_names[EXIT_KINDS] = {
+    [EXIT_KIND_INTERRUPT] = "interrupt",
+    [EXIT_KIND_NMI] = "nmi",
+    [EXIT_KIND_WINDOW] = "window",
+    [EXIT_KIND_CPUID] = "cpuid",
+    [EXIT_KIND_MSR] = "msr",
+    [EXIT_KIND_IO] = "io",
+    [EXIT_KIND_MMIO] = "mmio",
+    [EXIT_KIND_HLT] = "hlt",
+    [EXIT_KIND_HYPERCALL] = "hypercall",
+    [EXIT_KIND_CR] = "cr",
+    [EXIT_KIND_DR] = "dr",
+    [EXIT_KIND_EXCEPTION] = "exception",
+    [EXIT_KIND_OTHER] = "other",
+};
+
+/* The power of two below which `percent` of the exits stay. */
+static uint64_t bound(const uint64_t *buckets, uint64_t total, unsigned int percent)
+{
+    uint64_t seen = 0;
+    unsigned int i = 0;
+
+    while (i < STAT_BUCKETS - 1 && (seen += buckets[i]) * 100 < total * percent)
+        i++;
+    return 2ull << i;
+}
+
+void stat_print(const struct exit_stats *stats, emit_fn *emit)
+{
+    emit_line(emit, "  %-10s %12s %10s %10s %10s %10s", "exit", "count", "cycles", "50 % <",
+              "99 % <", "all <");
+    for (unsigned int k = 0; k < EXIT_KINDS; k++) {
+        const uint64_t *buckets = stats->count[k];
+        uint64_t total = 0;
+
+        for (unsigned int i = 0; i < STAT_BUCKETS; i++)
+            total += buckets[i];
+        if (total == 0)
+            continue;
+        emit_line(emit, "  %-10s %12llu %10llu %10llu %10llu %10llu", kind_names[k], LLU(total),
+                  LLU(stats->cycles[k] / total), LLU(bound(buckets, total, 50)),
+                  LLU(bound(buckets, total, 99)), LLU(bound(buckets, total, 100)));
+    }
+}
