@@ -142,12 +142,13 @@ static enum exit_action emulate(struct vcpu *v, struct emu_cpu *cpu, uint64_t gp
     case EMU_DONE:
         v->rip = cpu->rip;
         v->rflags = cpu->rflags;
+        v->pending |= PENDING_REGISTERS;
         vcpu_skip(v, 0);
         break;
     case EMU_RETRY:
         v->rflags = cpu->rflags;
         vcpu_end_shadow(v);
-        v->pending |= v->rflags & RFLAGS_TF ? PENDING_DEBUG : 0;
+        v->pending |= PENDING_REGISTERS | (v->rflags & RFLAGS_TF ? PENDING_DEBUG : 0);
         break;
     case EMU_FAULT: raise_fault(v, &fault); break;
     case EMU_UNKNOWN:

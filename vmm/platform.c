@@ -6,6 +6,7 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/console.h"
+#include "vmm/sched.h"
 
 #define COM1_BASE 0x3f8
 #define COM1_IRQ  4
@@ -119,7 +120,7 @@ static void arm_device_timer(struct vm *vm)
     if (vm->pit_due < next && pit_is_heard(vm)) {
         next = vm->pit_due;
     }
-    timer_arm(&this_cpu->timers, &vm->device_timer, next);
+    sched_timer_arm(&vm->device_timer, next);
 }
 
 static uint64_t due(uint64_t ns)
@@ -173,7 +174,7 @@ static void device_timer_expired(struct timer *timer, uint64_t tsc)
     struct vm *vm = CONTAINER_OF(timer, struct vm, device_timer);
 
     update_devices(vm, tsc_to_ns(tsc));
-    timer_arm(&this_cpu->timers, timer, vcpu_timer_limit(vm->vcpu, timer->deadline));
+    sched_timer_arm(timer, vcpu_timer_limit(vm->vcpu, timer->deadline));
 }
 
 void platform_resume(struct vm *vm)

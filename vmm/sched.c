@@ -156,6 +156,7 @@ static void run(struct vcpu *v)
         platform_resume(v->vm);
     }
     for (;;) {
+        v->pending &= ~PENDING_LEAVE; /* all that asks for it is looked at from here on */
         bool others_wait = cpu->run_head || vm_ending_count > 0;
         uint64_t end = others_wait ? slice_end : TIMER_NEVER;
         arm_timer(virt->set_slice_end(v, end) ? TIMER_NEVER : end);

@@ -16,11 +16,21 @@ void sched_enqueue(struct vcpu *v);
 /* Takes it off, and off the CPU if it is loaded. */
 void sched_remove(struct vcpu *v);
 
-/* Something waits for the run loop: a request for a VM, or a timer that the guest has asked for, which
- * is earlier than the one that is armed. */
-static inline bool sched_must_leave(void)
+/* The vCPU that runs on this CPU leaves its guest after the exit that is being handled. */
+static inline void sched_leave(void)
 {
-    return vm_requests_waiting || timer_next(&this_cpu->timers) < this_cpu->timer_armed;
+    if (this_cpu->current) {
+        this_cpu->current->pending |= PENDING_LEAVE;
+    }
+}
+
+/* Arms a timer of this CPU. The run loop sets the machine's when it is the earliest. */
+static inline void sched_timer_arm(struct timer *timer, uint64_t deadline)
+{
+    timer_arm(&this_cpu->timers, timer, deadline);
+    if (unlikely(deadline < this_cpu->timer_armed)) {
+        sched_leave();
+    }
 }
 
 /* Runs vCPUs for ever. */

@@ -102,6 +102,12 @@ uint64_t vcpu_wrap_rip(struct vcpu *v, uint64_t next)
     return (regs.efer & EFER_LMA) && (regs.seg[SEG_CS].attrib & SEG_ATTR_L) ? next : (uint32_t)next;
 }
 
+void vcpu_skip_flags(struct vcpu *v)
+{
+    v->rflags &= ~RFLAGS_RF;
+    v->pending |= PENDING_REGISTERS | (v->rflags & RFLAGS_TF ? PENDING_DEBUG : 0);
+}
+
 void vcpu_end_shadow(struct vcpu *v)
 {
     v->in_shadow = false;
@@ -265,7 +271,7 @@ void vcpu_update_lapic_timer(struct vcpu *v)
         vcpu_kick(v);
         return;
     }
-    timer_arm(&this_cpu->timers, &v->lapic_timer, deadline);
+    sched_timer_arm(&v->lapic_timer, deadline);
 }
 
 uint64_t vcpu_timer_limit(const struct vcpu *v, uint64_t deadline)
@@ -286,6 +292,6 @@ void vcpu_lapic_timer_expired(struct timer *timer, uint64_t now)
     lapic_timer_expired(&v->lapic, tsc_to_ns(now)); /* arms the timer for the next time */
     vcpu_kick(v);
     if (this_cpu->current != v && timer_is_armed(timer)) {
-        timer_arm(&this_cpu->timers, timer, vcpu_timer_limit(v, timer->deadline));
+        sched_timer_arm(timer, vcpu_timer_limit(v, timer->deadline));
     }
 }

@@ -25,6 +25,12 @@ enum vcpu_state {
 #define PENDING_NMI       BIT(1)
 #define PENDING_INTERRUPT BIT(2) /* LAPIC or PIC may have one */
 #define PENDING_DEBUG     BIT(3) /* single-step trap after an emulated instruction */
+#define PENDING_REGISTERS BIT(4) /* RSP or RFLAGS were changed: the backend takes them over */
+#define PENDING_BACKEND   BIT(5) /* something that only the backend knows */
+#define PENDING_LEAVE     BIT(6) /* the run loop has something to do: sched_leave() */
+
+/* What vcpu_deliver_pending() is for. */
+#define PENDING_DELIVERY (PENDING_EVENT | PENDING_NMI | PENDING_INTERRUPT | PENDING_DEBUG)
 
 /* As the VMCB's EVENTINJ and the VMCS's interruption information number them (APM vol. 2, 15.20;
  * SDM vol. 3, table 25-17). */
@@ -117,12 +123,15 @@ void vcpu_nmi(struct vcpu *v);
 /* `next` as RIP, when it lies beyond a multiple of 4 GiB: outside 64-bit mode RIP has 32 bits. */
 uint64_t vcpu_wrap_rip(struct vcpu *v, uint64_t next);
 
+/* The rest of vcpu_skip(), for RFLAGS with RF or TF. */
+void vcpu_skip_flags(struct vcpu *v);
+
 /* Where the instruction of `length` bytes at RIP ends. */
 static inline uint64_t vcpu_next_rip(struct vcpu *v, unsigned int length)
 {
     uint64_t next = v->rip + length;
 
-    return likely((next ^ v->rip) >> 32 == 0) ? next : vcpu_wrap_rip(v, next);
+    return likely((uint32_t)next >= length) ? next : vcpu_wrap_rip(v, next);
 }
 
 /* Ends the interrupt shadow, of which the backend is told. */
@@ -144,8 +153,7 @@ static inline void vcpu_skip(struct vcpu *v, unsigned int length)
         vcpu_end_shadow(v);
     }
     if (unlikely(v->rflags & (RFLAGS_RF | RFLAGS_TF))) {
-        v->rflags &= ~RFLAGS_RF;
-        v->pending |= v->rflags & RFLAGS_TF ? PENDING_DEBUG : 0;
+        vcpu_skip_flags(v);
     }
 }
 

@@ -212,7 +212,7 @@ static void reset_vcpu(struct vm *vm, const struct guest_entry *entry)
     v->gpr[GPR_RSI] = entry->rsi;
     v->rip = entry->rip;
     v->rflags = RFLAGS_ONE;
-    v->pending = 0;
+    v->pending = PENDING_REGISTERS;
     v->in_shadow = false;
     v->nmi_blocked = false;
     v->pat = PAT_RESET;
@@ -357,6 +357,7 @@ void vm_request(struct vm *vm, enum vm_request request, const char *fmt, ...)
     }
     vm->request = request;
     vm_requests_waiting = true;
+    sched_leave();
     va_start(ap, fmt);
     format_v(vm->end_text, sizeof(vm->end_text), fmt, ap);
     va_end(ap);

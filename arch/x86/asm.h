@@ -41,6 +41,15 @@ static inline uint64_t rdtsc(void)
     return (uint64_t)hi << 32 | lo;
 }
 
+/* Its low half, for short spans. */
+static inline uint32_t rdtsc_low(void)
+{
+    uint32_t lo;
+
+    __asm__ volatile("rdtsc" : "=a"(lo) : : "edx");
+    return lo;
+}
+
 static inline void outb(uint16_t port, uint8_t v)
 {
     __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port));

@@ -14,6 +14,6 @@ void emu_mov_of(const struct insn *insn, struct emu_mov *mov)
         return;
     if (mov->write && (src->kind == OPERAND_REG || src->kind == OPERAND_IMM))
         mov->size = dst->size;
-    else if (dst->kind == OPERAND_REG && src->kind == OPERAND_MEM)
+    else if (dst->kind == OPERAND_REG && dst->reg != GPR_RSP && src->kind == OPERAND_MEM)
         mov->size = src->size;
 }

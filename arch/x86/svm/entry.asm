@@ -3,11 +3,13 @@
 ; enum exit_action svm_run(struct vcpu *v, uint64_t vmcb_pa, uint64_t host_vmcb_pa)
 ;
 ; VMRUN itself switches RAX, RSP, RIP, RFLAGS, segments and control registers. VMLOAD and VMSAVE
-; switch FS, GS, TR, LDTR and the SYSCALL and SYSENTER MSRs; the core's own are put back at once,
-; because an NMI or machine check in the core needs the core's TSS.
+; switch FS, GS, TR, LDTR and the SYSCALL and SYSENTER MSRs: once at the way in and once at the way
+; out, because the core needs none of them while it handles an exit, but its TSS for the stacks of
+; NMI, machine check and double fault.
 ;
-; GIF is off from before the guest's state is loaded until the core's is back; IF is on inside, so
-; that a physical interrupt ends the guest (V_INTR_MASKING: the host's IF counts).
+; Hence GIF stays off from the one to the other: NMIs wait (APM vol. 2, 15.17). IF is on at VMRUN, so
+; that a physical interrupt ends the guest (V_INTR_MASKING: the host's IF counts), and when GIF comes
+; back on, which is when what has ended the guest is taken.
 
 %include "arch/x86/guest_gprs.inc"
 
@@ -21,26 +23,31 @@ svm_run:
     push rdx
     push rsi
     push rdi
-.enter:
     clgi
-    sti
-    mov rax, [rsp + 8]
+    mov rax, rsi
     vmload
+.enter:
+    mov rax, [rsp + 8]
+    sti
     load_gprs
     vmrun
-    vmsave
-
     push rdi
     mov rdi, [rsp + 8]
     save_gprs
-    mov rax, [rsp + 16]
-    vmload
-    cli
-    stgi
     call svm_exit
     mov rdi, [rsp]
     test eax, eax               ; EXIT_RESUME
     jz .enter
+    mov ecx, eax
+    mov rax, [rsp + 8]
+    vmsave
+    mov rax, [rsp + 16]
+    vmload
+    sti
+    stgi
+    nop
+    cli
+    mov eax, ecx
     add rsp, 24
     pop_callee_saved
     ret

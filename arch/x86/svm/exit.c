@@ -9,12 +9,23 @@
 #include "vmm/vm.h"
 
 struct exit_entry {
-    enum exit_action (*handler)(struct vcpu *v, struct vmcb *vmcb);
-    /* Or, for an instruction of which nothing else is to be known than its length: */
-    enum exit_action (*instruction)(struct vcpu *v, unsigned int length);
+    union {
+        enum exit_action (*handler)(struct vcpu *v, struct vmcb *vmcb);
+        /* For an instruction of which nothing else is to be known than its length: */
+        enum exit_action (*instruction)(struct vcpu *v, unsigned int length);
+    };
     uint8_t kind; /* enum exit_kind */
-    uint8_t insn; /* enum insn_id */
+    uint8_t insn; /* enum insn_id + 1, for `instruction` */
 };
+
+#define HANDLER(function, kind)                  \
+    {                                            \
+        .handler = function, EXIT_KIND_##kind, 0 \
+    }
+#define INSTRUCTION(function, kind, insn)                          \
+    {                                                              \
+        .instruction = function, EXIT_KIND_##kind, INSN_##insn + 1 \
+    }
 
 /* Length of the instruction that exited: from the CPU, or by decoding it. 0: a fault was raised in
  * the guest instead, or the instruction has changed meanwhile: just enter again. */
@@ -26,16 +37,10 @@ static inline unsigned int length_of(struct vcpu *v, const struct vmcb *vmcb, en
     return exit_insn_length(v, id);
 }
 
+/* Interrupts, NMI and SMI are taken when svm_run() sets GIF at its end. */
 static enum exit_action on_interrupt(struct vcpu *v, struct vmcb *vmcb)
 {
-    interrupts_take();
     return EXIT_RESCHEDULE;
-}
-
-/* NMI and SMI were taken when GIF came back on. */
-static enum exit_action on_taken(struct vcpu *v, struct vmcb *vmcb)
-{
-    return EXIT_RESUME;
 }
 
 static enum exit_action on_window(struct vcpu *v, struct vmcb *vmcb)
@@ -55,6 +60,7 @@ static enum exit_action on_iret(struct vcpu *v, struct vmcb *vmcb)
     v->svm->stepping_nmi = true;
     v->svm->stepping_had_tf = (v->rflags & RFLAGS_TF) != 0;
     v->rflags |= RFLAGS_TF;
+    v->pending |= PENDING_REGISTERS;
     return EXIT_RESUME;
 }
 
@@ -83,8 +89,9 @@ static enum exit_action on_alignment(struct vcpu *v, struct vmcb *vmcb)
 
 static enum exit_action on_machine_check(struct vcpu *v, struct vmcb *vmcb)
 {
-    __asm__ volatile("int %0" ::"i"(EXC_MC));
-    return EXIT_RESUME;
+    /* Its handler's stack is in the core's TSS. It does not return. */
+    __asm__ volatile("vmload; int %1" ::"a"(this_cpu->svm.host_vmcb_pa), "i"(EXC_MC) : "memory");
+    return EXIT_STOP;
 }
 
 static enum exit_action on_task_switch(struct vcpu *v, struct vmcb *vmcb)
@@ -186,6 +193,7 @@ static enum exit_action on_cr(struct vcpu *v, struct vmcb *vmcb)
     virt->get_sysregs(v, &regs);
     uint64_t *gpr = &v->gpr[(insn.modrm & 7) | (insn.rex & REX_B ? 8 : 0)];
     uint64_t width = mode == MODE_64 ? UINT64_MAX : UINT32_MAX;
+    v->pending |= PENDING_REGISTERS;
     switch (insn.opcode) {
     case 0x20: /* MOV r, CRn: CR0 or CR4 */
         *gpr = (vmcb->exit_code == SVM_EXIT_CR0_READ ? regs.cr0 : regs.cr4) & width;
@@ -228,7 +236,7 @@ static enum exit_action on_shutdown(struct vcpu *v, struct vmcb *vmcb)
     return EXIT_STOP;
 }
 
-static NOINLINE enum exit_action on_unknown(struct vcpu *v, struct vmcb *vmcb)
+static enum exit_action on_unknown(struct vcpu *v, struct vmcb *vmcb)
 {
     if ((uint32_t)vmcb->exit_code == SVM_EXIT_INVALID_32) {
         vm_request(v->vm, VM_REQUEST_CRASH, "invalid VMCB");
@@ -240,46 +248,48 @@ static NOINLINE enum exit_action on_unknown(struct vcpu *v, struct vmcb *vmcb)
 }
 
 static const struct exit_entry exit_table[SVM_EXIT_ROWS] = {
-    [SVM_EXIT_CR0_READ] = {on_cr, NULL, EXIT_KIND_CR, 0},
-    [SVM_EXIT_CR4_READ] = {on_cr, NULL, EXIT_KIND_CR, 0},
-    [SVM_EXIT_CR0_WRITE] = {on_cr, NULL, EXIT_KIND_CR, 0},
-    [SVM_EXIT_CR4_WRITE] = {on_cr, NULL, EXIT_KIND_CR, 0},
-    [SVM_EXIT_CR8_WRITE] = {on_cr, NULL, EXIT_KIND_CR, 0},
-    [SVM_EXIT_CR0_SEL] = {on_cr, NULL, EXIT_KIND_CR, 0},
-    [SVM_EXIT_DR0_READ... SVM_EXIT_DR15_WRITE] = {on_dr, NULL, EXIT_KIND_DR, 0},
-    [SVM_EXIT_EXCP_BASE + EXC_DB] = {on_debug, NULL, EXIT_KIND_EXCEPTION, 0},
-    [SVM_EXIT_EXCP_BASE + EXC_AC] = {on_alignment, NULL, EXIT_KIND_EXCEPTION, 0},
-    [SVM_EXIT_EXCP_BASE + EXC_MC] = {on_machine_check, NULL, EXIT_KIND_EXCEPTION, 0},
-    [SVM_EXIT_INTR] = {on_interrupt, NULL, EXIT_KIND_INTERRUPT, 0},
-    [SVM_EXIT_NMI] = {on_taken, NULL, EXIT_KIND_NMI, 0},
-    [SVM_EXIT_SMI] = {on_taken, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_INIT] = {on_taken, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_VINTR] = {on_window, NULL, EXIT_KIND_WINDOW, 0},
-    [SVM_EXIT_RDPMC] = {on_rdpmc, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_CPUID] = {NULL, exit_cpuid, EXIT_KIND_CPUID, INSN_CPUID},
-    [SVM_EXIT_RSM] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_IRET] = {on_iret, NULL, EXIT_KIND_WINDOW, 0},
-    [SVM_EXIT_INVD] = {on_cache, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_HLT] = {NULL, exit_hlt, EXIT_KIND_HLT, INSN_HLT},
-    [SVM_EXIT_INVLPGA] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_TASK_SWITCH] = {on_task_switch, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_IOIO] = {on_io, NULL, EXIT_KIND_IO, 0},
-    [SVM_EXIT_MSR] = {NULL, exit_rdmsr, EXIT_KIND_MSR, INSN_RDMSR},
-    [SVM_EXIT_MSR_WRITE] = {NULL, exit_wrmsr, EXIT_KIND_MSR, INSN_WRMSR},
-    [SVM_EXIT_SHUTDOWN] = {on_shutdown, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_VMRUN] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_VMMCALL] = {NULL, exit_hypercall, EXIT_KIND_HYPERCALL, INSN_VMMCALL},
-    [SVM_EXIT_VMLOAD] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_VMSAVE] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_STGI] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_CLGI] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_SKINIT] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_WBINVD] = {on_cache, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_MONITOR] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_MWAIT] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_MWAIT_ARMED] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
-    [SVM_EXIT_XSETBV] = {NULL, exit_xsetbv, EXIT_KIND_CR, INSN_XSETBV},
-    [SVM_EXIT_RDPRU] = {on_undefined, NULL, EXIT_KIND_OTHER, 0},
+    [SVM_EXIT_CR0_READ] = HANDLER(on_cr, CR),
+    [SVM_EXIT_CR4_READ] = HANDLER(on_cr, CR),
+    [SVM_EXIT_CR0_WRITE] = HANDLER(on_cr, CR),
+    [SVM_EXIT_CR4_WRITE] = HANDLER(on_cr, CR),
+    [SVM_EXIT_CR8_WRITE] = HANDLER(on_cr, CR),
+    [SVM_EXIT_CR0_SEL] = HANDLER(on_cr, CR),
+    [SVM_EXIT_DR0_READ... SVM_EXIT_DR15_WRITE] = HANDLER(on_dr, DR),
+    [SVM_EXIT_EXCP_BASE + EXC_DB] = HANDLER(on_debug, EXCEPTION),
+    [SVM_EXIT_EXCP_BASE + EXC_AC] = HANDLER(on_alignment, EXCEPTION),
+    [SVM_EXIT_EXCP_BASE + EXC_MC] = HANDLER(on_machine_check, EXCEPTION),
+    [SVM_EXIT_INTR] = HANDLER(on_interrupt, INTERRUPT),
+    [SVM_EXIT_NMI] = HANDLER(on_interrupt, NMI),
+    [SVM_EXIT_SMI] = HANDLER(on_interrupt, OTHER),
+    [SVM_EXIT_INIT] = HANDLER(on_interrupt, OTHER),
+    [SVM_EXIT_VINTR] = HANDLER(on_window, WINDOW),
+    [SVM_EXIT_RDPMC] = HANDLER(on_rdpmc, OTHER),
+    [SVM_EXIT_CPUID] = INSTRUCTION(exit_cpuid, CPUID, CPUID),
+    [SVM_EXIT_RSM] = HANDLER(on_undefined, OTHER),
+    [SVM_EXIT_IRET] = HANDLER(on_iret, WINDOW),
+    [SVM_EXIT_INVD] = HANDLER(on_cache, OTHER),
+    [SVM_EXIT_HLT] = INSTRUCTION(exit_hlt, HLT, HLT),
+    [SVM_EXIT_INVLPGA] = HANDLER(on_undefined, OTHER),
+    [SVM_EXIT_TASK_SWITCH] = HANDLER(on_task_switch, OTHER),
+    [SVM_EXIT_IOIO] = HANDLER(on_io, IO),
+    [SVM_EXIT_MSR] = INSTRUCTION(exit_rdmsr, MSR, RDMSR),
+    [SVM_EXIT_MSR_WRITE] = INSTRUCTION(exit_wrmsr, MSR, WRMSR),
+    [SVM_EXIT_SHUTDOWN] = HANDLER(on_shutdown, OTHER),
+    [SVM_EXIT_VMRUN] = HANDLER(on_undefined, OTHER),
+    [SVM_EXIT_VMMCALL] = INSTRUCTION(exit_hypercall, HYPERCALL, VMMCALL),
+    [SVM_EXIT_VMLOAD] = HANDLER(on_undefined, OTHER),
+    [SVM_EXIT_VMSAVE] = HANDLER(on_undefined, OTHER),
+    [SVM_EXIT_STGI] = HANDLER(on_undefined, OTHER),
+    [SVM_EXIT_CLGI] = HANDLER(on_undefined, OTHER),
+    [SVM_EXIT_SKINIT] = HANDLER(on_undefined, OTHER),
+    [SVM_EXIT_WBINVD] = HANDLER(on_cache, OTHER),
+    [SVM_EXIT_MONITOR] = HANDLER(on_undefined, OTHER),
+    [SVM_EXIT_MWAIT] = HANDLER(on_undefined, OTHER),
+    [SVM_EXIT_MWAIT_ARMED] = HANDLER(on_undefined, OTHER),
+    [SVM_EXIT_XSETBV] = INSTRUCTION(exit_xsetbv, CR, XSETBV),
+    [SVM_EXIT_RDPRU] = HANDLER(on_undefined, OTHER),
+    [SVM_EXIT_NPF_ROW] = HANDLER(on_nested_fault, MMIO),
+    [SVM_EXIT_UNKNOWN_ROW] = HANDLER(on_unknown, OTHER),
 };
 
 /* An exit in the middle of an event's delivery: the event must be delivered again. Software
@@ -304,62 +314,90 @@ static NOINLINE void redeliver(struct vcpu *v, uint64_t info)
  * needed. (Bochs 2.7 moreover forgets V_IRQ at a VMRUN that finds IF set in host and guest.) */
 static void note_open_window(struct vcpu *v, struct vmcb *vmcb)
 {
-    if (unlikely(vmcb->int_ctl & INT_CTL_V_IRQ) && (v->rflags & RFLAGS_IF) &&
-        !(vmcb->int_state & INT_STATE_SHADOW)) {
+    if ((vmcb->int_ctl & INT_CTL_V_IRQ) && (v->rflags & RFLAGS_IF) && !v->in_shadow) {
         (void)on_window(v, vmcb);
     }
 }
 
-static inline enum exit_action handle_exit(struct vcpu *v, struct vmcb *vmcb)
+enum exit_action svm_attend(struct vcpu *v)
 {
-    uint64_t code = vmcb->exit_code;
+    struct svm_vcpu *svm = v->svm;
+    struct vmcb *vmcb = svm->vmcb;
 
-    vmcb->event_inject = 0;
-    note_open_window(v, vmcb);
+    if (v->pending & PENDING_LEAVE) {
+        return EXIT_RESCHEDULE;
+    }
+    if (v->pending & PENDING_BACKEND) {
+        note_open_window(v, vmcb);
+    }
+    if (v->pending & PENDING_DELIVERY) {
+        vcpu_deliver_pending(v);
+    }
+    if (svm->asid_generation != this_cpu->svm.asid_generation) {
+        svm_assign_asid(svm);
+    }
+    vmcb->rsp = v->gpr[GPR_RSP];
+    vmcb->rflags = v->rflags;
+    v->pending &= ~PENDING_REGISTERS;
+    if (!(vmcb->int_ctl & INT_CTL_V_IRQ)) {
+        v->pending &= ~PENDING_BACKEND;
+    }
+    return likely(v->vm->request == VM_REQUEST_NONE) ? EXIT_RESUME : EXIT_STOP;
+}
+
+/* What is no instruction, or one of which more is to be known. */
+static inline enum exit_action handle_event(struct vcpu *v, struct vmcb *vmcb,
+                                            const struct exit_entry *entry)
+{
     if (unlikely(vmcb->exit_int_info & EVENT_VALID)) {
         redeliver(v, vmcb->exit_int_info);
-        if (code == SVM_EXIT_NPF) {
+        if (vmcb->exit_code == SVM_EXIT_NPF) {
             return exit_delivery_fault(v, vmcb->exit_info2);
         }
-    }
-    if (unlikely(code >= SVM_EXIT_CODES)) {
-        if (code == SVM_EXIT_NPF) {
-            stat_exit(&v->stats, EXIT_KIND_MMIO, 0);
-            return on_nested_fault(v, vmcb);
-        }
-        return on_unknown(v, vmcb);
-    }
-    if (code == SVM_EXIT_MSR && (vmcb->exit_info1 & 1)) {
-        code = SVM_EXIT_MSR_WRITE;
-    }
-    const struct exit_entry *entry = &exit_table[code];
-    stat_exit(&v->stats, entry->kind, 0);
-    if (entry->instruction) {
-        unsigned int length = length_of(v, vmcb, (enum insn_id)entry->insn);
-        return likely(length) ? entry->instruction(v, length) : EXIT_RESUME;
     }
     return likely(entry->handler) ? entry->handler(v, vmcb) : on_unknown(v, vmcb);
 }
 
+static inline const struct exit_entry *entry_of(const struct vmcb *vmcb)
+{
+    uint64_t code = vmcb->exit_code;
+
+    if (unlikely(code >= SVM_EXIT_CODES)) {
+        code = code == SVM_EXIT_NPF ? SVM_EXIT_NPF_ROW : SVM_EXIT_UNKNOWN_ROW;
+    } else if (code == SVM_EXIT_MSR && (vmcb->exit_info1 & 1)) {
+        code = SVM_EXIT_MSR_WRITE;
+    }
+    return &exit_table[code];
+}
+
 enum exit_action svm_exit(struct vcpu *v)
 {
-    struct svm_vcpu *svm = v->svm;
-    struct vmcb *vmcb = svm->vmcb;
+    uint32_t start = rdtsc_low();
+    struct vmcb *vmcb = v->svm->vmcb;
+    const struct exit_entry *entry = entry_of(vmcb);
+    enum exit_action action = EXIT_RESUME;
 
     v->gpr[GPR_RAX] = vmcb->rax;
     v->gpr[GPR_RSP] = vmcb->rsp;
     v->rip = vmcb->rip;
     v->rflags = vmcb->rflags;
     v->in_shadow = vmcb->int_state & INT_STATE_SHADOW;
+    vmcb->event_inject = 0;
     vmcb->tlb_control = TLB_CONTROL_NONE;
     vmcb->clean = CLEAN_ALL;
-    enum exit_action action = handle_exit(v, vmcb);
-    if (unlikely(action != EXIT_RESUME)) {
-        return action;
+    if (likely(entry->insn)) {
+        unsigned int length = length_of(v, vmcb, (enum insn_id)(entry->insn - 1));
+        if (likely(length)) {
+            action = entry->instruction(v, length);
+        }
+    } else {
+        action = handle_event(v, vmcb, entry);
     }
-    if (unlikely(sched_must_leave())) {
-        return EXIT_RESCHEDULE;
+    if (unlikely(v->pending) && action == EXIT_RESUME) {
+        action = svm_attend(v);
     }
-    svm_prepare_entry(v, svm);
-    return EXIT_RESUME;
+    vmcb->rax = v->gpr[GPR_RAX];
+    vmcb->rip = v->rip;
+    stat_exit(&v->stats, entry->kind, rdtsc_low() - start);
+    return action;
 }

@@ -287,6 +287,15 @@ static void vcpu_reset(struct vcpu *v, const struct vcpu_sysregs *regs)
     svm->asid_generation = 0;
     svm->stepping_nmi = false;
     vmcb->clean = 0;
+    v->pending |= PENDING_BACKEND;
+}
+
+/* FS, GS, TR and LDTR are on the CPU while the vCPU runs. */
+static void save_lazy(const struct svm_vcpu *svm)
+{
+    if (svm->running) {
+        __asm__ volatile("vmsave" ::"a"(svm->vmcb_pa) : "memory");
+    }
 }
 
 static void get_sysregs(struct vcpu *v, struct vcpu_sysregs *regs)
@@ -294,6 +303,7 @@ static void get_sysregs(struct vcpu *v, struct vcpu_sysregs *regs)
     const struct svm_vcpu *svm = v->svm;
     const struct vmcb *vmcb = svm->vmcb;
 
+    save_lazy(svm);
     regs->cr0 = get_cr0(v);
     regs->cr2 = vmcb->cr2;
     regs->cr3 = vmcb->cr3;
@@ -346,6 +356,7 @@ static bool in_code_mode(struct vcpu *v, const struct code_mode *mode)
 
 static uint64_t get_segment_base(struct vcpu *v, enum seg_index seg)
 {
+    save_lazy(v->svm);
     return v->svm->vmcb->seg[seg].base;
 }
 
@@ -358,6 +369,7 @@ static void vcpu_load(struct vcpu *v)
         wrmsr(MSR_TSC_AUX, v->tsc_aux);
     }
     v->svm->vmcb->clean = 0;
+    v->pending |= PENDING_BACKEND; /* its ASID may be of an older generation */
     /* An armed breakpoint needs DR0..3 to be the guest's, used or not since the last switch. */
     if (v->svm->vmcb->dr7 & DR7_ARMED) {
         svm_load_debug_registers(v);
@@ -378,9 +390,16 @@ static void vcpu_unload(struct vcpu *v)
 static enum exit_action vcpu_run(struct vcpu *v)
 {
     struct svm_vcpu *svm = v->svm;
+    enum exit_action action = v->pending ? svm_attend(v) : EXIT_RESUME;
 
-    svm_prepare_entry(v, svm);
-    return svm_run(v, svm->vmcb_pa, this_cpu->svm.host_vmcb_pa);
+    svm->vmcb->rax = v->gpr[GPR_RAX];
+    svm->vmcb->rip = v->rip;
+    if (action == EXIT_RESUME) {
+        svm->running = true;
+        action = svm_run(v, svm->vmcb_pa, this_cpu->svm.host_vmcb_pa);
+        svm->running = false;
+    }
+    return action;
 }
 
 static void close_interrupt_window(struct vcpu *v)
@@ -421,6 +440,7 @@ static void want_interrupt_window(struct vcpu *v)
     vmcb->int_ctl |= INT_CTL_V_IRQ | INT_CTL_V_IGN_TPR | INT_CTL_V_INTR_PRIO(15);
     vmcb->intercept3 |= INTERCEPT3_VINTR;
     svm_dirty(v->svm, CLEAN_TPR | CLEAN_INTERCEPTS);
+    v->pending |= PENDING_BACKEND;
 }
 
 /* The end of the NMI handler that runs, or else that of an interrupt shadow, which lasts for one
@@ -475,6 +495,7 @@ static bool post_interrupts(struct vcpu *v)
 static void flush(struct vcpu *v)
 {
     v->svm->asid_generation = 0;
+    v->pending |= PENDING_BACKEND;
 }
 
 static bool set_slice_end(struct vcpu *v, uint64_t tsc)

@@ -16,6 +16,7 @@ struct svm_vcpu {
     uint64_t asid_generation;
     bool stepping_nmi; /* single-stepping over an NMI handler's IRET */
     bool stepping_had_tf;
+    bool running; /* between the VMLOAD before the first entry and the VMSAVE after the last exit */
 };
 
 /* CPUID 8000000Ah EDX (APM vol. 3, E.4.9). */
@@ -44,6 +45,8 @@ enum exit_action svm_run(struct vcpu *v, uint64_t vmcb_pa, uint64_t host_vmcb_pa
 
 /* exit.c: takes the guest's registers over, handles the exit, and makes the next entry ready. */
 enum exit_action svm_exit(struct vcpu *v);
+/* exit.c: what v->pending says, before the next entry. EXIT_RESCHEDULE: there is to be none. */
+enum exit_action svm_attend(struct vcpu *v);
 
 /* exit.c: puts the guest's DR0..3 on the CPU and stops intercepting debug register accesses. */
 void svm_load_debug_registers(struct vcpu *v);
@@ -53,22 +56,5 @@ MUST_CHECK int svm_permissions_init(void);
 
 /* tlb.c: gives the vCPU a new address-space identifier of this CPU's. */
 void svm_assign_asid(struct svm_vcpu *svm);
-
-/* What the next entry needs. */
-static inline void svm_prepare_entry(struct vcpu *v, struct svm_vcpu *svm)
-{
-    struct vmcb *vmcb = svm->vmcb;
-
-    if (unlikely(v->pending)) {
-        vcpu_deliver_pending(v);
-    }
-    if (unlikely(svm->asid_generation != this_cpu->svm.asid_generation)) {
-        svm_assign_asid(svm);
-    }
-    vmcb->rax = v->gpr[GPR_RAX];
-    vmcb->rsp = v->gpr[GPR_RSP];
-    vmcb->rip = v->rip;
-    vmcb->rflags = v->rflags;
-}
 
 #endif

@@ -128,6 +128,8 @@ enum svm_exit_code {
     SVM_EXIT_RDPRU = 0x08e,
     SVM_EXIT_CODES = 0x0a4,
     SVM_EXIT_MSR_WRITE = SVM_EXIT_CODES, /* not a code: the other half of SVM_EXIT_MSR */
+    SVM_EXIT_NPF_ROW,                    /* stands for SVM_EXIT_NPF */
+    SVM_EXIT_UNKNOWN_ROW,
     SVM_EXIT_ROWS,
     SVM_EXIT_NPF = 0x400,
 };

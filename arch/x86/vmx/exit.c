@@ -11,10 +11,34 @@
 #include "vmm/sched.h"
 #include "vmm/vm.h"
 
-struct exit_entry {
-    enum exit_action (*handler)(struct vcpu *v, uint64_t qualification);
-    uint8_t kind; /* enum exit_kind */
+/* What a handler is told, and whether its exit can come in the middle of an event's delivery. */
+enum exit_form {
+    FORM_EVENT, /* it can */
+    FORM_QUALIFIED,
+    FORM_INSTRUCTION, /* of which nothing else is to be known than its length */
 };
+
+struct exit_entry {
+    union {
+        enum exit_action (*handler)(struct vcpu *v, uint64_t qualification);
+        enum exit_action (*instruction)(struct vcpu *v, unsigned int length);
+    };
+    uint8_t kind; /* enum exit_kind */
+    uint8_t form; /* enum exit_form */
+};
+
+#define EVENT(function, kind)                             \
+    {                                                     \
+        .handler = function, EXIT_KIND_##kind, FORM_EVENT \
+    }
+#define QUALIFIED(function, kind)                             \
+    {                                                         \
+        .handler = function, EXIT_KIND_##kind, FORM_QUALIFIED \
+    }
+#define INSTRUCTION(function, kind)                                 \
+    {                                                               \
+        .instruction = function, EXIT_KIND_##kind, FORM_INSTRUCTION \
+    }
 
 static unsigned int insn_length(void)
 {
@@ -103,50 +127,15 @@ static enum exit_action on_task_switch(struct vcpu *v, uint64_t qualification)
     return exit_task_switch(v, (uint16_t)qualification);
 }
 
-static enum exit_action on_cpuid(struct vcpu *v, uint64_t qualification)
-{
-    return exit_cpuid(v, insn_length());
-}
-
-static enum exit_action on_hlt(struct vcpu *v, uint64_t qualification)
-{
-    return exit_hlt(v, insn_length());
-}
-
-static enum exit_action on_cache(struct vcpu *v, uint64_t qualification)
-{
-    return exit_cache(v, insn_length());
-}
-
 static enum exit_action on_rdpmc(struct vcpu *v, uint64_t qualification)
 {
     vcpu_raise_error(v, EXC_GP, 0); /* no counters are shown */
     return EXIT_RESUME;
 }
 
-static enum exit_action on_vmcall(struct vcpu *v, uint64_t qualification)
-{
-    return exit_hypercall(v, insn_length());
-}
-
 static enum exit_action on_undefined(struct vcpu *v, uint64_t qualification)
 {
     return exit_undefined(v);
-}
-
-static enum exit_action on_rdmsr(struct vcpu *v, uint64_t qualification)
-{
-    return exit_rdmsr(v, insn_length());
-}
-
-static enum exit_action on_wrmsr(struct vcpu *v, uint64_t qualification)
-{
-    return exit_wrmsr(v, insn_length());
-}
-
-static enum exit_action on_xsetbv(struct vcpu *v, uint64_t qualification)
-{
-    return exit_xsetbv(v, insn_length());
 }
 
 static enum exit_action on_io(struct vcpu *v, uint64_t qualification)
@@ -195,6 +184,7 @@ static bool write_cr(struct vcpu *v, unsigned int number, uint64_t value)
 static enum exit_action on_cr(struct vcpu *v, uint64_t qualification)
 {
     uint64_t *gpr = &v->gpr[CR_QUAL_GPR(qualification)];
+    v->pending |= PENDING_REGISTERS;
     uint64_t width = vmx_in_64bit_mode() ? UINT64_MAX : UINT32_MAX;
     bool done = true;
 
@@ -272,50 +262,52 @@ static enum exit_action on_entry_failure(struct vcpu *v, uint64_t qualification)
     return vmx_entry_failed(v, "VM entry failed: invalid guest state");
 }
 
-static NOINLINE enum exit_action on_unknown(struct vcpu *v, uint32_t reason)
+static enum exit_action on_unknown(struct vcpu *v, uint64_t qualification)
 {
+    uint32_t reason = (uint32_t)vmcs_read(VMCS_EXIT_REASON) & EXIT_REASON_BASIC;
+
     vm_request(v->vm, VM_REQUEST_CRASH, "unexpected exit: %s (%u)", vmx_exit_reason_name(reason),
                reason);
     return EXIT_STOP;
 }
 
-static const struct exit_entry exit_table[VMX_EXIT_REASONS] = {
-    [VMX_EXIT_EXCEPTION_NMI] = {on_exception_or_nmi, EXIT_KIND_EXCEPTION},
-    [VMX_EXIT_EXTERNAL_INTERRUPT] = {on_interrupt, EXIT_KIND_INTERRUPT},
-    [VMX_EXIT_TRIPLE_FAULT] = {on_triple_fault, EXIT_KIND_OTHER},
-    [VMX_EXIT_INIT... VMX_EXIT_SIPI] = {on_ignored, EXIT_KIND_OTHER},
-    [VMX_EXIT_INTERRUPT_WINDOW] = {on_interrupt_window, EXIT_KIND_WINDOW},
-    [VMX_EXIT_NMI_WINDOW] = {on_nmi_window, EXIT_KIND_WINDOW},
-    [VMX_EXIT_TASK_SWITCH] = {on_task_switch, EXIT_KIND_OTHER},
-    [VMX_EXIT_CPUID] = {on_cpuid, EXIT_KIND_CPUID},
-    [VMX_EXIT_GETSEC] = {on_undefined, EXIT_KIND_OTHER},
-    [VMX_EXIT_HLT] = {on_hlt, EXIT_KIND_HLT},
-    [VMX_EXIT_INVD] = {on_cache, EXIT_KIND_OTHER},
-    [VMX_EXIT_RDPMC] = {on_rdpmc, EXIT_KIND_OTHER},
-    [VMX_EXIT_VMCALL] = {on_vmcall, EXIT_KIND_HYPERCALL},
-    [VMX_EXIT_VMCLEAR... VMX_EXIT_VMXON] = {on_undefined, EXIT_KIND_OTHER},
-    [VMX_EXIT_CR] = {on_cr, EXIT_KIND_CR},
-    [VMX_EXIT_DR] = {on_dr, EXIT_KIND_DR},
-    [VMX_EXIT_IO] = {on_io, EXIT_KIND_IO},
-    [VMX_EXIT_RDMSR] = {on_rdmsr, EXIT_KIND_MSR},
-    [VMX_EXIT_WRMSR] = {on_wrmsr, EXIT_KIND_MSR},
-    [VMX_EXIT_GUEST_STATE] = {on_entry_failure, EXIT_KIND_OTHER},
-    [VMX_EXIT_MSR_LOADING] = {on_entry_failure, EXIT_KIND_OTHER},
-    [VMX_EXIT_MWAIT] = {on_undefined, EXIT_KIND_OTHER},
-    [VMX_EXIT_MONITOR] = {on_undefined, EXIT_KIND_OTHER},
-    [VMX_EXIT_ENTRY_MACHINE_CHECK] = {on_machine_check, EXIT_KIND_OTHER},
-    [VMX_EXIT_TPR_THRESHOLD] = {on_tpr_threshold, EXIT_KIND_CR},
-    [VMX_EXIT_VIRTUAL_EOI] = {on_virtual_eoi, EXIT_KIND_MSR},
-    [VMX_EXIT_EPT_VIOLATION] = {on_ept_violation, EXIT_KIND_MMIO},
-    [VMX_EXIT_INVEPT] = {on_undefined, EXIT_KIND_OTHER},
-    [VMX_EXIT_PREEMPTION_TIMER] = {on_slice_end, EXIT_KIND_INTERRUPT},
-    [VMX_EXIT_INVVPID] = {on_undefined, EXIT_KIND_OTHER},
-    [VMX_EXIT_WBINVD] = {on_cache, EXIT_KIND_OTHER},
-    [VMX_EXIT_XSETBV] = {on_xsetbv, EXIT_KIND_CR},
-    [VMX_EXIT_APIC_WRITE] = {on_apic_write, EXIT_KIND_MSR},
-    [VMX_EXIT_VMFUNC] = {on_undefined, EXIT_KIND_OTHER},
-    [VMX_EXIT_ENCLS] = {on_undefined, EXIT_KIND_OTHER},
-    [VMX_EXIT_SEAMCALL... VMX_EXIT_TDCALL] = {on_undefined, EXIT_KIND_OTHER},
+static const struct exit_entry exit_table[VMX_EXIT_REASONS + 1] = {
+    [VMX_EXIT_EXCEPTION_NMI] = EVENT(on_exception_or_nmi, EXCEPTION),
+    [VMX_EXIT_EXTERNAL_INTERRUPT] = EVENT(on_interrupt, INTERRUPT),
+    [VMX_EXIT_TRIPLE_FAULT] = EVENT(on_triple_fault, OTHER),
+    [VMX_EXIT_INIT... VMX_EXIT_SIPI] = EVENT(on_ignored, OTHER),
+    [VMX_EXIT_INTERRUPT_WINDOW] = EVENT(on_interrupt_window, WINDOW),
+    [VMX_EXIT_NMI_WINDOW] = EVENT(on_nmi_window, WINDOW),
+    [VMX_EXIT_TASK_SWITCH] = EVENT(on_task_switch, OTHER),
+    [VMX_EXIT_CPUID] = INSTRUCTION(exit_cpuid, CPUID),
+    [VMX_EXIT_GETSEC] = EVENT(on_undefined, OTHER),
+    [VMX_EXIT_HLT] = INSTRUCTION(exit_hlt, HLT),
+    [VMX_EXIT_INVD] = INSTRUCTION(exit_cache, OTHER),
+    [VMX_EXIT_RDPMC] = EVENT(on_rdpmc, OTHER),
+    [VMX_EXIT_VMCALL] = INSTRUCTION(exit_hypercall, HYPERCALL),
+    [VMX_EXIT_VMCLEAR... VMX_EXIT_VMXON] = EVENT(on_undefined, OTHER),
+    [VMX_EXIT_CR] = QUALIFIED(on_cr, CR),
+    [VMX_EXIT_DR] = QUALIFIED(on_dr, DR),
+    [VMX_EXIT_IO] = QUALIFIED(on_io, IO),
+    [VMX_EXIT_RDMSR] = INSTRUCTION(exit_rdmsr, MSR),
+    [VMX_EXIT_WRMSR] = INSTRUCTION(exit_wrmsr, MSR),
+    [VMX_EXIT_GUEST_STATE] = EVENT(on_entry_failure, OTHER),
+    [VMX_EXIT_MSR_LOADING] = EVENT(on_entry_failure, OTHER),
+    [VMX_EXIT_MWAIT] = EVENT(on_undefined, OTHER),
+    [VMX_EXIT_MONITOR] = EVENT(on_undefined, OTHER),
+    [VMX_EXIT_ENTRY_MACHINE_CHECK] = EVENT(on_machine_check, OTHER),
+    [VMX_EXIT_TPR_THRESHOLD] = EVENT(on_tpr_threshold, CR),
+    [VMX_EXIT_VIRTUAL_EOI] = EVENT(on_virtual_eoi, MSR),
+    [VMX_EXIT_EPT_VIOLATION] = EVENT(on_ept_violation, MMIO),
+    [VMX_EXIT_INVEPT] = EVENT(on_undefined, OTHER),
+    [VMX_EXIT_PREEMPTION_TIMER] = EVENT(on_slice_end, INTERRUPT),
+    [VMX_EXIT_INVVPID] = EVENT(on_undefined, OTHER),
+    [VMX_EXIT_WBINVD] = INSTRUCTION(exit_cache, OTHER),
+    [VMX_EXIT_XSETBV] = INSTRUCTION(exit_xsetbv, CR),
+    [VMX_EXIT_APIC_WRITE] = EVENT(on_apic_write, MSR),
+    [VMX_EXIT_VMFUNC] = EVENT(on_undefined, OTHER),
+    [VMX_EXIT_ENCLS] = EVENT(on_undefined, OTHER),
+    [VMX_EXIT_SEAMCALL... VMX_EXIT_TDCALL] = EVENT(on_undefined, OTHER),
 };
 
 /* An exit in the middle of an event's delivery: the event must be delivered again. What comes from
@@ -353,24 +345,6 @@ enum exit_action vmx_entry_failed(struct vcpu *v, const char *what)
     return EXIT_STOP;
 }
 
-static inline enum exit_action handle_exit(struct vcpu *v)
-{
-    uint32_t reason = (uint32_t)vmcs_read(VMCS_EXIT_REASON) & EXIT_REASON_BASIC;
-    uint32_t vectoring = (uint32_t)vmcs_read(VMCS_IDT_VECTORING_INFO);
-
-    if (unlikely(vectoring & INTR_INFO_VALID)) {
-        redeliver(v, vectoring);
-        if (reason == VMX_EXIT_EPT_VIOLATION) {
-            return exit_delivery_fault(v, vmcs_read(VMCS_GUEST_PHYSICAL_ADDRESS));
-        }
-    }
-    if (unlikely(reason >= VMX_EXIT_REASONS || !exit_table[reason].handler)) {
-        return on_unknown(v, reason);
-    }
-    stat_exit(&v->stats, exit_table[reason].kind, 0);
-    return exit_table[reason].handler(v, vmcs_read(VMCS_EXIT_QUALIFICATION));
-}
-
 struct invalidate_descriptor {
     uint64_t context, address;
 };
@@ -400,51 +374,74 @@ static void set_preemption_timer(const struct vmx_vcpu *vmx)
     vmcs_write(VMCS_PREEMPTION_TIMER, MIN(value, (uint64_t)UINT32_MAX));
 }
 
-/* What the next entry needs. The VMCS is current. */
-static inline void prepare_entry(struct vcpu *v, struct vmx_vcpu *vmx)
+enum exit_action vmx_attend(struct vcpu *v)
 {
-    if (unlikely(v->pending)) {
+    struct vmx_vcpu *vmx = v->vmx;
+
+    if (v->pending & PENDING_LEAVE) {
+        return EXIT_RESCHEDULE;
+    }
+    if (v->pending & PENDING_DELIVERY) {
         vcpu_deliver_pending(v);
     }
-    if (unlikely(vmx->flush_guest || vmx->flush_nested)) {
+    if (vmx->flush_guest || vmx->flush_nested) {
         flush(v);
     }
-    if (vmx->slice_end != TIMER_NEVER) {
-        set_preemption_timer(vmx);
-    }
-    if (v->gpr[GPR_RSP] != vmx->rsp) {
+    if (v->pending & PENDING_REGISTERS) {
         vmcs_write(VMCS_GUEST_RSP, v->gpr[GPR_RSP]);
-    }
-    if (v->rip != vmx->rip) {
-        vmcs_write(VMCS_GUEST_RIP, v->rip);
-    }
-    if (v->rflags != vmx->rflags) {
         vmcs_write(VMCS_GUEST_RFLAGS, v->rflags);
     }
+    v->pending &= ~(PENDING_REGISTERS | PENDING_BACKEND);
+    if (vmx->slice_end != TIMER_NEVER) {
+        set_preemption_timer(vmx);
+        v->pending |= PENDING_BACKEND;
+    }
+    return likely(v->vm->request == VM_REQUEST_NONE) ? EXIT_RESUME : EXIT_STOP;
 }
 
-void vmx_prepare_entry(struct vcpu *v)
+static inline enum exit_action handle_event(struct vcpu *v, uint32_t reason)
 {
-    prepare_entry(v, v->vmx);
+    uint32_t vectoring = (uint32_t)vmcs_read(VMCS_IDT_VECTORING_INFO);
+
+    if (unlikely(vectoring & INTR_INFO_VALID)) {
+        redeliver(v, vectoring);
+        if (reason == VMX_EXIT_EPT_VIOLATION) {
+            return exit_delivery_fault(v, vmcs_read(VMCS_GUEST_PHYSICAL_ADDRESS));
+        }
+    }
+    if (unlikely(!exit_table[reason].handler)) {
+        return on_unknown(v, 0);
+    }
+    return exit_table[reason].handler(v, vmcs_read(VMCS_EXIT_QUALIFICATION));
 }
 
 enum exit_action vmx_exit(struct vcpu *v)
 {
-    struct vmx_vcpu *vmx = v->vmx;
+    uint32_t start = rdtsc_low();
+    uint32_t reason = (uint32_t)vmcs_read(VMCS_EXIT_REASON) & EXIT_REASON_BASIC;
     enum exit_action action;
+    uint64_t rip;
 
-    vmx->launched = true;
-    v->gpr[GPR_RSP] = vmx->rsp = vmcs_read(VMCS_GUEST_RSP);
-    v->rip = vmx->rip = vmcs_read(VMCS_GUEST_RIP);
-    v->rflags = vmx->rflags = vmcs_read(VMCS_GUEST_RFLAGS);
+    v->vmx->launched = true;
+    v->gpr[GPR_RSP] = vmcs_read(VMCS_GUEST_RSP);
+    v->rip = rip = vmcs_read(VMCS_GUEST_RIP);
+    v->rflags = vmcs_read(VMCS_GUEST_RFLAGS);
     v->in_shadow = vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);
-    action = handle_exit(v);
-    if (unlikely(action != EXIT_RESUME)) {
-        return action;
+    reason = MIN(reason, (uint32_t)VMX_EXIT_REASONS);
+    const struct exit_entry *entry = &exit_table[reason];
+    if (likely(entry->form == FORM_INSTRUCTION)) {
+        action = entry->instruction(v, insn_length());
+    } else if (likely(entry->form == FORM_QUALIFIED)) {
+        action = entry->handler(v, vmcs_read(VMCS_EXIT_QUALIFICATION));
+    } else {
+        action = handle_event(v, reason);
     }
-    if (unlikely(sched_must_leave())) {
-        return EXIT_RESCHEDULE;
+    if (unlikely(v->pending) && action == EXIT_RESUME) {
+        action = vmx_attend(v);
     }
-    prepare_entry(v, vmx);
-    return EXIT_RESUME;
+    if (v->rip != rip) {
+        vmcs_write(VMCS_GUEST_RIP, v->rip);
+    }
+    stat_exit(&v->stats, entry->kind, rdtsc_low() - start);
+    return action;
 }

@@ -215,8 +215,6 @@ void vmx_init_guest_regs(struct vcpu *v, const struct vcpu_sysregs *regs)
     vmcs_write(VMCS_GUEST_GDTR_LIMIT, regs->gdtr.limit);
     vmcs_write(VMCS_GUEST_IDTR_BASE, regs->idtr.base);
     vmcs_write(VMCS_GUEST_IDTR_LIMIT, regs->idtr.limit);
-    vmcs_write(VMCS_GUEST_RFLAGS, RFLAGS_ONE);
-    v->vmx->rflags = RFLAGS_ONE;
     vmcs_write(VMCS_GUEST_DR7, DR7_INIT);
     vmcs_write(VMCS_GUEST_PAT, PAT_INIT);
     vmcs_write(VMCS_GUEST_CR3, regs->cr3);

@@ -180,6 +180,7 @@ static void vcpu_reset(struct vcpu *v, const struct vcpu_sysregs *regs)
     vmx_make_current(vmx);
     vmx_init_vmcs(v);
     vmx_init_guest_regs(v, regs);
+    v->pending |= PENDING_BACKEND;
 }
 
 /* The guest's SYSCALL MSRs and GS base of the other side of SWAPGS. */
@@ -237,10 +238,14 @@ enum exit_action vmx_entry_refused(struct vcpu *v)
 static enum exit_action vcpu_run(struct vcpu *v)
 {
     struct vmx_vcpu *vmx = v->vmx;
+    enum exit_action action = EXIT_RESUME;
 
     vmx_select(v);
-    vmx_prepare_entry(v);
-    return vmx_run(v, &vmx->host_rsp, vmx->launched);
+    if (v->pending) {
+        action = vmx_attend(v);
+    }
+    vmcs_write(VMCS_GUEST_RIP, v->rip);
+    return action == EXIT_RESUME ? vmx_run(v, &vmx->host_rsp, vmx->launched) : action;
 }
 
 static void clear_shadow(struct vcpu *v)
@@ -294,11 +299,13 @@ static void set_tsc_offset(struct vcpu *v, uint64_t offset)
 static void flush_guest(struct vcpu *v)
 {
     v->vmx->flush_guest = true;
+    v->pending |= PENDING_BACKEND;
 }
 
 static void flush_nested(struct vcpu *v)
 {
     v->vmx->flush_nested = true;
+    v->pending |= PENDING_BACKEND;
 }
 
 static bool set_slice_end(struct vcpu *v, uint64_t tsc)
@@ -314,6 +321,7 @@ static bool set_slice_end(struct vcpu *v, uint64_t tsc)
                    tsc == TIMER_NEVER ? vmx_caps.pin & ~PIN_PREEMPTION_TIMER : vmx_caps.pin);
     }
     vmx->slice_end = tsc;
+    v->pending |= PENDING_BACKEND;
     return true;
 }
 

@@ -26,7 +26,6 @@ struct vmx_vcpu {
     uint32_t proc2_controls;
     uint32_t tpr_threshold;
     enum vmx_msr_bitmap msr_bitmap; /* PLAIN at first */
-    uint64_t rip, rsp, rflags;
     uint64_t host_rsp;
     uint64_t slice_end; /* TSC; TIMER_NEVER: none */
     uint64_t cr2, dr6;  /* while not loaded */
@@ -89,8 +88,9 @@ extern const char vmx_exit_point[];
 
 enum exit_action vmx_entry_refused(struct vcpu *v);
 
-/* exit.c: what the next entry needs; the VMCS is current. */
-void vmx_prepare_entry(struct vcpu *v);
+/* exit.c: what v->pending says, before the next entry; the VMCS is current. EXIT_RESCHEDULE: there
+ * is to be none. */
+enum exit_action vmx_attend(struct vcpu *v);
 /* exit.c: takes the guest's registers over, handles the exit, and makes the next entry ready. */
 enum exit_action vmx_exit(struct vcpu *v);
 /* Says why the VMCS does not work, and ends the VM. */
