@@ -32,7 +32,7 @@ void stat_print(const struct exit_stats *stats, emit_fn *emit)
     emit_line(emit, "  %-10s %12s %10s %10s %10s %10s", "exit", "count", "cycles", "50 % <",
               "99 % <", "all <");
     for (unsigned int k = 0; k < EXIT_KINDS; k++) {
-        const uint64_t *buckets = stats->count[k];
+        const uint64_t *buckets = stats->kind[k].count;
         uint64_t total = 0;
 
         for (unsigned int i = 0; i < STAT_BUCKETS; i++)
@@ -40,7 +40,7 @@ void stat_print(const struct exit_stats *stats, emit_fn *emit)
         if (total == 0)
             continue;
         emit_line(emit, "  %-10s %12llu %10llu %10llu %10llu %10llu", kind_names[k], LLU(total),
-                  LLU(stats->cycles[k] / total), LLU(bound(buckets, total, 50)),
+                  LLU(stats->kind[k].cycles / total), LLU(bound(buckets, total, 50)),
                   LLU(bound(buckets, total, 99)), LLU(bound(buckets, total, 100)));
     }
 }

@@ -34,14 +34,14 @@ static void test_buckets(void **state)
     uint64_t sum = 0;
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        uint64_t before = stats.count[EXIT_KIND_MSR][cases[i].bucket];
+        uint64_t before = stats.kind[EXIT_KIND_MSR].count[cases[i].bucket];
 
-        stat_exit(&stats, EXIT_KIND_MSR, cases[i].cycles);
+        stat_exit(&stats, STAT_OFFSET(EXIT_KIND_MSR), cases[i].cycles);
         sum += cases[i].cycles;
-        assert_int_equal(stats.count[EXIT_KIND_MSR][cases[i].bucket], before + 1);
-        assert_int_equal(stats.cycles[EXIT_KIND_MSR], sum);
+        assert_int_equal(stats.kind[EXIT_KIND_MSR].count[cases[i].bucket], before + 1);
+        assert_int_equal(stats.kind[EXIT_KIND_MSR].cycles, sum);
     }
-    assert_int_equal(stats.cycles[EXIT_KIND_IO], 0);
+    assert_int_equal(stats.kind[EXIT_KIND_IO].cycles, 0);
 }
 
 static void test_print(void **state)
@@ -50,9 +50,9 @@ static void test_print(void **state)
     unsigned int count, mean, half, most, all;
 
     for (unsigned int i = 0; i < 98; i++)
-        stat_exit(&stats, EXIT_KIND_HLT, 100);
-    stat_exit(&stats, EXIT_KIND_HLT, 1000);
-    stat_exit(&stats, EXIT_KIND_HLT, 100000);
+        stat_exit(&stats, STAT_OFFSET(EXIT_KIND_HLT), 100);
+    stat_exit(&stats, STAT_OFFSET(EXIT_KIND_HLT), 1000);
+    stat_exit(&stats, STAT_OFFSET(EXIT_KIND_HLT), 100000);
     stat_print(&stats, collect);
     assert_int_equal(
         sscanf(strstr(output, "hlt"), "hlt %u %u %u %u %u", &count, &mean, &half, &most, &all), 5);
@@ -70,7 +70,7 @@ static void test_print_extremes(void **state)
 
     stat_print(&stats, collect);
     assert_null(strchr(strchr(output, '\n') + 1, '\n'));
-    stat_exit(&stats, EXIT_KIND_OTHER, UINT32_MAX);
+    stat_exit(&stats, STAT_OFFSET(EXIT_KIND_OTHER), UINT32_MAX);
     stat_print(&stats, collect);
     assert_non_null(strstr(output, "other"));
     assert_non_null(strstr(output, "4294967296"));

@@ -14,17 +14,17 @@ struct exit_entry {
         /* For an instruction of which nothing else is to be known than its length: */
         enum exit_action (*instruction)(struct vcpu *v, unsigned int length);
     };
-    uint8_t kind; /* enum exit_kind */
-    uint8_t insn; /* enum insn_id + 1, for `instruction` */
+    uint16_t stat; /* STAT_OFFSET() */
+    uint8_t insn;  /* enum insn_id + 1, for `instruction` */
 };
 
-#define HANDLER(function, kind)                  \
-    {                                            \
-        .handler = function, EXIT_KIND_##kind, 0 \
+#define HANDLER(function, kind)                               \
+    {                                                         \
+        .handler = function, STAT_OFFSET(EXIT_KIND_##kind), 0 \
     }
-#define INSTRUCTION(function, kind, insn)                          \
-    {                                                              \
-        .instruction = function, EXIT_KIND_##kind, INSN_##insn + 1 \
+#define INSTRUCTION(function, kind, insn)                                       \
+    {                                                                           \
+        .instruction = function, STAT_OFFSET(EXIT_KIND_##kind), INSN_##insn + 1 \
     }
 
 /* Length of the instruction that exited: from the CPU, or by decoding it. 0: a fault was raised in
@@ -398,6 +398,6 @@ enum exit_action svm_exit(struct vcpu *v)
     }
     vmcb->rax = v->gpr[GPR_RAX];
     vmcb->rip = v->rip;
-    stat_exit(&v->stats, entry->kind, rdtsc_low() - start);
+    stat_exit(&v->stats, entry->stat, rdtsc_low() - start);
     return action;
 }

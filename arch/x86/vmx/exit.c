@@ -23,21 +23,21 @@ struct exit_entry {
         enum exit_action (*handler)(struct vcpu *v, uint64_t qualification);
         enum exit_action (*instruction)(struct vcpu *v, unsigned int length);
     };
-    uint8_t kind; /* enum exit_kind */
-    uint8_t form; /* enum exit_form */
+    uint16_t stat; /* STAT_OFFSET() */
+    uint8_t form;  /* enum exit_form */
 };
 
-#define EVENT(function, kind)                             \
-    {                                                     \
-        .handler = function, EXIT_KIND_##kind, FORM_EVENT \
+#define EVENT(function, kind)                                          \
+    {                                                                  \
+        .handler = function, STAT_OFFSET(EXIT_KIND_##kind), FORM_EVENT \
     }
-#define QUALIFIED(function, kind)                             \
-    {                                                         \
-        .handler = function, EXIT_KIND_##kind, FORM_QUALIFIED \
+#define QUALIFIED(function, kind)                                          \
+    {                                                                      \
+        .handler = function, STAT_OFFSET(EXIT_KIND_##kind), FORM_QUALIFIED \
     }
-#define INSTRUCTION(function, kind)                                 \
-    {                                                               \
-        .instruction = function, EXIT_KIND_##kind, FORM_INSTRUCTION \
+#define INSTRUCTION(function, kind)                                              \
+    {                                                                            \
+        .instruction = function, STAT_OFFSET(EXIT_KIND_##kind), FORM_INSTRUCTION \
     }
 
 static unsigned int insn_length(void)
@@ -399,42 +399,45 @@ enum exit_action vmx_attend(struct vcpu *v)
     return likely(v->vm->request == VM_REQUEST_NONE) ? EXIT_RESUME : EXIT_STOP;
 }
 
-static inline enum exit_action handle_event(struct vcpu *v, uint32_t reason)
+static inline enum exit_action handle_event(struct vcpu *v, const struct exit_entry *entry)
 {
     uint32_t vectoring = (uint32_t)vmcs_read(VMCS_IDT_VECTORING_INFO);
 
     if (unlikely(vectoring & INTR_INFO_VALID)) {
         redeliver(v, vectoring);
-        if (reason == VMX_EXIT_EPT_VIOLATION) {
+        if (entry == &exit_table[VMX_EXIT_EPT_VIOLATION]) {
             return exit_delivery_fault(v, vmcs_read(VMCS_GUEST_PHYSICAL_ADDRESS));
         }
     }
-    if (unlikely(!exit_table[reason].handler)) {
+    if (unlikely(!entry->handler)) {
         return on_unknown(v, 0);
     }
-    return exit_table[reason].handler(v, vmcs_read(VMCS_EXIT_QUALIFICATION));
+    return entry->handler(v, vmcs_read(VMCS_EXIT_QUALIFICATION));
+}
+
+static inline const struct exit_entry *entry_of(uint64_t reason)
+{
+    reason &= EXIT_REASON_BASIC;
+    return &exit_table[likely(reason < VMX_EXIT_REASONS) ? reason : VMX_EXIT_REASONS];
 }
 
 enum exit_action vmx_exit(struct vcpu *v)
 {
     uint32_t start = rdtsc_low();
-    uint32_t reason = (uint32_t)vmcs_read(VMCS_EXIT_REASON) & EXIT_REASON_BASIC;
+    const struct exit_entry *entry = entry_of(vmcs_read(VMCS_EXIT_REASON));
     enum exit_action action;
     uint64_t rip;
 
-    v->vmx->launched = true;
     v->gpr[GPR_RSP] = vmcs_read(VMCS_GUEST_RSP);
     v->rip = rip = vmcs_read(VMCS_GUEST_RIP);
     v->rflags = vmcs_read(VMCS_GUEST_RFLAGS);
     v->in_shadow = vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);
-    reason = MIN(reason, (uint32_t)VMX_EXIT_REASONS);
-    const struct exit_entry *entry = &exit_table[reason];
     if (likely(entry->form == FORM_INSTRUCTION)) {
         action = entry->instruction(v, insn_length());
     } else if (likely(entry->form == FORM_QUALIFIED)) {
         action = entry->handler(v, vmcs_read(VMCS_EXIT_QUALIFICATION));
     } else {
-        action = handle_event(v, reason);
+        action = handle_event(v, entry);
     }
     if (unlikely(v->pending) && action == EXIT_RESUME) {
         action = vmx_attend(v);
@@ -442,6 +445,6 @@ enum exit_action vmx_exit(struct vcpu *v)
     if (v->rip != rip) {
         vmcs_write(VMCS_GUEST_RIP, v->rip);
     }
-    stat_exit(&v->stats, entry->kind, rdtsc_low() - start);
+    stat_exit(&v->stats, entry->stat, rdtsc_low() - start);
     return action;
 }

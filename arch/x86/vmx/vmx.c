@@ -245,7 +245,11 @@ static enum exit_action vcpu_run(struct vcpu *v)
         action = vmx_attend(v);
     }
     vmcs_write(VMCS_GUEST_RIP, v->rip);
-    return action == EXIT_RESUME ? vmx_run(v, &vmx->host_rsp, vmx->launched) : action;
+    if (action == EXIT_RESUME) {
+        action = vmx_run(v, &vmx->host_rsp, vmx->launched);
+        vmx->launched = true;
+    }
+    return action;
 }
 
 static void clear_shadow(struct vcpu *v)
@@ -314,6 +318,9 @@ static bool set_slice_end(struct vcpu *v, uint64_t tsc)
 
     if (!(vmx_caps.pin & PIN_PREEMPTION_TIMER)) {
         return false;
+    }
+    if (tsc == vmx->slice_end) {
+        return true;
     }
     if ((tsc == TIMER_NEVER) != (vmx->slice_end == TIMER_NEVER)) {
         vmx_select(v);
