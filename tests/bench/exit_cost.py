@@ -43,10 +43,18 @@ FIRMWARE = ["-L", "/usr/share/seabios", "-L", "/usr/share/qemu"]
 
 
 class AssistMachine(Machine):
-    def __init__(self, tmp, conf, **options):
-        path = os.path.dirname(os.path.abspath(ASSIST_QEMU)) + ":" + os.environ["PATH"]
-        with mock.patch.dict(os.environ, {"PATH": path}):
-            super().__init__(tmp, conf, machine="pc", cpu=ASSIST_CPU, extra=FIRMWARE, **options)
+    """Runs the binary that was named, and only if it has the assists: a stock QEMU ignores the CPU's flags."""
+
+    def __init__(self, tmp, conf, extra=(), **options):
+        os.symlink(os.path.abspath(ASSIST_QEMU), os.path.join(tmp, "qemu-system-x86_64"))
+        with mock.patch.dict(os.environ, {"PATH": tmp + ":" + os.environ["PATH"]}):
+            super().__init__(tmp, conf.replace("log = warn", "log = info"), machine="pc", cpu=ASSIST_CPU,
+                             extra=FIRMWARE + list(extra), **options)
+
+    def __enter__(self):
+        machine = super().__enter__()
+        machine.expect("svm: .* decode assists,", forbid="^bench ")
+        return machine
 
 
 # Name: (class, options, slice, whether the processor gives an instruction's length).

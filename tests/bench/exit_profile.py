@@ -21,7 +21,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import bochs_run  # noqa: E402
 from bochs import BochsMachine  # noqa: E402
-from bulkhead import BUILD, TEST_GUESTS, Failure, Machine, config, vm  # noqa: E402
+from bulkhead import BUILD, TEST_GUESTS, Failure, config, vm  # noqa: E402
+from exit_cost import MACHINES  # noqa: E402
 
 CORE_ELF = os.path.join(BUILD, "bulkhead.elf")
 GUEST_ELF = os.path.join(TEST_GUESTS, "bench.elf64")
@@ -68,12 +69,12 @@ def configuration(row, words):
                   core="console = com1\nlog = warn\n")
 
 
-def trace_qemu(row, tmp):
+def trace_qemu(row, tmp, kind):
     """All program counters of a run of that row, in order."""
     log = os.path.join(tmp, "log")
-    with Machine(tmp, configuration(row, ""), icount=True,
-                 extra=["-singlestep", "-d", "exec,nochain", "-D", log,
-                        "-dfilter", ",".join(ranges(CORE_ELF) + ranges(GUEST_ELF))]) as m:
+    with kind(tmp, configuration(row, ""), icount=True,
+              extra=["-singlestep", "-d", "exec,nochain", "-D", log,
+                     "-dfilter", ",".join(ranges(CORE_ELF) + ranges(GUEST_ELF))]) as m:
         m.expect("^bench-end", timeout=300, source="bench")
     with open(log, encoding="ascii", errors="replace") as lines:
         return [int(found.group(1), 16) for found in map(TRACE.match, lines) if found]
@@ -144,7 +145,7 @@ def show_order(trip, core):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("row")
-    parser.add_argument("--machine", default="qemu-svm", choices=["qemu-svm"] + list(MODELS))
+    parser.add_argument("--machine", default="qemu-svm", choices=list(MACHINES))
     parser.add_argument("--listing", action="store_true")
     parser.add_argument("--order", action="store_true")
     args = parser.parse_args()
@@ -153,7 +154,7 @@ def main():
     core, guest = Program(CORE_ELF), Program(GUEST_ELF)
     with tempfile.TemporaryDirectory() as tmp:
         pcs = (trace_bochs(args.row, tmp, MODELS[args.machine]) if args.machine in MODELS
-               else trace_qemu(args.row, tmp))
+               else trace_qemu(args.row, tmp, MACHINES[args.machine][0]))
     trip = last_round_trip(pcs, guest)
     print("%s on %s: %d instructions of the core" % (args.row, args.machine,
                                                      sum(1 for pc in trip if pc in core.code)))
