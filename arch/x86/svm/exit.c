@@ -149,12 +149,19 @@ static enum exit_action on_dr(struct vcpu *v, struct vmcb *vmcb)
     return EXIT_RESUME;
 }
 
-static bool write_cr(struct vcpu *v, uint64_t exit_code, uint64_t value)
+/* MOV from or to the register of the exit code. False: a fault was raised. */
+static bool move_cr(struct vcpu *v, uint64_t exit_code, bool read, uint64_t *gpr, bool long_mode)
 {
+    uint64_t width = long_mode ? UINT64_MAX : UINT32_MAX;
+
+    if (read) {
+        *gpr = (exit_code == SVM_EXIT_CR0_READ ? virt->get_cr0(v) : virt->get_cr4(v)) & width;
+        return true;
+    }
     switch (exit_code) {
-    case SVM_EXIT_CR4_WRITE: return exit_write_cr4(v, value);
-    case SVM_EXIT_CR8_WRITE: return exit_write_cr8(v, value);
-    default: return exit_write_cr0(v, value);
+    case SVM_EXIT_CR4_WRITE: return exit_write_cr4(v, *gpr & width);
+    case SVM_EXIT_CR8_WRITE: return exit_write_cr8(v, *gpr & width);
+    default: return exit_write_cr0(v, *gpr & width);
     }
 }
 
@@ -176,12 +183,11 @@ static bool machine_status_word(struct vcpu *v, const struct insn *insn, uint64_
     return true;
 }
 
-/* MOV to or from a control register, LMSW, CLTS and SMSW. Without decode assists the instruction is
- * fetched; it can be any of these, whatever the exit code says. */
-static enum exit_action on_cr(struct vcpu *v, struct vmcb *vmcb)
+/* LMSW, CLTS and SMSW, and MOV to or from a control register where the CPU does not tell which: the
+ * instruction is fetched; it can be any of these, whatever the exit code says. */
+static enum exit_action decode_cr(struct vcpu *v, struct vmcb *vmcb)
 {
     uint8_t bytes[INSN_MAX_LENGTH];
-    struct vcpu_sysregs regs;
     enum cpu_mode mode;
     struct insn insn;
     bool done;
@@ -190,22 +196,36 @@ static enum exit_action on_cr(struct vcpu *v, struct vmcb *vmcb)
     if (len <= 0 || insn_decode(&insn, bytes, (size_t)len, mode) != 0 || insn.map != MAP_0F) {
         return EXIT_RESUME;
     }
-    virt->get_sysregs(v, &regs);
     uint64_t *gpr = &v->gpr[(insn.modrm & 7) | (insn.rex & REX_B ? 8 : 0)];
-    uint64_t width = mode == MODE_64 ? UINT64_MAX : UINT32_MAX;
-    v->pending |= PENDING_REGISTERS;
+    uint64_t cr0 = virt->get_cr0(v);
     switch (insn.opcode) {
-    case 0x20: /* MOV r, CRn: CR0 or CR4 */
-        *gpr = (vmcb->exit_code == SVM_EXIT_CR0_READ ? regs.cr0 : regs.cr4) & width;
-        done = true;
+    case 0x20: /* MOV r, CRn */
+    case 0x22: /* MOV CRn, r */
+        done = move_cr(v, vmcb->exit_code, insn.opcode == 0x20, gpr, mode == MODE_64);
         break;
-    case 0x22: /* MOV CRn, r */ done = write_cr(v, vmcb->exit_code, *gpr & width); break;
-    case 0x06: /* CLTS */ done = exit_write_cr0(v, regs.cr0 & ~CR0_TS); break;
-    case 0x01: done = machine_status_word(v, &insn, gpr, regs.cr0); break;
+    case 0x06: /* CLTS */ done = exit_write_cr0(v, cr0 & ~CR0_TS); break;
+    case 0x01: done = machine_status_word(v, &insn, gpr, cr0); break;
     default: return EXIT_RESUME;
     }
     if (done) {
         vcpu_skip(v, insn.length);
+    }
+    return EXIT_RESUME;
+}
+
+/* Decode assists tell of a MOV, and its general register (APM vol. 2, 15.33.1). */
+static enum exit_action on_cr(struct vcpu *v, struct vmcb *vmcb)
+{
+    uint64_t info = vmcb->exit_info1;
+    bool long_mode = (vmcb->efer & EFER_LMA) && (vmcb->seg[SEG_CS].attrib & SEG_ATTR_L);
+
+    v->pending |= PENDING_REGISTERS;
+    if (!svm_features.decode_assists || !svm_features.nrips || !(info & CR_INFO_MOV)) {
+        return decode_cr(v, vmcb);
+    }
+    if (move_cr(v, vmcb->exit_code, vmcb->exit_code < SVM_EXIT_CR0_WRITE,
+                &v->gpr[info & CR_INFO_GPR], long_mode)) {
+        vcpu_skip(v, (unsigned int)(vmcb->next_rip - v->rip));
     }
     return EXIT_RESUME;
 }

@@ -77,6 +77,10 @@
 #define CLEAN_CR2        BIT(9)
 #define CLEAN_ALL        0xffffffffu
 
+/* EXITINFO1 of control register accesses, with decode assists (APM vol. 2, 15.33.1). */
+#define CR_INFO_MOV BIT64(63)
+#define CR_INFO_GPR 15u
+
 /* EXITINFO1 of an I/O exit (APM vol. 2, 15.10.2). */
 #define IOIO_IN      BIT64(0)
 #define IOIO_STRING  BIT64(2)
