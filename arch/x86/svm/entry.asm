@@ -10,6 +10,7 @@
 ; that a physical interrupt ends the guest (V_INTR_MASKING: the host's IF counts).
 
 %include "arch/x86/guest_gprs.inc"
+%include "arch/x86/defence.inc"
 
 extern svm_exit
 global svm_run
@@ -41,6 +42,7 @@ svm_run:
     mov rdi, [rsp]
     test eax, eax               ; EXIT_RESUME
     jz .enter
+    fill_return_stack
     add rsp, 24
     pop_callee_saved
     ret
