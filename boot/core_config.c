@@ -9,6 +9,8 @@
 #define COM1       0x3f8
 #define OFF        "off="
 #define OFF_LENGTH (sizeof(OFF) - 1)
+#define ON         "on="
+#define ON_LENGTH  (sizeof(ON) - 1)
 
 struct config core_config;
 
@@ -74,7 +76,9 @@ INIT void core_config_cmdline(const char *cmdline)
             }
         }
         if (len > OFF_LENGTH && strncmp(word, OFF, OFF_LENGTH) == 0) {
-            virt_turn_off(word + OFF_LENGTH, len - OFF_LENGTH);
+            virt_turn(false, word + OFF_LENGTH, len - OFF_LENGTH);
+        } else if (len > ON_LENGTH && strncmp(word, ON, ON_LENGTH) == 0) {
+            virt_turn(true, word + ON_LENGTH, len - ON_LENGTH);
         }
         word += len;
         while (*word == ' ') {

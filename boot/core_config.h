@@ -13,7 +13,8 @@ extern struct config core_config;
 /* Console on COM1 at 115200 baud. */
 void core_config_defaults(void);
 
-/* Applies `console=` and `log=` of the core's command line, which win over the file, and `off=`. */
+/* Applies `console=` and `log=` of the core's command line, which win over the file, `off=` and
+ * `on=`. */
 void core_config_cmdline(const char *cmdline);
 
 /* Finds and reads bulkhead.conf. Returns 0, or a negative error after logging every mistake. */

@@ -14,6 +14,7 @@
 #include "arch/x86/mm/window.h"
 #include "arch/x86/percpu.h"
 #include "arch/x86/power.h"
+#include "arch/x86/speculation.h"
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
 #include "boot/core_config.h"
@@ -284,6 +285,7 @@ INIT void boot_main(uint32_t magic, uint64_t info)
         refuse("bulkhead.conf has errors");
     }
     log_boot_info();
+    speculation_init();
     create_pool(core_config.memory);
     address_space_enter();
     stack_switch(percpu_stack_top(0), boot_continue);

@@ -7,6 +7,7 @@
 #include "arch/x86/lapic.h"
 #include "arch/x86/percpu.h"
 #include "arch/x86/power.h"
+#include "arch/x86/speculation.h"
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
 #include "lib/log.h"
@@ -150,6 +151,7 @@ static void run(struct vcpu *v)
 
     if (cpu->current != v) {
         unload_current();
+        speculation_enter_vm(v->vm->serial);
         virt->vcpu_load(v);
         cpu->current = v;
         vcpu_update_lapic_timer(v);

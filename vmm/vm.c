@@ -4,6 +4,7 @@
 #include "arch/x86/mm/frame_alloc.h"
 #include "arch/x86/mm/page_alloc.h"
 #include "arch/x86/percpu.h"
+#include "arch/x86/speculation.h"
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
 #include "lib/error.h"
@@ -246,6 +247,7 @@ static void begin_scrub(struct vm *vm)
 
 int vm_start(struct vm *vm)
 {
+    static uint64_t starts;
     struct guest_entry entry;
     int err;
 
@@ -264,6 +266,8 @@ int vm_start(struct vm *vm)
         format(vm->end_text, sizeof(vm->end_text), "could not be started");
         return err;
     }
+    speculation_flush_l1d(); /* of what was loaded */
+    vm->serial = ++starts;
     platform_reset(vm);
     reset_vcpu(vm, &entry);
     vm->request = VM_REQUEST_NONE;

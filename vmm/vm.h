@@ -42,6 +42,7 @@ struct vm_region {
 struct vm {
     unsigned int index; /* 0.. in the order of the configuration */
     const struct vm_config *config;
+    uint64_t serial; /* of this start, of all starts of VMs; not 0 */
     enum vm_state state;
     enum vm_request request;
     char end_text[VM_END_TEXT_SIZE]; /* why it is off */

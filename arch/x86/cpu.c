@@ -4,6 +4,7 @@
 #include "arch/x86/interrupt.h"
 #include "arch/x86/msr.h"
 #include "arch/x86/regs.h"
+#include "arch/x86/speculation.h"
 #include "lib/log.h"
 #include "lib/string.h"
 
@@ -36,6 +37,7 @@ INIT void cpu_protect(void)
     write_cr4(cr4);
     write_cr0(read_cr0() | CR0_WP);
     serialize_lfence();
+    speculation_init_cpu();
     log_info("cpu: NX%s%s%s", cr4 & CR4_SMEP ? " SMEP" : "", cr4 & CR4_SMAP ? " SMAP" : "",
              cr4 & CR4_UMIP ? " UMIP" : "");
 }

@@ -4,7 +4,7 @@
 #include "lib/macros.h"
 
 /* Turns on what protects the core from itself and from guests, where the CPU has it: NX, WP, SMEP,
- * SMAP, UMIP; and LFENCE as a serializing instruction on AMD. Each CPU, at boot. */
+ * SMAP, UMIP; LFENCE as a serializing instruction on AMD; IBRS. Each CPU, at boot. */
 void cpu_protect(void);
 
 #endif

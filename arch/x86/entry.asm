@@ -3,7 +3,7 @@
 ; Stack at the call, from RSP up: struct interrupt_frame (arch/x86/interrupt.h).
 
 global interrupt_stubs
-extern interrupt_dispatch
+extern interrupt_dispatch, __x86_indirect_thunk_rsi
 
 %macro PUSH_GPRS 0
     push rax
@@ -77,5 +77,5 @@ global stack_switch
 stack_switch:
     mov rsp, rdi
     xor ebp, ebp
-    call rsi
+    call __x86_indirect_thunk_rsi
     ud2

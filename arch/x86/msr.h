@@ -8,8 +8,12 @@
 #define MSR_APIC_BASE         0x0000001bu
 #define MSR_FEATURE_CONTROL   0x0000003au
 #define MSR_TSC_ADJUST        0x0000003bu
+#define MSR_SPEC_CTRL         0x00000048u
+#define MSR_PRED_CMD          0x00000049u
 #define MSR_BIOS_SIGN_ID      0x0000008bu
 #define MSR_MTRR_CAP          0x000000feu
+#define MSR_ARCH_CAPABILITIES 0x0000010au
+#define MSR_FLUSH_CMD         0x0000010bu
 #define MSR_SYSENTER_CS       0x00000174u
 #define MSR_SYSENTER_EIP      0x00000176u
 #define MSR_MCG_CAP           0x00000179u

@@ -25,6 +25,7 @@ struct percpu {
     volatile bool nmi_seen;
 
     struct vcpu *current; /* whose state the CPU holds, or NULL */
+    uint64_t last_vm;     /* serial number of the VM that was last loaded */
     struct timer_queue timers;
     uint64_t timer_armed; /* TSC that the LAPIC timer is set to, UINT64_MAX: off */
 

@@ -57,12 +57,13 @@ enum gpr_index {
 #define CR4_SMEP       BIT64(20)
 #define CR4_SMAP       BIT64(21)
 
-#define EFER_SCE   BIT64(0)
-#define EFER_LME   BIT64(8)
-#define EFER_LMA   BIT64(10)
-#define EFER_NXE   BIT64(11)
-#define EFER_SVME  BIT64(12)
-#define EFER_FFXSR BIT64(14)
+#define EFER_SCE    BIT64(0)
+#define EFER_LME    BIT64(8)
+#define EFER_LMA    BIT64(10)
+#define EFER_NXE    BIT64(11)
+#define EFER_SVME   BIT64(12)
+#define EFER_FFXSR  BIT64(14)
+#define EFER_AIBRSE BIT64(21)
 
 #define RFLAGS_CF  BIT64(0)
 #define RFLAGS_ONE BIT64(1) /* always set */

@@ -1,5 +1,6 @@
 #include "arch/x86/virt.h"
 
+#include "arch/x86/speculation.h"
 #include "lib/error.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -22,30 +23,45 @@ static const char *const feature_names[FEATURE_COUNT] = {
     [FEATURE_LARGE_PAGES] = "large-pages",
 };
 
-INIT static void turn_off(const char *name, size_t len)
+/* Sets the bit of the name in the list. */
+INIT static bool note(const char *const *names, unsigned int count, const char *name, size_t len,
+                      uint32_t *bits)
 {
-    for (unsigned int i = 0; i < FEATURE_COUNT; i++) {
-        if (strlen(feature_names[i]) == len && strncmp(feature_names[i], name, len) == 0) {
-            features_off |= BIT(i);
-            return;
+    for (unsigned int i = 0; i < count; i++) {
+        if (strlen(names[i]) == len && strncmp(names[i], name, len) == 0) {
+            *bits |= BIT(i);
+            return true;
         }
     }
-    if (len == 3 && strncmp(name, "all", len) == 0) {
+    return false;
+}
+
+INIT static void turn(bool on, const char *name, size_t len)
+{
+    if (note(defence_names, DEFENCE_COUNT, name, len, on ? &defences_on : &defences_off) ||
+        (!on && note(feature_names, FEATURE_COUNT, name, len, &features_off))) {
+        return;
+    }
+    if (!on && len == 3 && strncmp(name, "all", len) == 0) {
         features_off = BIT(FEATURE_COUNT) - 1;
         return;
     }
-    log_error("core command line: off: found \"%.*s\", expected all, next-rip, decode-assists, "
-              "apicv, tpr-shadow, preemption-timer, vpid or large-pages",
-              (int)len, name);
+    log_error(
+        "core command line: %s: found \"%.*s\", expected %sibrs, retpoline, rsb, ibpb, verw or "
+        "l1d",
+        on ? "on" : "off", (int)len, name,
+        on ? ""
+           : "all, next-rip, decode-assists, apicv, tpr-shadow, preemption-timer, vpid, "
+             "large-pages, ");
 }
 
-INIT void virt_turn_off(const char *list, size_t len)
+INIT void virt_turn(bool on, const char *list, size_t len)
 {
     size_t start = 0;
 
     for (size_t i = 0; i <= len; i++) {
         if (i == len || list[i] == ',') {
-            turn_off(list + start, i - start);
+            turn(on, list + start, i - start);
             start = i + 1;
         }
     }

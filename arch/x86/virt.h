@@ -26,7 +26,8 @@ struct virt_ops {
      * Returns 0; -BH_ENODEV when the CPU is of another kind; -BH_ENOTSUP when it cannot be used.
      * The reason is in `why`, in words. */
     int (*detect)(uint32_t off, char *why, size_t size);
-    /* Turns virtualization on, on this CPU: 0, -BH_ENOMEM or -BH_ENOTSUP; and off, before a reset. */
+    /* Turns virtualization on, on this CPU: 0, -BH_ENOMEM or -BH_ENOTSUP; and off, before a reset.
+     */
     int (*cpu_enable)(void);
     void (*cpu_disable)(void);
 
@@ -93,9 +94,10 @@ extern const struct virt_ops *virt;
 extern const struct virt_ops svm_ops;
 extern const struct virt_ops vmx_ops;
 
-/* Notes the features of a list like "apicv,vpid" as not to be used; "all" is every one. Logs what
- * it does not know. Before virt_init(). */
-void virt_turn_off(const char *list, size_t len);
+/* Takes a list like "apicv,rsb": features ("all": each of them) and defences
+ * (arch/x86/speculation.h) not to be used; `on`: defences to be used, needed or not. Logs what it
+ * does not know. Before speculation_init() and virt_init(). */
+void virt_turn(bool on, const char *list, size_t len);
 
 /* Chooses the backend that fits this CPU. Returns 0, or -BH_ENOTSUP after logging why not. */
 MUST_CHECK int virt_init(void);

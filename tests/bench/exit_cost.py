@@ -5,6 +5,7 @@
   exit_cost.py --repeat N           N runs of each machine: which rows vary, and how far
   exit_cost.py --write-baseline     tests/bench/baseline.json, which tests/system/test_bench.py compares with
   exit_cost.py --machines A,B       only these
+  exit_cost.py --off A,B            with the core's command line off=A,B (docs/configuration.md)
 
 docs/performance.md says how to read the figures.
 """
@@ -34,6 +35,8 @@ BASELINE = os.path.join(HERE, "baseline.json")
 TIMEOUT = 180
 # The other VM's turn, in ticks: of 1 ns in QEMU, of 1/50 us in Bochs.
 SLICE_TICKS = 500000
+# The core's command line.
+CMDLINE = None
 
 # A qemu-system-x86_64 whose AMD-V has next-RIP saving and decode assists, which QEMU 7.2 lacks: a machine
 # more, when the variable names one.
@@ -78,7 +81,7 @@ def run(machine, conf):
     """Boots a configuration with a VM `bench`; returns its rows, and checks the scale."""
     kind, options, _, _ = MACHINES[machine]
     rows = {}
-    with tempfile.TemporaryDirectory() as tmp, kind(tmp, conf, icount=True, **options) as m:
+    with tempfile.TemporaryDirectory() as tmp, kind(tmp, conf, icount=True, cmdline=CMDLINE, **options) as m:
         m.expect(r"^bench-end", timeout=TIMEOUT, source="bench", forbid="^FATAL")
         lines = m.output_of("bench")
     scale = [found.groups() for found in map(SCALE.match, lines) if found]
@@ -234,7 +237,11 @@ def main():
     parser.add_argument("--repeat", type=int, metavar="N")
     parser.add_argument("--write-baseline", action="store_true")
     parser.add_argument("--machines", default=",".join(MACHINES))
+    parser.add_argument("--off", metavar="A,B")
     args = parser.parse_args()
+    if args.off:
+        global CMDLINE
+        CMDLINE = "off=" + args.off
     machines = args.machines.split(",")
     if args.repeat:
         repeat(args.repeat, machines)

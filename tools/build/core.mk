@@ -15,17 +15,20 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 # Functions behind a table take what the table's type says, needed or not.
 CORE_WARN := -Wall -Wextra -Wno-unused-parameter -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
     -Wframe-larger-than=2048 -Wundef -Wpointer-arith -Wwrite-strings -Wdate-time
+# Indirect calls and jumps go through arch/x86/retpoline.asm; a table of jumps would be slower than
+# comparisons then.
+RETPOLINE := -mindirect-branch=thunk-extern -mindirect-branch-register -fno-jump-tables
 CORE_CFLAGS := -std=gnu11 -O2 -g -ffreestanding -nostdinc \
     -isystem $(shell $(CC) -print-file-name=include 2>/dev/null) \
     -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
     -fstack-protector-strong -mstack-protector-guard=global -fno-omit-frame-pointer \
     -fno-asynchronous-unwind-tables -fno-common -ffunction-sections -fdata-sections \
     -fcf-protection=none -fno-strict-aliasing -fno-delete-null-pointer-checks \
-    -fno-tree-loop-distribute-patterns -I. -I$(BUILD)/generated $(CORE_WARN) -MMD -MP
+    -fno-tree-loop-distribute-patterns $(RETPOLINE) -I. -I$(BUILD)/generated $(CORE_WARN) -MMD -MP
 CORE_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --gc-sections \
     --no-warn-rwx-segments -T linker.ld
 
-$(BUILD)/core/%.o: %.c | $(GENERATED_HEADERS)
+$(BUILD)/core/%.o: %.c tools/build/core.mk | $(GENERATED_HEADERS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CORE_CFLAGS) $(CFLAGS_$(*F)) -c $< -o $@

@@ -12,6 +12,7 @@
 ; back on, which is when what has ended the guest is taken.
 
 %include "arch/x86/guest_gprs.inc"
+%include "arch/x86/defence.inc"
 
 extern svm_exit
 global svm_run
@@ -48,6 +49,7 @@ svm_run:
     nop
     cli
     mov eax, ecx
+    fill_return_stack
     add rsp, 24
     pop_callee_saved
     ret
