@@ -11,6 +11,7 @@
 #include "vmm/emulate/emulate.h"
 #include "vmm/guest_memory_bulk.h"
 #include "vmm/platform.h"
+#include "vmm/sched.h"
 #include "vmm/vm.h"
 
 #define BYTES_PER_WORD 3 /* two hex digits and a space */
@@ -148,6 +149,7 @@ static enum exit_action emulate(struct vcpu *v, struct emu_cpu *cpu, uint64_t gp
     case EMU_RETRY:
         v->rflags = cpu->rflags;
         vcpu_end_shadow(v);
+        sched_leave(); /* it has taken long: what waits for the CPU comes first */
         v->pending |= PENDING_REGISTERS | (v->rflags & RFLAGS_TF ? PENDING_DEBUG : 0);
         break;
     case EMU_FAULT: raise_fault(v, &fault); break;

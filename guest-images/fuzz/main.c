@@ -8,7 +8,8 @@
  *   round=N         only this round of each block
  *   trace           print what each round executes, before it does
  *   wild            also use the ports that end the VM
- *   if              interrupts on, IOPL 0: ring 3 stays preemptible on Bochs's AMD-V
+ *   if              interrupts on, IOPL 0, and ring 3 writes no data but its own: it stays
+ *                   preemptible on Bochs's AMD-V
  *   ask             first wait for a line "SEED BLOCK" on the serial port
  * After each block: "block B of seed S: N instructions, E events". To see a block again:
  * seed=S block=B blocks=1 trace. */

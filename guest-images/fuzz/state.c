@@ -93,6 +93,13 @@ static bool is_protected(uint64_t pa)
            within(pa, &tables, &tables + 1);
 }
 
+/* What ring 3 may write. With "if", only a round's own memory: the rest has what keeps IF set. */
+static bool is_user_data(uint64_t pa)
+{
+    return !is_protected(pa) &&
+           (!fuzz_keep_if || (pa >= FUZZ_CODE && pa < FUZZ_DATA + FUZZ_DATA_SIZE));
+}
+
 void fuzz_state_init(void)
 {
     struct cpuid_regs id = cpuid(1, 0);
@@ -105,9 +112,9 @@ void fuzz_state_init(void)
     nx = efer_start & EFER_NXE ? PT_NX : 0;
     for (unsigned int i = 0; i < SMALL_PAGES; i++) {
         uint64_t pa = i * PAGE_SIZE_4K;
-        uint64_t flags = PT_P | (is_protected(pa) ? 0 : PT_W) | (is_code(pa) ? 0 : nx);
-        low_pt[i] = pa | flags;
-        user_pt[i] = pa | flags | PT_U;
+        uint64_t flags = PT_P | (is_code(pa) ? 0 : nx);
+        low_pt[i] = pa | flags | (is_protected(pa) ? 0 : PT_W);
+        user_pt[i] = pa | flags | PT_U | (is_user_data(pa) ? PT_W : 0);
     }
     for (unsigned int i = 1; i < 512; i++) {
         page_directory(0)[i] |= nx;

@@ -16,6 +16,7 @@ EMULATOR_FAULT = re.compile(r"tcg fatal error|qemu: fatal: [^\r\n]*")
 BOOTED = re.compile(r"info  Bulkhead .*booted by")
 EMULATOR_FAULTS = 100
 SILENCE = 3  # seconds without a line before an NMI, and then the end, are tried
+BOOT = 30  # the same before the guest asks what to do: it has no handler for an NMI yet
 BLOCK_MOST = 4096  # instructions in a block
 NMIS = 4  # the guest's watchdog goes on behind the instruction at the second
 
@@ -36,6 +37,7 @@ class Campaign:
         self.ends = {}
         self.seen = 0  # lines looked at
         self.boots = 0
+        self.booting = True
 
     def monitor(self, command):
         self.m.focus(0)
@@ -62,6 +64,7 @@ class Campaign:
             self.m.fail("the neighbour was hurt at block %d of seed %d" % (self.next_block, self.seed))
         if source == "fuzz" and "ASK" in text:
             self.starts += 1
+            self.booting = False
             self.m.focus(self.m.index_of("fuzz"))
             self.m.send("%d %d\n" % (self.seed, self.next_block))
         elif source == "fuzz" and block:
@@ -75,6 +78,7 @@ class Campaign:
             self.ends[why] = self.ends.get(why, 0) + 1
             self.bank()
             self.next_block += 1
+            self.booting = True
             self.monitor("start fuzz")
 
     def step(self):
@@ -98,7 +102,7 @@ class Campaign:
             elif self.m.ended:
                 self.emulator_ended()
                 last, tries = time.time(), 0
-            elif time.time() - last > SILENCE * SCALE:
+            elif time.time() - last > (BOOT if self.booting else SILENCE) * SCALE:
                 last, tries = time.time(), tries + 1
                 self.wake(tries)
             with self.m.condition:
@@ -118,6 +122,7 @@ class Campaign:
         self.m.close()
         self.m = self.boot()
         self.seen = self.boots = 0
+        self.booting = True
         self.next_block += 1
 
     def wake(self, tries):
