@@ -180,7 +180,7 @@ static NOINLINE struct window_bytes walk_to_code(struct vcpu *v, struct code_wal
 
 /* The bytes at CS:RIP, when they are to be had quickly, and the mode in walk->mode.cpu_mode; else
  * zeroes, which are no instruction that matters. */
-static inline struct window_bytes read_code(struct vcpu *v, const struct code_walk **found)
+static inline struct window_bytes read_code(struct vcpu *v, struct code_walk **found)
 {
     struct code_walk *walk = code_cache_walk(&v->code, v->rip);
     struct window_bytes bytes = {0, 0};
@@ -199,7 +199,7 @@ static inline struct window_bytes read_code(struct vcpu *v, const struct code_wa
 /* What faults is no RAM: that is mapped, with all rights. */
 bool exit_device_mov(struct vcpu *v, uint64_t gpa, bool write)
 {
-    const struct code_walk *walk;
+    struct code_walk *walk;
     const struct code_insn *code;
     struct window_bytes bytes = read_code(v, &walk);
     uint64_t base = 0;
@@ -212,7 +212,7 @@ bool exit_device_mov(struct vcpu *v, uint64_t gpa, bool write)
         return false;
     }
     const struct insn *insn = &code->insn;
-    if (unlikely(code->mov.has_base)) {
+    if (unlikely(!code->mov.plain && code->mov.has_base)) {
         base = virt->get_segment_base(v, insn->mem.seg);
     }
     if (!emu_mov_fits(&code->mov, insn, v->gpr, v->rip, base, gpa, write)) {
@@ -302,7 +302,7 @@ static int fetch(struct vcpu *v, uint8_t bytes[INSN_MAX_LENGTH], enum cpu_mode *
 
 int exit_fetch(struct vcpu *v, uint8_t bytes[INSN_MAX_LENGTH], enum cpu_mode *mode)
 {
-    const struct code_walk *walk;
+    struct code_walk *walk;
     struct window_bytes quick = read_code(v, &walk);
 
     if (quick.low == 0) {
@@ -332,7 +332,7 @@ static NOINLINE unsigned int long_way(struct vcpu *v, enum insn_id id)
 
 unsigned int exit_insn_length(struct vcpu *v, enum insn_id id)
 {
-    const struct code_walk *walk;
+    struct code_walk *walk;
     int len = insn_plain_length((uint32_t)read_code(v, &walk).low, id);
 
     return likely(len > 0) ? (unsigned int)len : long_way(v, id);

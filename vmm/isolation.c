@@ -2,6 +2,7 @@
 
 #include "arch/x86/mm/address_space.h"
 #include "arch/x86/mm/window.h"
+#include "arch/x86/percpu.h"
 #include "vmm/vm.h"
 
 static bool any_mapped(void)
@@ -20,9 +21,13 @@ static bool any_mapped(void)
 bool isolation_check(emit_fn *emit)
 {
     const struct vm_region *probe = NULL;
-    bool outside = any_mapped();
-    bool inside = true;
+    bool outside, inside = true;
 
+    /* What is in the code cache's windows, and only there, for the vCPU that has the CPU. */
+    if (this_cpu->current) {
+        code_cache_unmap(&this_cpu->current->code);
+    }
+    outside = any_mapped();
     for (unsigned int i = 0; i < vm_count && !probe; i++) {
         probe = vms[i]->region_count ? &vms[i]->regions[0] : NULL;
     }

@@ -56,6 +56,7 @@ static void unload_current(void)
     struct percpu *cpu = this_cpu;
 
     if (cpu->current) {
+        code_cache_unmap(&cpu->current->code);
         virt->vcpu_unload(cpu->current);
         cpu->current = NULL;
     }

@@ -12,7 +12,7 @@
 struct vcpu;
 struct vmx_vcpu;
 
-#define WINDOW_SLOTS    4 /* 4 KiB windows */
+#define WINDOW_SLOTS    64 /* 4 KiB windows */
 #define WINDOW_SLOTS_2M 2
 
 struct percpu {
@@ -43,8 +43,8 @@ struct percpu {
         } vmx;
     };
 
-    uint64_t *window_ptes;    /* entries behind CPU_WINDOW_VA */
-    uint64_t *window_2m_pdes; /* entries behind CPU_WINDOW2M_VA */
+    uint64_t *window_ptes;                 /* entries behind CPU_WINDOW_VA */
+    uint64_t *window_2m_pdes;              /* entries behind CPU_WINDOW2M_VA */
     struct pagetable pagetable;
 
     struct tss tss;

@@ -20,8 +20,9 @@ static uint64_t word_at(uint64_t pa)
     return value;
 }
 
-void window_path_start(struct window_path *path)
+void window_path_start(struct window_path *path, unsigned int index)
 {
+    assert_in_range(index, 0, WINDOW_PATHS - 1);
     path->end = path->words;
     fills++;
 }
@@ -39,6 +40,11 @@ uint64_t window_path_add(struct window_path *path, uint64_t pa)
 void window_path_end(struct window_path *path, uint64_t page_pa)
 {
     path->page_pte = page_pa;
+}
+
+void window_path_unmap(struct window_path *path)
+{
+    path->mapped = false;
 }
 
 static struct window_bytes path_read(const struct window_path *path, uint64_t offset)

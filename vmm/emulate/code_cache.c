@@ -17,6 +17,12 @@ void code_cache_reset(struct code_cache *cache)
         cache->insns[i].insn.mode = NO_MODE;
 }
 
+void code_cache_unmap(struct code_cache *cache)
+{
+    for (unsigned int i = 0; i < CODE_WALKS; i++)
+        window_path_unmap(&cache->walks[i].path);
+}
+
 /* Notes the entries that a walk reads. */
 struct recorder {
     struct window_path *path;
@@ -61,7 +67,7 @@ bool code_cache_fill(struct code_walk *walk, const struct code_mode *mode, uint6
     struct walk_result result;
 
     walk->rip_page = NO_PAGE;
-    window_path_start(&walk->path);
+    window_path_start(&walk->path, (unsigned int)(rip / PAGE_SIZE_4K % CODE_WALKS));
     if (!linear_page(mode, page, &linear) ||
         guest_walk(&state, linear, access, read_and_note, &recorder, &result) != 0 ||
         physical(ctx, result.gpa, &pa) != 0)

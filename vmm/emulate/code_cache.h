@@ -16,7 +16,7 @@
 #include "vmm/emulate/decode.h"
 #include "vmm/emulate/emu_mov.h"
 
-#define CODE_WALKS 8
+#define CODE_WALKS WINDOW_PATHS
 #define CODE_INSNS 16
 
 /* What decides where code is fetched and how it is decoded. Bits of the control registers that do
@@ -53,6 +53,9 @@ typedef int code_physical(void *ctx, uint64_t gpa, uint64_t *pa);
 
 /* Forgets all. To be called before the first use. */
 void code_cache_reset(struct code_cache *cache);
+
+/* Unmaps the pages of its guest's: the vCPU leaves the CPU. */
+void code_cache_unmap(struct code_cache *cache);
 
 static inline struct code_walk *code_cache_walk(struct code_cache *cache, uint64_t rip)
 {

@@ -5,35 +5,48 @@
 #include "arch/x86/percpu.h"
 #include "lib/string.h"
 
-static_assert(WINDOW_FIRMWARE < WINDOW_SLOTS, "a page-table entry for each slot");
+#define PATH_SLOTS    (WINDOW_PATH_MAX + 1u)
+#define PTE_READ_ONLY (PTE_WINDOW & ~(PTE_W | PTE_D))
+static_assert(WINDOW_PATH + WINDOW_PATHS * PATH_SLOTS <= WINDOW_SLOTS, "an entry for each slot");
 static_assert(WINDOW_2M_SOURCE < WINDOW_SLOTS_2M, "a page-directory entry for each slot");
+
+static inline char *slot_va(unsigned int slot)
+{
+    return (char *)CPU_WINDOW_VA + slot * PAGE_SIZE_4K;
+}
+
+static void set_slot(unsigned int slot, uint64_t pte)
+{
+    this_cpu->window_ptes[slot] = pte;
+    invlpg(slot_va(slot));
+}
 
 void *window_map(enum window_slot slot, uint64_t pa)
 {
-    char *va = (char *)CPU_WINDOW_VA + slot * PAGE_SIZE_4K;
-
     this_cpu->window_ptes[slot] = ALIGN_DOWN(pa, PAGE_SIZE_4K) | PTE_WINDOW;
-    return va + (pa & (PAGE_SIZE_4K - 1));
+    return slot_va(slot) + pa % PAGE_SIZE_4K;
 }
 
 void window_unmap(enum window_slot slot)
 {
-    this_cpu->window_ptes[slot] = 0;
-    invlpg((char *)CPU_WINDOW_VA + slot * PAGE_SIZE_4K);
+    set_slot(slot, 0);
 }
 
-void window_path_start(struct window_path *path)
+void window_path_start(struct window_path *path, unsigned int index)
 {
-    path->end = path->words;
+    *path = (struct window_path){.mapped = path->mapped,
+                                 .slot = (uint8_t)(WINDOW_PATH + index * PATH_SLOTS),
+                                 .end = path->words};
 }
 
 uint64_t window_path_add(struct window_path *path, uint64_t pa)
 {
-    struct window_word *word = &path->words[path->end - path->words];
+    unsigned int index = (unsigned int)(path->end - path->words);
+    struct window_word *word = &path->words[index];
 
-    word->va = window_map(WINDOW_PTE, pa);
-    word->pte = this_cpu->window_ptes[WINDOW_PTE];
-    word->value = *word->va;
+    word->pte = ALIGN_DOWN(pa, PAGE_SIZE_4K) | PTE_READ_ONLY;
+    word->va = (const volatile uint64_t *)(slot_va(path->slot + index) + pa % PAGE_SIZE_4K);
+    word->value = *(const volatile uint64_t *)window_map(WINDOW_PTE, pa);
     window_unmap(WINDOW_PTE);
     path->end++;
     return word->value;
@@ -41,33 +54,52 @@ uint64_t window_path_add(struct window_path *path, uint64_t pa)
 
 void window_path_end(struct window_path *path, uint64_t page_pa)
 {
-    path->page_pte = page_pa | PTE_WINDOW;
+    path->page_pte = page_pa | PTE_READ_ONLY;
+    path->page = slot_va(path->slot + WINDOW_PATH_MAX);
 }
 
-struct window_bytes window_path_read(const struct window_path *path, uint64_t offset)
+void window_path_unmap(struct window_path *path)
 {
-    const char *va = (const char *)CPU_WINDOW_VA + WINDOW_PTE * PAGE_SIZE_4K;
-    uint64_t *pte = &this_cpu->window_ptes[WINDOW_PTE];
-    const struct window_word *word;
-    uint64_t low = 0, high = 0;
+    for (unsigned int i = 0; path->mapped && i < PATH_SLOTS; i++) {
+        set_slot(path->slot + i, 0);
+    }
+    path->mapped = path->current = false;
+}
 
-    /* Each mapping takes the place of the one before. */
+static inline void change_slot(unsigned int slot, uint64_t pte)
+{
+    if (this_cpu->window_ptes[slot] != pte) {
+        set_slot(slot, pte);
+    }
+}
+
+static NOINLINE void map_path(struct window_path *path)
+{
+    unsigned int slot = path->slot;
+
+    for (const struct window_word *word = path->words; word != path->end; word++) {
+        change_slot(slot++, word->pte);
+    }
+    change_slot(path->slot + WINDOW_PATH_MAX, path->page_pte);
+    path->mapped = path->current = true;
+}
+
+struct window_bytes window_path_read(struct window_path *path, uint64_t offset)
+{
+    const struct window_word *word;
+    struct window_bytes bytes;
+
+    if (unlikely(!path->current)) {
+        map_path(path);
+    }
     for (word = path->words; word != path->end; word++) {
-        *pte = word->pte;
-        invlpg(va);
         if (unlikely(*word->va != word->value)) {
-            break;
+            return (struct window_bytes){0, 0};
         }
     }
-    if (likely(word == path->end)) {
-        *pte = path->page_pte;
-        invlpg(va);
-        __builtin_memcpy(&low, va + offset, sizeof(low));
-        __builtin_memcpy(&high, va + offset + sizeof(low), sizeof(high));
-    }
-    *pte = 0;
-    invlpg(va);
-    return (struct window_bytes){low, high};
+    __builtin_memcpy(&bytes.low, path->page + offset, sizeof(bytes.low));
+    __builtin_memcpy(&bytes.high, path->page + offset + sizeof(bytes.low), sizeof(bytes.high));
+    return bytes;
 }
 
 void *window_map_2m(enum window_slot_2m slot, uint64_t pa)

@@ -10,7 +10,7 @@
 #include "lib/macros.h"
 
 /* What a slot is for, so that no two users that nest share one. */
-enum window_slot { WINDOW_COPY, WINDOW_PTE, WINDOW_FIRMWARE };
+enum window_slot { WINDOW_COPY, WINDOW_PTE, WINDOW_FIRMWARE, WINDOW_PATH };
 enum window_slot_2m { WINDOW_2M_TARGET, WINDOW_2M_SOURCE };
 
 /* Maps the 4 KiB page that contains `pa`, writable and not executable. Returns the address that
@@ -23,14 +23,20 @@ void *window_map_2m(enum window_slot_2m slot, uint64_t pa);
 void window_unmap_2m(enum window_slot_2m slot);
 
 /* Page-table entries that led to a page, and the page: physical memory that is read again only as
- * long as the entries are what they were. */
+ * long as the entries are what they were. Each path has slots of its own, in which it stays mapped
+ * from its first use until window_path_unmap(): before another vCPU gets the CPU. */
+#define WINDOW_PATHS    8
 #define WINDOW_PATH_MAX 5
 
 struct window_path {
-    uint64_t page_pte; /* of the window, for the page */
+    bool mapped;  /* its slots are in use, */
+    bool current; /* and for what it is now */
+    uint8_t slot; /* the first of its WINDOW_PATH_MAX + 1 */
+    uint64_t page_pte;
+    const char *page;
     const struct window_word *end;
     struct window_word {
-        uint64_t pte; /* of the window */
+        uint64_t pte;
         const volatile uint64_t *va;
         uint64_t value;
     } words[WINDOW_PATH_MAX];
@@ -40,17 +46,18 @@ struct window_bytes {
     uint64_t low, high;
 };
 
-/* Begins a path: no entries. */
-void window_path_start(struct window_path *path);
+/* Begins path `index` (< WINDOW_PATHS) of a vCPU: no entries, not mapped. */
+void window_path_start(struct window_path *path, unsigned int index);
 /* Reads the naturally aligned 64-bit word at `pa`, and adds it to those of the path. At most
  * WINDOW_PATH_MAX times. */
 uint64_t window_path_add(struct window_path *path, uint64_t pa);
 /* Completes it with the page that it leads to. */
 void window_path_end(struct window_path *path, uint64_t page_pa);
+void window_path_unmap(struct window_path *path);
 
 /* The 16 bytes at `offset` in the path's page, which must have them all; zeroes when an entry has
  * changed. */
-struct window_bytes window_path_read(const struct window_path *path, uint64_t offset);
+struct window_bytes window_path_read(struct window_path *path, uint64_t offset);
 
 /* Copies physical memory that is not guest RAM (boot modules, firmware tables) into the core. */
 void window_read_physical(uint64_t pa, void *dst, size_t len);
