@@ -85,7 +85,7 @@ struct cpuid_row {
     struct cpuid_regs mask;
     fix_fn *fix;       /* may be NULL: at boot, on the answer that is kept */
     adjust_fn *adjust; /* may be NULL: at each execution */
-    bool subleaves;    /* the machine is asked at each execution */
+    bool subleaves;    /* it has some: with `adjust` the machine is asked, else only 0 is shown */
     const char *reason;
 };
 
@@ -108,12 +108,10 @@ INIT static void fix_power(struct cpuid_regs *r)
     r->eax = BIT(2); /* ARAT: the LAPIC timer never stops */
 }
 
-static void adjust_leaf7(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+/* No further subleaves are shown. */
+INIT static void fix_leaf7(struct cpuid_regs *r)
 {
-    if (subleaf == 0) {
-        r->ebx |= F7B_TSC_ADJUST;
-    }
-    r->eax = 0; /* no further subleaves */
+    r->ebx |= F7B_TSC_ADJUST;
 }
 
 /* Subleaves, as the machine has them. */
@@ -216,8 +214,8 @@ static const struct cpuid_row rows[] = {
     {0x6, {0, 0, 0, 0}, fix_power, NULL, false, "ARAT only: no thermal or power interface"},
     {0x7,
      {0, F7B_SHOWN, F7C_SHOWN, F7D_SHOWN},
+     fix_leaf7,
      NULL,
-     adjust_leaf7,
      true,
      "not: SGX, MPX, RTM, PQM, PKU, LA57, Intel PT; speculation control MSRs are not offered"},
     {0xb, {0, 0, 0, 0}, NULL, adjust_topology, false, "one CPU; its x2APIC ID"},
@@ -244,25 +242,24 @@ static const struct cpuid_row rows[] = {
 
 /* The answers, made at boot: CPUID serializes and may itself be an exit when the core is nested, so
  * it is executed on the exit path for subleaves only. */
-static struct cpuid_regs answers[ARRAY_SIZE(rows) + 1];
+static struct answer {
+    struct cpuid_regs regs;
+    uint32_t leaf;
+    uint32_t ecx; /* bits that must be 0 */
+} ALIGNED(32) /* cheap to index */ answers[ARRAY_SIZE(rows)];
 
-/* Number of the answer to a leaf, by the leaf's range and its low bits. 0: it is not always the
- * same, or there is none; answers[0] is unused for that. */
-#define INDEX_BITS 5u
-static uint8_t answer_index[4][BIT(INDEX_BITS)];
+/* By a hash of the leaf, its row; 0, another leaf's, when the answer is not always the same, or
+ * there is none. */
+#define SLOTS 64u
+static uint8_t slots[SLOTS];
 
 static uint64_t guest_cr4_mask, guest_efer_mask;
 static bool guest_has_rdtscp;
 static uint32_t machine_max_basic;
 
-/* 0: basic, 1: hypervisor, 2: KVM-compatible, 3: extended. */
-static inline unsigned int range_of(uint32_t leaf, uint32_t *low)
+static inline uint8_t *slot_of(uint32_t leaf)
 {
-    static const uint32_t base[] = {0, HV_BASE, HV_KVM_BASE, 0x80000000};
-    unsigned int range = leaf >> 31 ? 3 : leaf >= HV_KVM_BASE ? 2 : leaf >= HV_BASE ? 1 : 0;
-
-    *low = leaf - base[range];
-    return range;
+    return &slots[(leaf ^ leaf >> 6 ^ leaf >> 26) % SLOTS];
 }
 
 static const struct cpuid_row *find(uint32_t leaf)
@@ -277,7 +274,7 @@ static const struct cpuid_row *find(uint32_t leaf)
 
 static struct cpuid_regs *answer_of(const struct cpuid_row *row)
 {
-    return &answers[row - rows + 1];
+    return &answers[row - rows].regs;
 }
 
 static struct cpuid_regs apply(const struct cpuid_row *row, struct cpuid_regs r)
@@ -297,16 +294,16 @@ INIT void cpuid_policy_init(void)
     for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
         bool present = rows[i].leaf >= 0x80000000 ? rows[i].leaf <= max_extended
                                                   : rows[i].leaf <= machine_max_basic;
-        uint32_t low;
-        unsigned int range = range_of(rows[i].leaf, &low);
         if (present) {
             *answer_of(&rows[i]) = apply(&rows[i], cpuid(rows[i].leaf, 0));
         }
         if (rows[i].fix) {
             rows[i].fix(answer_of(&rows[i]));
         }
+        answers[i].leaf = rows[i].leaf;
+        answers[i].ecx = rows[i].subleaves ? ALL : 0;
         if (!rows[i].adjust) {
-            answer_index[range][low] = (uint8_t)(i + 1);
+            *slot_of(rows[i].leaf) = (uint8_t)i;
         }
     }
     struct cpuid_regs f1 = *answer_of(find(1));
@@ -339,22 +336,23 @@ static NOINLINE void answer_anew(struct vcpu *v)
     const struct cpuid_row *row = find(leaf);
     struct cpuid_regs r = {0};
 
-    if (row) {
+    if (row && row->adjust) {
         r = row->subleaves && leaf <= machine_max_basic ? apply(row, cpuid(leaf, subleaf))
                                                         : *answer_of(row);
         row->adjust(v, subleaf, &r);
+    } else if (row && !row->subleaves) {
+        r = *answer_of(row); /* another leaf has its slot */
     }
     set_gprs(v, &r);
 }
 
 enum exit_action exit_cpuid(struct vcpu *v, unsigned int length)
 {
-    uint32_t low;
-    unsigned int range = range_of((uint32_t)v->gpr[GPR_RAX], &low);
-    unsigned int index = low < BIT(INDEX_BITS) ? answer_index[range][low] : 0;
+    uint32_t leaf = (uint32_t)v->gpr[GPR_RAX];
+    const struct answer *answer = &answers[*slot_of(leaf)];
 
-    if (likely(index != 0)) {
-        set_gprs(v, &answers[index]);
+    if (likely(answer->leaf == leaf && !(v->gpr[GPR_RCX] & answer->ecx))) {
+        set_gprs(v, &answer->regs);
     } else {
         answer_anew(v);
     }

@@ -29,7 +29,7 @@
 enum exit_action exit_hlt(struct vcpu *v, unsigned int length)
 {
     vcpu_skip(v, length);
-    virt->sync_lapic(v);
+    virt_sync_lapic(v);
     if (vcpu_has_wakeup(v)) {
         /* Injected at once: the window that was asked for would let one instruction run first. */
         v->pending |= PENDING_INTERRUPT;
@@ -171,7 +171,7 @@ bool exit_write_cr8(struct vcpu *v, uint64_t value)
         return false;
     }
     lapic_set_cr8(&v->lapic, (uint8_t)value);
-    virt->lapic_changed(v);
+    vcpu_set_cpu_tpr(v);
     virt->want_tpr_exit(v, false);
     v->pending |= PENDING_INTERRUPT;
     return true;

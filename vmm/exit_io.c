@@ -215,7 +215,7 @@ bool exit_device_mov(struct vcpu *v, uint64_t gpa, bool write)
         return false;
     }
     const struct insn *insn = &code->insn;
-    if (unlikely(code->mov.has_base)) {
+    if (unlikely(!code->mov.plain && code->mov.has_base)) {
         base = virt->get_segment_base(v, insn->mem.seg);
     }
     if (!emu_mov_fits(&code->mov, insn, v->gpr, v->rip, base, gpa, write)) {

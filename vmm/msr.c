@@ -6,7 +6,6 @@
 #include "arch/x86/asm.h"
 #include "arch/x86/interrupt.h"
 #include "arch/x86/msr.h"
-#include "arch/x86/time.h"
 #include "arch/x86/virt.h"
 #include "lib/error.h"
 #include "lib/log.h"
@@ -22,65 +21,79 @@
 #define FEATURE_LOCKED   BIT64(0)
 #define DE_CFG_LFENCE    BIT64(1)
 
-typedef int read_fn(struct vcpu *v, uint32_t msr, uint64_t *value);
-typedef int write_fn(struct vcpu *v, uint32_t msr, uint64_t value);
+#define STORED BIT(0) /* is written to its place, whatever the value */
+#define DIRECT BIT(1) /* the guest's own: no exit, switched with the vCPU */
 
-/* A register that is only kept: its place in struct vcpu, or in its arrays. */
-static uint64_t *stored(struct vcpu *v, uint32_t msr)
-{
-    switch (msr) {
-    case MSR_TSC_ADJUST: return &v->tsc_adjust;
-    case MSR_MCG_STATUS: return &v->mcg_status;
-    case MSR_MISC_ENABLE: return &v->misc_enable;
-    case MSR_MTRR_PHYS_BASE0 ... MSR_MTRR_PHYS_LAST:
-        return &v->mtrr_variable[msr - MSR_MTRR_PHYS_BASE0];
-    case MSR_MTRR_FIX64K_00000: return &v->mtrr_fixed[0];
-    case MSR_MTRR_FIX16K_80000: return &v->mtrr_fixed[1];
-    case MSR_MTRR_FIX16K_A0000: return &v->mtrr_fixed[2];
-    case MSR_MTRR_FIX4K_C0000 ... MSR_MTRR_FIX4K_F8000:
-        return &v->mtrr_fixed[3 + (msr - MSR_MTRR_FIX4K_C0000)];
-    case MSR_MTRR_DEF_TYPE: return &v->mtrr_def_type;
-    case MSR_PAT: return &v->pat;
-    case MSR_AMD_HWCR: return &v->hwcr;
-    default: return &v->tsc_aux;
-    }
-}
-
-static int read_stored(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-    *value = *stored(v, msr);
-    return 0;
-}
-
-static int write_stored(struct vcpu *v, uint32_t msr, uint64_t value)
-{
-    *stored(v, msr) = value;
-    return 0;
-}
+typedef enum exit_action read_fn(struct vcpu *v, unsigned int length);
+typedef enum exit_action write_fn(struct vcpu *v, unsigned int length, uint64_t value);
 
 struct msr_row {
     uint32_t first, last;
-    bool direct; /* the guest's own: no exit, switched with the vCPU */
-    read_fn *read;
-    write_fn *write; /* NULL: #GP */
+    uint16_t place; /* in struct vcpu, where it is read from; 0: nowhere. A range is an array */
+    uint8_t flags;  /* STORED, DIRECT */
+    read_fn *read;  /* of what has no place. NULL: #GP */
+    write_fn *write;
     const char *reason;
 };
 
-static int read_zero(struct vcpu *v, uint32_t msr, uint64_t *value)
+static inline uint32_t msr_of(const struct vcpu *v)
 {
-    *value = 0;
-    return 0;
+    return (uint32_t)v->gpr[GPR_RCX];
 }
 
-static int write_ignore(struct vcpu *v, uint32_t msr, uint64_t value)
+static inline uint64_t *place_of(struct vcpu *v, const struct msr_row *row)
 {
-    return 0;
+    return (uint64_t *)((char *)v + row->place) + (msr_of(v) - row->first);
 }
 
-static int read_tsc(struct vcpu *v, uint32_t msr, uint64_t *value)
+static COLD enum exit_action refuse(struct vcpu *v)
 {
-    *value = vcpu_tsc(v);
-    return 0;
+    vcpu_raise_error(v, EXC_GP, 0);
+    return EXIT_RESUME;
+}
+
+static inline enum exit_action done_here(struct vcpu *v, unsigned int length)
+{
+    vcpu_skip(v, length);
+    return EXIT_RESUME;
+}
+
+static inline enum exit_action answer_here(struct vcpu *v, uint64_t value, unsigned int length)
+{
+    v->gpr[GPR_RAX] = (uint32_t)value;
+    v->gpr[GPR_RDX] = value >> 32;
+    return done_here(v, length);
+}
+
+/* The same for where a jump more is no matter. */
+static NOINLINE enum exit_action done(struct vcpu *v, unsigned int length)
+{
+    return done_here(v, length);
+}
+
+static inline enum exit_action done_or_refuse(struct vcpu *v, int err, unsigned int length)
+{
+    return err ? refuse(v) : done(v, length);
+}
+
+static NOINLINE enum exit_action answer(struct vcpu *v, uint64_t value, unsigned int length)
+{
+    return answer_here(v, value, length);
+}
+
+static enum exit_action read_zero(struct vcpu *v, unsigned int length)
+{
+    return answer(v, 0, length);
+}
+
+static enum exit_action write_ignore(struct vcpu *v, unsigned int length, uint64_t value)
+{
+    return done(v, length);
+}
+
+static enum exit_action read_tsc(struct vcpu *v, unsigned int length)
+{
+    return answer(v, vcpu_tsc(v), length);
 }
 
 static void set_tsc_offset(struct vcpu *v, uint64_t offset)
@@ -92,203 +105,288 @@ static void set_tsc_offset(struct vcpu *v, uint64_t offset)
 }
 
 /* A write of the TSC shows in TSC_ADJUST, and the other way round (SDM vol. 3, 18.17.3). */
-static int write_tsc(struct vcpu *v, uint32_t msr, uint64_t value)
+static enum exit_action write_tsc(struct vcpu *v, unsigned int length, uint64_t value)
 {
     uint64_t delta = value - vcpu_tsc(v);
 
     v->tsc_adjust += delta;
     set_tsc_offset(v, v->tsc_offset + delta);
-    return 0;
+    return done(v, length);
 }
 
-static int write_tsc_adjust(struct vcpu *v, uint32_t msr, uint64_t value)
+static enum exit_action write_tsc_adjust(struct vcpu *v, unsigned int length, uint64_t value)
 {
     if (value != v->tsc_adjust) {
         uint64_t delta = value - v->tsc_adjust;
         v->tsc_adjust = value;
         set_tsc_offset(v, v->tsc_offset + delta);
     }
-    return 0;
+    return done(v, length);
 }
 
-static int read_tsc_deadline(struct vcpu *v, uint32_t msr, uint64_t *value)
+static enum exit_action read_pvclock(struct vcpu *v, unsigned int length)
 {
-    *value = lapic_get_tsc_deadline(&v->lapic);
-    return 0;
+    uint64_t value;
+
+    return pvclock_read(v, msr_of(v), &value) ? refuse(v) : answer(v, value, length);
 }
 
-static int write_tsc_deadline(struct vcpu *v, uint32_t msr, uint64_t value)
+static enum exit_action write_pvclock(struct vcpu *v, unsigned int length, uint64_t value)
+{
+    return done_or_refuse(v, pvclock_write(v, msr_of(v), value), length);
+}
+
+static enum exit_action write_pvclock_wall(struct vcpu *v, unsigned int length, uint64_t value)
+{
+    return done_or_refuse(v, pvclock_write_wall(v, msr_of(v), value), length);
+}
+
+static enum exit_action write_tsc_deadline(struct vcpu *v, unsigned int length, uint64_t value)
 {
     lapic_set_tsc_deadline(&v->lapic, value);
-    return 0;
+    return done(v, length);
 }
 
-static int read_apic_base(struct vcpu *v, uint32_t msr, uint64_t *value)
+static enum exit_action write_apic_base(struct vcpu *v, unsigned int length, uint64_t value)
 {
-    *value = lapic_get_base(&v->lapic);
-    return 0;
-}
+    int err;
 
-static int write_apic_base(struct vcpu *v, uint32_t msr, uint64_t value)
-{
-    virt->sync_lapic(v);
-    int err = lapic_set_base(&v->lapic, value, time_now_ns());
+    virt_sync_lapic(v);
+    err = lapic_set_base(&v->lapic, value, rdtsc());
     virt->lapic_changed(v);
     vcpu_kick(v);
-    return err;
+    return done_or_refuse(v, err, length);
 }
 
-static int read_efer(struct vcpu *v, uint32_t msr, uint64_t *value)
+/* x2APIC registers. To a write, a TPR that the CPU has changed meanwhile is no matter: what it
+ * requests is looked at again in vcpu_deliver_pending(). */
+static enum exit_action read_x2apic(struct vcpu *v, unsigned int length)
 {
-    *value = virt->get_efer(v);
-    return 0;
+    uint64_t value;
+    int err;
+
+    virt_sync_lapic(v);
+    err = lapic_msr_read(&v->lapic, msr_of(v), &value, rdtsc());
+    vcpu_check_lapic(v); /* the timer may have expired meanwhile */
+    return err ? refuse(v) : answer(v, value, length);
 }
 
-static int write_efer(struct vcpu *v, uint32_t msr, uint64_t value)
+static enum exit_action write_x2apic(struct vcpu *v, unsigned int length, uint64_t value)
 {
-    struct vcpu_sysregs regs;
+    uint32_t msr = msr_of(v);
 
-    virt->get_sysregs(v, &regs);
-    if ((value & ~cpuid_guest_efer_mask()) ||
-        ((regs.cr0 & CR0_PG) && ((value ^ regs.efer) & EFER_LME))) {
-        return -BH_EINVAL;
+    if (unlikely(lapic_msr_write(&v->lapic, msr, value, rdtsc()) != 0)) {
+        return refuse(v);
     }
-    virt->set_efer(v, (value & ~EFER_LMA) | (regs.efer & EFER_LMA));
-    if ((value ^ regs.efer) & EFER_NXE) {
+    if (msr == X2APIC_MSR_FIRST + LAPIC_SVR / 0x10) {
+        virt->lapic_changed(v);
+    }
+    vcpu_check_interrupts(v);
+    return done(v, length);
+}
+
+static enum exit_action read_x2apic_tpr(struct vcpu *v, unsigned int length)
+{
+    if (unlikely(!lapic_is_x2apic(&v->lapic))) {
+        return refuse(v);
+    }
+    virt_sync_lapic(v);
+    return answer_here(v, *lapic_reg(&v->lapic, LAPIC_TPR), length);
+}
+
+static enum exit_action write_x2apic_tpr(struct vcpu *v, unsigned int length, uint64_t value)
+{
+    if (unlikely(!lapic_is_x2apic(&v->lapic) || value > UINT8_MAX)) {
+        return refuse(v);
+    }
+    lapic_set_tpr(&v->lapic, (uint32_t)value);
+    vcpu_set_cpu_tpr(v);
+    vcpu_check_lapic(v);
+    return done_here(v, length);
+}
+
+static enum exit_action write_x2apic_eoi(struct vcpu *v, unsigned int length, uint64_t value)
+{
+    if (unlikely(!lapic_is_x2apic(&v->lapic) || value != 0)) {
+        return refuse(v);
+    }
+    lapic_eoi_write(&v->lapic);
+    vcpu_check_lapic(v);
+    return done_here(v, length);
+}
+
+static enum exit_action write_x2apic_timer(struct vcpu *v, unsigned int length, uint64_t value)
+{
+    if (unlikely(!lapic_is_x2apic(&v->lapic) || value > UINT32_MAX)) {
+        return refuse(v);
+    }
+    lapic_timer_write_initial(&v->lapic, (uint32_t)value, rdtsc());
+    return done_here(v, length);
+}
+
+static enum exit_action read_efer(struct vcpu *v, unsigned int length)
+{
+    return answer_here(v, virt->get_efer(v), length);
+}
+
+static enum exit_action write_efer(struct vcpu *v, unsigned int length, uint64_t value)
+{
+    uint64_t old = virt->get_efer(v);
+
+    if (value == old) {
+        return done_here(v, length);
+    }
+    if ((value & ~cpuid_guest_efer_mask()) ||
+        ((virt->get_cr0(v) & CR0_PG) && ((value ^ old) & EFER_LME))) {
+        return refuse(v);
+    }
+    virt->set_efer(v, (value & ~EFER_LMA) | (old & EFER_LMA));
+    if ((value ^ old) & EFER_NXE) {
         virt->flush_guest(v);
     }
-    return 0;
+    return done(v, length);
 }
 
 /* Memory types 0, 1, 4, 5, 6 and 7 exist (SDM vol. 3, table 12-10). */
-static int write_pat(struct vcpu *v, uint32_t msr, uint64_t value)
+static enum exit_action write_pat(struct vcpu *v, unsigned int length, uint64_t value)
 {
     for (unsigned int i = 0; i < 8; i++) {
         uint8_t type = (uint8_t)(value >> 8 * i);
         if (type > 7 || type == 2 || type == 3) {
-            return -BH_EINVAL;
+            return refuse(v);
         }
     }
     v->pat = value;
     virt->set_pat(v, value);
-    return 0;
+    return done(v, length);
 }
 
-static int read_mtrr_cap(struct vcpu *v, uint32_t msr, uint64_t *value)
+static enum exit_action read_mtrr_cap(struct vcpu *v, unsigned int length)
 {
-    *value = MTRR_CAP;
-    return 0;
+    return answer(v, MTRR_CAP, length);
 }
 
-static int write_mtrr(struct vcpu *v, uint32_t msr, uint64_t value)
+static enum exit_action write_mtrr_def_type(struct vcpu *v, unsigned int length, uint64_t value)
 {
-    if (msr == MSR_MTRR_DEF_TYPE && (value & ~MTRR_DEF_ALLOWED)) {
-        return -BH_EINVAL;
+    if (value & ~MTRR_DEF_ALLOWED) {
+        return refuse(v);
     }
-    return write_stored(v, msr, value);
+    v->mtrr_def_type = value;
+    return done(v, length);
 }
 
-static int write_mcg_status(struct vcpu *v, uint32_t msr, uint64_t value)
+static enum exit_action write_mcg_status(struct vcpu *v, unsigned int length, uint64_t value)
 {
     v->mcg_status = value & 7;
-    return 0;
+    return done(v, length);
 }
 
-static int read_microcode(struct vcpu *v, uint32_t msr, uint64_t *value)
+static enum exit_action read_microcode(struct vcpu *v, unsigned int length)
 {
-    return rdmsr_safe(msr, value) ? 0 : read_zero(v, msr, value);
+    uint64_t value;
+
+    return answer(v, rdmsr_safe(msr_of(v), &value) ? value : 0, length);
 }
 
-static int read_feature_control(struct vcpu *v, uint32_t msr, uint64_t *value)
+static enum exit_action read_feature_control(struct vcpu *v, unsigned int length)
 {
-    *value = FEATURE_LOCKED;
-    return 0;
+    return answer(v, FEATURE_LOCKED, length);
 }
 
-static int write_hwcr(struct vcpu *v, uint32_t msr, uint64_t value)
+static enum exit_action write_hwcr(struct vcpu *v, unsigned int length, uint64_t value)
 {
     if (value & ~HWCR_ALLOWED) {
-        return -BH_EINVAL;
+        return refuse(v);
     }
     v->hwcr = value;
-    return 0;
+    return done(v, length);
 }
 
 /* Whether LFENCE serializes: the core sees to it on CPUs that can be told (arch/x86/cpu.c). */
-static int read_de_cfg(struct vcpu *v, uint32_t msr, uint64_t *value)
+static enum exit_action read_de_cfg(struct vcpu *v, unsigned int length)
 {
-    if (!rdmsr_safe(msr, value)) {
-        *value = 0;
-    }
-    *value &= DE_CFG_LFENCE;
-    return 0;
+    uint64_t value;
+
+    return answer(v, rdmsr_safe(msr_of(v), &value) ? value & DE_CFG_LFENCE : 0, length);
 }
 
-static int read_tsc_aux(struct vcpu *v, uint32_t msr, uint64_t *value)
+static enum exit_action read_tsc_aux(struct vcpu *v, unsigned int length)
 {
-    *value = v->tsc_aux;
-    return cpuid_guest_has_rdtscp() ? 0 : -BH_EINVAL;
+    return cpuid_guest_has_rdtscp() ? answer(v, v->tsc_aux, length) : refuse(v);
 }
 
-static int write_tsc_aux(struct vcpu *v, uint32_t msr, uint64_t value)
+static enum exit_action write_tsc_aux(struct vcpu *v, unsigned int length, uint64_t value)
 {
     if (value >> 32 || !cpuid_guest_has_rdtscp()) {
-        return -BH_EINVAL;
+        return refuse(v);
     }
     v->tsc_aux = value;
-    wrmsr(msr, value);
-    return 0;
+    wrmsr(MSR_TSC_AUX, value);
+    return done(v, length);
 }
 
+#define PLACE(field) offsetof(struct vcpu, field)
+
 static const struct msr_row rows[] = {
-    {0x0, 0x1, false, read_zero, write_ignore, "P5 machine check address and type: none"},
-    {MSR_TSC, MSR_TSC, false, read_tsc, write_tsc, "RDTSC needs no exit; this does"},
-    {MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK, false, NULL, pvclock_write_wall, "kvmclock"},
-    {MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME, false, pvclock_read, pvclock_write, "kvmclock"},
-    {0x17, 0x17, false, read_zero, NULL, "platform ID"},
-    {MSR_APIC_BASE, MSR_APIC_BASE, false, read_apic_base, write_apic_base, "virtual LAPIC"},
-    {0x2a, 0x2a, false, read_zero, write_ignore, "EBL_CR_POWERON: power-on configuration"},
-    {MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, false, read_feature_control, NULL,
+    {0x0, 0x1, 0, 0, read_zero, write_ignore, "P5 machine check address and type: none"},
+    {MSR_TSC, MSR_TSC, 0, 0, read_tsc, write_tsc, "RDTSC needs no exit; this does"},
+    {MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK, 0, 0, NULL, write_pvclock_wall, "kvmclock"},
+    {MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME, 0, 0, read_pvclock, write_pvclock, "kvmclock"},
+    {0x17, 0x17, 0, 0, read_zero, NULL, "platform ID"},
+    {MSR_APIC_BASE, MSR_APIC_BASE, PLACE(lapic.base), 0, NULL, write_apic_base, "virtual LAPIC"},
+    {0x2a, 0x2a, 0, 0, read_zero, write_ignore, "EBL_CR_POWERON: power-on configuration"},
+    {MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, 0, 0, read_feature_control, NULL,
      "locked with everything off"},
-    {MSR_TSC_ADJUST, MSR_TSC_ADJUST, false, read_stored, write_tsc_adjust, "TSC offset"},
-    {0x79, 0x79, false, NULL, write_ignore, "microcode update trigger (Intel)"},
-    {MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, false, read_microcode, write_ignore,
+    {MSR_TSC_ADJUST, MSR_TSC_ADJUST, PLACE(tsc_adjust), 0, NULL, write_tsc_adjust, "TSC offset"},
+    {0x79, 0x79, 0, 0, NULL, write_ignore, "microcode update trigger (Intel)"},
+    {MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, 0, 0, read_microcode, write_ignore,
      "microcode revision; Intel's protocol writes 0 before"},
-    {MSR_MTRR_CAP, MSR_MTRR_CAP, false, read_mtrr_cap, NULL, "MTRRs are stored, no more"},
-    {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, true, NULL, NULL,
+    {MSR_MTRR_CAP, MSR_MTRR_CAP, 0, 0, read_mtrr_cap, NULL, "MTRRs are stored, no more"},
+    {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, 0, DIRECT, NULL, NULL,
      "the guest's own, switched with the vCPU"},
-    {MSR_MCG_CAP, MSR_MCG_CAP, false, read_zero, NULL, "no machine check banks"},
-    {MSR_MCG_STATUS, MSR_MCG_STATUS, false, read_stored, write_mcg_status, "stored"},
-    {MSR_MISC_ENABLE, MSR_MISC_ENABLE, false, read_stored, write_stored, "stored"},
-    {MSR_DEBUGCTL, MSR_DEBUGCTL, false, read_zero, write_ignore,
+    {MSR_MCG_CAP, MSR_MCG_CAP, 0, 0, read_zero, NULL, "no machine check banks"},
+    {MSR_MCG_STATUS, MSR_MCG_STATUS, PLACE(mcg_status), 0, NULL, write_mcg_status, "stored"},
+    {MSR_MISC_ENABLE, MSR_MISC_ENABLE, PLACE(misc_enable), STORED, NULL, NULL, "stored"},
+    {MSR_DEBUGCTL, MSR_DEBUGCTL, 0, 0, read_zero, write_ignore,
      "no branch records; single-step on branches is not offered"},
-    {MSR_MTRR_PHYS_BASE0, MSR_MTRR_PHYS_LAST, false, read_stored, write_mtrr,
+    {MSR_MTRR_PHYS_BASE0, MSR_MTRR_PHYS_LAST, PLACE(mtrr_variable), STORED, NULL, NULL,
      "stored: the nested tables decide on memory types"},
-    {MSR_MTRR_FIX64K_00000, MSR_MTRR_FIX64K_00000, false, read_stored, write_mtrr, "stored"},
-    {MSR_MTRR_FIX16K_80000, MSR_MTRR_FIX16K_A0000, false, read_stored, write_mtrr, "stored"},
-    {MSR_MTRR_FIX4K_C0000, MSR_MTRR_FIX4K_F8000, false, read_stored, write_mtrr, "stored"},
-    {MSR_PAT, MSR_PAT, false, read_stored, write_pat, "not every machine switches it"},
-    {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, false, read_stored, write_mtrr, "stored"},
-    {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, false, read_tsc_deadline, write_tsc_deadline,
+    {MSR_MTRR_FIX64K_00000, MSR_MTRR_FIX64K_00000, PLACE(mtrr_fixed[0]), STORED, NULL, NULL,
+     "stored"},
+    {MSR_MTRR_FIX16K_80000, MSR_MTRR_FIX16K_A0000, PLACE(mtrr_fixed[1]), STORED, NULL, NULL,
+     "stored"},
+    {MSR_MTRR_FIX4K_C0000, MSR_MTRR_FIX4K_F8000, PLACE(mtrr_fixed[3]), STORED, NULL, NULL,
+     "stored"},
+    {MSR_PAT, MSR_PAT, PLACE(pat), 0, NULL, write_pat, "not every machine switches it"},
+    {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, PLACE(mtrr_def_type), 0, NULL, write_mtrr_def_type,
+     "stored"},
+    {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, PLACE(lapic.tsc_deadline), 0, NULL, write_tsc_deadline,
      "virtual LAPIC timer"},
-    {MSR_X2APIC_FIRST, MSR_X2APIC_LAST, false, vcpu_x2apic_read, vcpu_x2apic_write, "virtual LAPIC"},
-    {MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_WALL_CLOCK_NEW, false, NULL, pvclock_write_wall, "kvmclock"},
-    {MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, false, pvclock_read, pvclock_write,
+    {X2APIC_MSR_FIRST, X2APIC_MSR_TPR - 1, 0, 0, read_x2apic, write_x2apic, "virtual LAPIC"},
+    {X2APIC_MSR_TPR, X2APIC_MSR_TPR, 0, 0, read_x2apic_tpr, write_x2apic_tpr, "virtual LAPIC"},
+    {X2APIC_MSR_TPR + 1, X2APIC_MSR_EOI - 1, 0, 0, read_x2apic, write_x2apic, "virtual LAPIC"},
+    {X2APIC_MSR_EOI, X2APIC_MSR_EOI, 0, 0, read_x2apic, write_x2apic_eoi, "virtual LAPIC"},
+    {X2APIC_MSR_EOI + 1, X2APIC_MSR_TIMER - 1, 0, 0, read_x2apic, write_x2apic, "virtual LAPIC"},
+    {X2APIC_MSR_TIMER, X2APIC_MSR_TIMER, 0, 0, read_x2apic, write_x2apic_timer, "virtual LAPIC"},
+    {X2APIC_MSR_TIMER + 1, X2APIC_MSR_LAST, 0, 0, read_x2apic, write_x2apic, "virtual LAPIC"},
+    {MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_WALL_CLOCK_NEW, 0, 0, NULL, write_pvclock_wall, "kvmclock"},
+    {MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, 0, 0, read_pvclock, write_pvclock,
      "kvmclock"},
-    {MSR_EFER, MSR_EFER, false, read_efer, write_efer, "SVME is the core's"},
-    {MSR_STAR, MSR_SFMASK, true, NULL, NULL, "SYSCALL; switched with the vCPU"},
-    {MSR_FS_BASE, MSR_KERNEL_GS_BASE, true, NULL, NULL, "the guest's own, switched with the vCPU"},
-    {MSR_TSC_AUX, MSR_TSC_AUX, false, read_tsc_aux, write_tsc_aux, "switched with the vCPU"},
-    {MSR_AMD_SYSCFG, MSR_AMD_SYSCFG, false, read_zero, write_ignore, "no memory encryption"},
-    {MSR_AMD_HWCR, MSR_AMD_HWCR, false, read_stored, write_hwcr, "stored"},
-    {MSR_AMD_NB_CFG, MSR_AMD_NB_CFG, false, read_zero, write_ignore, "no northbridge"},
-    {MSR_AMD_PATCH_LOADER, MSR_AMD_PATCH_LOADER, false, NULL, write_ignore, "microcode"},
-    {MSR_AMD_INT_PENDING, MSR_AMD_INT_PENDING, false, read_zero, write_ignore, "no C1E"},
-    {MSR_AMD_LS_CFG, MSR_AMD_LS_CFG, false, read_zero, write_ignore, "chicken bits"},
-    {MSR_AMD_DC_CFG, MSR_AMD_DC_CFG, false, read_zero, write_ignore, "chicken bits"},
-    {MSR_AMD_FP_CFG, MSR_AMD_FP_CFG, false, read_zero, write_ignore, "chicken bits"},
-    {MSR_AMD_DE_CFG, MSR_AMD_DE_CFG, false, read_de_cfg, write_ignore, "LFENCE serializing"},
-    {MSR_AMD_BU_CFG2, MSR_AMD_BU_CFG2, false, read_zero, write_ignore, "chicken bits"},
+    {MSR_EFER, MSR_EFER, 0, 0, read_efer, write_efer, "SVME is the core's"},
+    {MSR_STAR, MSR_SFMASK, 0, DIRECT, NULL, NULL, "SYSCALL; switched with the vCPU"},
+    {MSR_FS_BASE, MSR_KERNEL_GS_BASE, 0, DIRECT, NULL, NULL,
+     "the guest's own, switched with the vCPU"},
+    {MSR_TSC_AUX, MSR_TSC_AUX, 0, 0, read_tsc_aux, write_tsc_aux, "switched with the vCPU"},
+    {MSR_AMD_SYSCFG, MSR_AMD_SYSCFG, 0, 0, read_zero, write_ignore, "no memory encryption"},
+    {MSR_AMD_HWCR, MSR_AMD_HWCR, PLACE(hwcr), 0, NULL, write_hwcr, "stored"},
+    {MSR_AMD_NB_CFG, MSR_AMD_NB_CFG, 0, 0, read_zero, write_ignore, "no northbridge"},
+    {MSR_AMD_PATCH_LOADER, MSR_AMD_PATCH_LOADER, 0, 0, NULL, write_ignore, "microcode"},
+    {MSR_AMD_INT_PENDING, MSR_AMD_INT_PENDING, 0, 0, read_zero, write_ignore, "no C1E"},
+    {MSR_AMD_LS_CFG, MSR_AMD_LS_CFG, 0, 0, read_zero, write_ignore, "chicken bits"},
+    {MSR_AMD_DC_CFG, MSR_AMD_DC_CFG, 0, 0, read_zero, write_ignore, "chicken bits"},
+    {MSR_AMD_FP_CFG, MSR_AMD_FP_CFG, 0, 0, read_zero, write_ignore, "chicken bits"},
+    {MSR_AMD_DE_CFG, MSR_AMD_DE_CFG, 0, 0, read_de_cfg, write_ignore, "LFENCE serializing"},
+    {MSR_AMD_BU_CFG2, MSR_AMD_BU_CFG2, 0, 0, read_zero, write_ignore, "chicken bits"},
 };
 
 /* By a hash of the number, the row that was found last; what stands there by chance is no harm. */
@@ -306,8 +404,8 @@ static inline bool has_msr(const struct msr_row *row, uint32_t msr)
     return msr >= row->first && msr <= row->last;
 }
 
-/* `no_row` when the register does not exist for guests. */
-static NOINLINE const struct msr_row *search(uint32_t msr)
+/* Puts the register's row into the cache. False: it does not exist for guests. */
+static bool search(uint32_t msr)
 {
     unsigned int low = 0;
     unsigned int high = ARRAY_SIZE(rows);
@@ -320,65 +418,70 @@ static NOINLINE const struct msr_row *search(uint32_t msr)
             high = mid;
         } else {
             *slot_of(msr) = &rows[mid];
-            return &rows[mid];
+            return true;
         }
     }
-    return &no_row;
+    return false;
 }
 
-static inline const struct msr_row *find(uint32_t msr)
+/* The first access of a register that does not exist for guests is logged. */
+static COLD enum exit_action refuse_unknown(struct vcpu *v, bool write)
 {
-    const struct msr_row *row = *slot_of(msr);
-
-    return likely(has_msr(row, msr)) ? row : search(msr);
-}
-
-/* #GP; the first access of a register that does not exist for guests is logged. */
-static NOINLINE enum exit_action refuse(struct vcpu *v, bool write)
-{
-    uint32_t msr = (uint32_t)v->gpr[GPR_RCX];
-    const struct msr_row *row = find(msr);
-
-    if ((write ? !row->write : !row->read) && !v->vm->logged_msr) {
+    if (!v->vm->logged_msr) {
         v->vm->logged_msr = true;
         log_info("%s: %s of MSR 0x%x (0x%llx) refused with #GP (further ones are not logged)",
-                 vm_name(v->vm), write ? "write" : "read", msr,
+                 vm_name(v->vm), write ? "write" : "read", msr_of(v),
                  write ? LLU(v->gpr[GPR_RDX] << 32 | (uint32_t)v->gpr[GPR_RAX]) : 0);
     }
-    vcpu_raise_error(v, EXC_GP, 0);
-    return EXIT_RESUME;
+    return refuse(v);
+}
+
+/* For a register whose row is not in the cache. */
+static COLD enum exit_action search_and_read(struct vcpu *v, unsigned int length)
+{
+    return search(msr_of(v)) ? exit_rdmsr(v, length) : refuse_unknown(v, false);
+}
+
+static COLD enum exit_action search_and_write(struct vcpu *v, unsigned int length)
+{
+    return search(msr_of(v)) ? exit_wrmsr(v, length) : refuse_unknown(v, true);
 }
 
 enum exit_action exit_rdmsr(struct vcpu *v, unsigned int length)
 {
-    uint32_t msr = (uint32_t)v->gpr[GPR_RCX];
-    read_fn *read = find(msr)->read;
+    const struct msr_row *row = *slot_of(msr_of(v));
 
-    if (unlikely(!read || read(v, msr, &v->msr_value) != 0)) {
-        return refuse(v, false);
+    if (unlikely(!has_msr(row, msr_of(v)))) {
+        return search_and_read(v, length);
     }
-    v->gpr[GPR_RAX] = (uint32_t)v->msr_value;
-    v->gpr[GPR_RDX] = v->msr_value >> 32;
-    vcpu_skip(v, length);
-    return EXIT_RESUME;
+    if (row->place) {
+        return answer_here(v, *place_of(v, row), length);
+    }
+    return likely(row->read) ? row->read(v, length) : refuse_unknown(v, false);
 }
 
 enum exit_action exit_wrmsr(struct vcpu *v, unsigned int length)
 {
-    uint32_t msr = (uint32_t)v->gpr[GPR_RCX];
-    write_fn *write = find(msr)->write;
+    const struct msr_row *row = *slot_of(msr_of(v));
+    uint64_t value = v->gpr[GPR_RDX] << 32 | (uint32_t)v->gpr[GPR_RAX];
 
-    if (unlikely(!write || write(v, msr, v->gpr[GPR_RDX] << 32 | (uint32_t)v->gpr[GPR_RAX]) != 0)) {
-        return refuse(v, true);
+    if (unlikely(!has_msr(row, msr_of(v)))) {
+        return search_and_write(v, length);
     }
-    vcpu_skip(v, length);
-    return EXIT_RESUME;
+    if (likely(row->write)) {
+        return row->write(v, length, value);
+    }
+    if (row->flags & STORED) {
+        *place_of(v, row) = value;
+        return done_here(v, length);
+    }
+    return refuse_unknown(v, true);
 }
 
 INIT void msr_for_each_direct(void (*fn)(uint32_t msr, bool read, bool write, void *ctx), void *ctx)
 {
     for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
-        for (uint32_t msr = rows[i].first; rows[i].direct && msr <= rows[i].last; msr++) {
+        for (uint32_t msr = rows[i].first; (rows[i].flags & DIRECT) && msr <= rows[i].last; msr++) {
             fn(msr, true, true, ctx);
         }
     }

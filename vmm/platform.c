@@ -479,26 +479,36 @@ COLD static void log_mmio(struct vm *vm, const char *what, uint64_t gpa)
     }
 }
 
+/* The registers below SVR have nothing to do with the time. */
+static inline uint64_t lapic_time(uint32_t offset)
+{
+    return offset >= LAPIC_SVR ? rdtsc() : 0;
+}
+
 static NOINLINE uint64_t read_lapic(struct vcpu *v, uint32_t offset)
 {
     uint32_t value = UINT32_MAX;
 
-    virt->sync_lapic(v);
-    if (lapic_mmio_read(&v->lapic, offset & ~3u, &value, time_now_ns()) == 0) {
+    virt_sync_lapic(v);
+    if (lapic_mmio_read(&v->lapic, offset & ~3u, &value, lapic_time(offset)) == 0) {
         value >>= 8 * (offset & 3);
     }
-    vcpu_check_interrupts(v); /* a register that is not there is an error, with a vector */
+    vcpu_check_lapic(v); /* a register that is not there is an error, with a vector */
     return ~(uint64_t)UINT32_MAX | value;
 }
 
-/* Other than 32-bit accesses are undefined (SDM vol. 3, 11.4.1): ignored. */
+/* Other than 32-bit accesses are undefined (SDM vol. 3, 11.4.1): ignored. A request that comes by a
+ * TPR that the CPU has changed is looked at again in vcpu_deliver_pending(). */
 static NOINLINE void write_lapic(struct vcpu *v, uint32_t offset, unsigned int size, uint32_t value)
 {
-    if (size == 4) {
-        virt->sync_lapic(v);
-        (void)lapic_mmio_write(&v->lapic, offset, value, time_now_ns());
-        virt->lapic_changed(v);
-        vcpu_check_interrupts(v);
+    if (size != 4 || lapic_mmio_write(&v->lapic, offset, value, lapic_time(offset)) != 0) {
+        return;
+    }
+    if (offset == LAPIC_TPR) {
+        vcpu_set_cpu_tpr(v);
+    }
+    if (unlikely(lapic_requested(&v->lapic) || pic_pending(&v->vm->pic))) {
+        v->pending |= PENDING_INTERRUPT;
     }
 }
 

@@ -125,20 +125,27 @@ static void raise_debug(struct vcpu *v)
 }
 
 /* What waits is looked at again when the guest can take it: when it lets interrupts in, or when it
- * lowers its task priority, which it can without an exit. `by_cpu`: the CPU does so by itself for
- * what the LAPIC has. */
-static void want_window(struct vcpu *v, bool by_cpu)
+ * lowers its task priority, which it can without an exit. */
+static inline void want_window(struct vcpu *v)
 {
-    bool window = platform_extint_pending(v->vm) || (!by_cpu && lapic_pending(&v->lapic) >= 0);
-    bool tpr_exit = !by_cpu && !window && lapic_requested(&v->lapic);
+    bool window =
+        platform_extint_pending(v->vm) || (!v->by_cpu && unlikely(lapic_pending(&v->lapic) >= 0));
+    bool tpr_exit = !v->by_cpu && !window && lapic_requested(&v->lapic);
 
     v->pending &= ~PENDING_INTERRUPT;
     if (window) {
         virt->want_interrupt_window(v);
     }
-    if (tpr_exit || v->tpr_exit) {
+    if (unlikely(tpr_exit || v->tpr_exit)) {
         v->tpr_exit = tpr_exit;
         virt->want_tpr_exit(v, tpr_exit);
+    }
+}
+
+static inline void post_interrupts(struct vcpu *v)
+{
+    if (v->by_cpu) {
+        virt->post_interrupts(v);
     }
 }
 
@@ -146,7 +153,8 @@ static void want_window(struct vcpu *v, bool by_cpu)
 static void inject(struct vcpu *v, const struct vcpu_event *event)
 {
     virt->inject(v, event);
-    want_window(v, virt->post_interrupts(v));
+    post_interrupts(v);
+    want_window(v);
 }
 
 /* Returns false when the NMI has to wait. */
@@ -166,12 +174,12 @@ static bool inject_nmi(struct vcpu *v)
 }
 
 /* No event waits, so `event` is free. */
-static void inject_interrupt(struct vcpu *v)
+static inline void inject_interrupt(struct vcpu *v)
 {
     bool extint = platform_extint_pending(v->vm);
-    bool by_cpu = virt->post_interrupts(v);
-    int vector = by_cpu ? -1 : lapic_pending(&v->lapic);
+    int vector = v->by_cpu ? -1 : lapic_pending(&v->lapic);
 
+    post_interrupts(v);
     if ((extint || vector >= 0) && (v->rflags & RFLAGS_IF) && !v->in_shadow) {
         if (unlikely(extint)) {
             vector = platform_extint_ack(v->vm);
@@ -181,7 +189,7 @@ static void inject_interrupt(struct vcpu *v)
         v->event = (struct vcpu_event){.vector = (uint8_t)vector, .type = EVENT_INTERRUPT};
         virt->inject(v, &v->event);
     }
-    want_window(v, by_cpu);
+    want_window(v);
 }
 
 /* Events before interrupts. Returns whether one was injected. */
@@ -203,7 +211,7 @@ COLD static bool deliver_event(struct vcpu *v)
 
 void vcpu_deliver_pending(struct vcpu *v)
 {
-    virt->sync_lapic(v);
+    virt_sync_lapic(v);
     if (unlikely(v->pending & ~PENDING_INTERRUPT) && deliver_event(v)) {
         return;
     }
@@ -219,57 +227,25 @@ void vcpu_check_interrupts(struct vcpu *v)
     }
 }
 
-int vcpu_x2apic_read(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-    virt->sync_lapic(v);
-    int err = lapic_msr_read(&v->lapic, msr, value, time_now_ns());
-    vcpu_check_interrupts(v); /* the timer may have expired meanwhile */
-    return err;
-}
-
-/* Only TPR is held by the CPU as well, or instead; and a request that comes by a stale one is
- * looked at again in vcpu_deliver_pending(). */
-int vcpu_x2apic_write(struct vcpu *v, uint32_t msr, uint64_t value)
-{
-    int err = lapic_msr_write(&v->lapic, msr, value, time_now_ns());
-
-    if (msr == X2APIC_MSR_TPR && !err) {
-        virt->lapic_changed(v);
-    }
-    vcpu_check_interrupts(v);
-    return err;
-}
-
 uint64_t vcpu_tsc(const struct vcpu *v)
 {
     return rdtsc() + v->tsc_offset;
 }
 
-/* When the virtual LAPIC's timer is due, on the machine's TSC, which is `now`. */
-static uint64_t lapic_deadline(const struct vcpu *v, uint64_t now)
-{
-    uint64_t guest_now = now + v->tsc_offset, ns;
-
-    if (v->lapic.tsc_deadline != 0) {
-        uint64_t left = v->lapic.tsc_deadline - guest_now;
-        if (v->lapic.tsc_deadline <= guest_now) {
-            return now;
-        }
-        return left < TIMER_NEVER - now ? now + left : TIMER_NEVER;
-    }
-    ns = lapic_timer_next(&v->lapic);
-    return ns == UINT64_MAX ? TIMER_NEVER : ns_to_tsc(ns);
-}
-
 void vcpu_update_lapic_timer(struct vcpu *v)
 {
-    uint64_t now = rdtsc(), deadline = lapic_deadline(v, now);
+    uint64_t deadline = lapic_timer_next(&v->lapic);
 
-    /* One that is past is due now, not when the machine's timer gets to say so. */
-    if (unlikely(deadline <= now && v->lapic.tsc_deadline != 0)) {
-        lapic_timer_expired(&v->lapic, tsc_to_ns(now));
-        vcpu_kick(v);
-        return;
+    if (v->lapic.tsc_deadline != 0) {
+        uint64_t now = rdtsc(), guest_now = now + v->tsc_offset;
+        uint64_t left = v->lapic.tsc_deadline - guest_now;
+        /* One that is past is due now, not when the machine's timer gets to say so. */
+        if (unlikely(v->lapic.tsc_deadline <= guest_now)) {
+            lapic_timer_expired(&v->lapic, now);
+            vcpu_kick(v);
+            return;
+        }
+        deadline = left < TIMER_NEVER - now ? now + left : TIMER_NEVER;
     }
     sched_timer_arm(&v->lapic_timer, deadline);
 }
@@ -289,7 +265,7 @@ void vcpu_lapic_timer_expired(struct timer *timer, uint64_t now)
 {
     struct vcpu *v = CONTAINER_OF(timer, struct vcpu, lapic_timer);
 
-    lapic_timer_expired(&v->lapic, tsc_to_ns(now)); /* arms the timer for the next time */
+    lapic_timer_expired(&v->lapic, now); /* arms the timer for the next time */
     vcpu_kick(v);
     if (this_cpu->current != v && timer_is_armed(timer)) {
         sched_timer_arm(timer, vcpu_timer_limit(v, timer->deadline));

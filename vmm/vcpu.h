@@ -67,12 +67,12 @@ struct vcpu {
     uint64_t gpr[GPR_COUNT]; /* first, for entry.asm; RSP and RAX included; valid between exit and
                                 entry */
     uint64_t rip;
-    uint64_t msr_value; /* of the access that is being handled */
     uint64_t rflags;
     uint32_t pending; /* PENDING_* */
     bool in_shadow;   /* STI or MOV SS holds interrupts off for an instruction; as rip */
     bool nmi_blocked; /* an NMI handler has not executed IRET yet */
     bool tpr_exit;    /* the backend may have been asked for an exit when TPR is lowered */
+    bool by_cpu;      /* the CPU takes by itself what waits in the LAPIC */
     enum vcpu_state state;
     struct vcpu_event event;
     struct vm *vm;
@@ -85,6 +85,11 @@ struct vcpu {
     bool queued;
 
     struct lapic lapic;
+    /* The backend's: where the CPU has the task priority while the guest runs, which is that of
+     * the LAPIC shifted right; and what was there when the LAPIC was last told of it. */
+    uint8_t *cpu_tpr;
+    uint16_t known_tpr;
+    uint8_t cpu_tpr_shift;
     struct timer lapic_timer;
     uint64_t tsc_offset; /* guest TSC = machine's TSC + offset */
 
@@ -137,12 +142,22 @@ static inline uint64_t vcpu_next_rip(struct vcpu *v, unsigned int length)
 /* Ends the interrupt shadow, of which the backend is told. */
 void vcpu_end_shadow(struct vcpu *v);
 
-/* What the guest does with its LAPIC's x2APIC registers. -BH_EINVAL: it gets #GP. */
-int vcpu_x2apic_read(struct vcpu *v, uint32_t msr, uint64_t *value);
-int vcpu_x2apic_write(struct vcpu *v, uint32_t msr, uint64_t value);
+/* Tells the CPU of the LAPIC's task priority. */
+static inline void vcpu_set_cpu_tpr(struct vcpu *v)
+{
+    v->known_tpr = *v->cpu_tpr = (uint8_t)(*lapic_reg(&v->lapic, LAPIC_TPR) >> v->cpu_tpr_shift);
+}
 
-/* After an access to LAPIC or 8259 by the guest that runs: what is requested there is looked at
- * before the next entry. */
+/* After an access to its LAPIC by the guest that runs: what is requested there is looked at before
+ * the next entry. */
+static inline void vcpu_check_lapic(struct vcpu *v)
+{
+    if (unlikely(lapic_requested(&v->lapic))) {
+        v->pending |= PENDING_INTERRUPT;
+    }
+}
+
+/* The same after one that may have changed what the 8259 wants, or whether it is heard. */
 void vcpu_check_interrupts(struct vcpu *v);
 
 /* Steps over the instruction of `length` bytes that was emulated. */

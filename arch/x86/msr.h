@@ -31,7 +31,6 @@
 #define MSR_MTRR_DEF_TYPE     0x000002ffu
 #define MSR_TSC_DEADLINE      0x000006e0u
 #define MSR_X2APIC_FIRST      0x00000800u
-#define MSR_X2APIC_LAST       0x000008ffu
 #define MSR_EFER              0xc0000080u
 #define MSR_STAR              0xc0000081u
 #define MSR_SFMASK            0xc0000084u

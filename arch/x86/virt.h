@@ -71,13 +71,12 @@ struct virt_ops {
     void (*want_nmi_window)(struct vcpu *v);
     void (*want_tpr_exit)(struct vcpu *v, bool on);
 
-    /* The virtual LAPIC: takes over what the CPU changed in it while the guest ran; hands back what
-     * the core changed. */
+    /* The virtual LAPIC: takes over what the CPU changed in it while the guest ran, see
+     * virt_sync_lapic(); sees to a new mode (IA32_APIC_BASE, SVR). */
     void (*sync_lapic)(struct vcpu *v);
     void (*lapic_changed)(struct vcpu *v);
-    /* True when the CPU takes the interrupts that wait in the LAPIC by itself: they are handed to
-     * it. False: the core has to inject them. */
-    bool (*post_interrupts)(struct vcpu *v);
+    /* Hands over what waits in the LAPIC, when v->by_cpu; else the core has to inject it. */
+    void (*post_interrupts)(struct vcpu *v);
 
     void (*set_tsc_offset)(struct vcpu *v, uint64_t offset);
     /* Out of date on the CPU: the guest's own translations; the nested ones of its VM. */
@@ -90,9 +89,19 @@ struct virt_ops {
     void (*dump)(struct vcpu *v, emit_fn *emit);
 };
 
+#define TPR_UNKNOWN 0x100u /* in v->known_tpr: the CPU may have changed more */
+
 extern const struct virt_ops *virt;
 extern const struct virt_ops svm_ops;
 extern const struct virt_ops vmx_ops;
+
+/* Brings the virtual LAPIC up to date with what the CPU did while the guest ran. */
+static inline void virt_sync_lapic(struct vcpu *v)
+{
+    if (unlikely(*v->cpu_tpr != v->known_tpr)) {
+        virt->sync_lapic(v);
+    }
+}
 
 /* Takes a list like "apicv,rsb": features ("all": each of them) and defences
  * (arch/x86/speculation.h) not to be used; `on`: defences to be used, needed or not. Logs what it

@@ -67,9 +67,7 @@ DIFFERENCES = {
         **named("step", " ".join(STEPS), BOCHS_DR6),
         **named("debug", "execute execute-after-an-exit write read two-at-once general-detect-dr6", BOCHS_DR6),
     },
-    BOCHS_VMX: {
-        "interrupt.sti-cli-lets-none-in": "Bochs delivers a virtual interrupt that was recognized before CLI behind it",
-    },
+    BOCHS_VMX: {},
     BOCHS_VMX_OLD: {},
 }
 

@@ -6,9 +6,12 @@
 
 #include <cmocka.h>
 
+#include "arch/x86/time.h"
 #include "vmm/irqchip/lapic.h"
 
 #define S 1000000000ull
+
+struct time_scale time_scale; /* arch/x86/time.c */
 
 static uint32_t page[1024];
 static struct lapic apic;
@@ -67,6 +70,7 @@ static int setup(void **state)
 {
     (void)state;
     ipis = eois = timer_changes = 0;
+    time_scale = (struct time_scale){.ns_per_tsc = 1ull << 32, .tsc_per_ns = 1ull << 32};
     for (unsigned int i = 0; i < 1024; i++)
         page[i] = 0xA5A5A5A5;
     lapic_init(&apic, page, 3, false, &ops, &ipi);
@@ -386,7 +390,7 @@ static uint64_t msr(uint32_t index)
     return v;
 }
 
-static int wrmsr(uint32_t index, uint64_t v)
+static int wr_msr(uint32_t index, uint64_t v)
 {
     return lapic_msr_write(&apic, index, v, 0);
 }
@@ -406,24 +410,24 @@ static void test_x2apic_registers(void **state)
     for (unsigned int i = 0; i < ARRAY_SIZE(unreadable); i++)
         assert_int_equal(lapic_msr_read(&apic, unreadable[i], &v, 0), -BH_EINVAL);
     for (unsigned int i = 0; i < ARRAY_SIZE(unwritable); i++)
-        assert_int_equal(wrmsr(unwritable[i], 0), -BH_EINVAL);
-    assert_int_equal(wrmsr(0x808, 0x20), 0);
+        assert_int_equal(wr_msr(unwritable[i], 0), -BH_EINVAL);
+    assert_int_equal(wr_msr(0x808, 0x20), 0);
     assert_int_equal(msr(0x808), 0x20);
     assert_int_equal(msr(0x80A), 0x20);
-    assert_int_equal(wrmsr(0x808, 0x120), -BH_EINVAL);
-    assert_int_equal(wrmsr(0x808, 1ull << 32), -BH_EINVAL);
-    assert_int_equal(wrmsr(0x80F, 0x2FF), 0);
-    assert_int_equal(wrmsr(0x80F, 0x1FF), 0);
-    assert_int_equal(wrmsr(0x80F, 0x400), -BH_EINVAL);
-    assert_int_equal(wrmsr(0x80B, 1), -BH_EINVAL);
-    assert_int_equal(wrmsr(0x80B, 1ull << 32), -BH_EINVAL);
-    assert_int_equal(wrmsr(0x828, 1), -BH_EINVAL);
-    assert_int_equal(wrmsr(0x828, 0), 0);
-    assert_int_equal(wrmsr(0x832, 0x80000), -BH_EINVAL);
-    assert_int_equal(wrmsr(0x835, LVT_REMOTE_IRR | LVT_PENDING | 0x700), 0);
+    assert_int_equal(wr_msr(0x808, 0x120), -BH_EINVAL);
+    assert_int_equal(wr_msr(0x808, 1ull << 32), -BH_EINVAL);
+    assert_int_equal(wr_msr(0x80F, 0x2FF), 0);
+    assert_int_equal(wr_msr(0x80F, 0x1FF), 0);
+    assert_int_equal(wr_msr(0x80F, 0x400), -BH_EINVAL);
+    assert_int_equal(wr_msr(0x80B, 1), -BH_EINVAL);
+    assert_int_equal(wr_msr(0x80B, 1ull << 32), -BH_EINVAL);
+    assert_int_equal(wr_msr(0x828, 1), -BH_EINVAL);
+    assert_int_equal(wr_msr(0x828, 0), 0);
+    assert_int_equal(wr_msr(0x832, 0x80000), -BH_EINVAL);
+    assert_int_equal(wr_msr(0x835, LVT_REMOTE_IRR | LVT_PENDING | 0x700), 0);
     assert_int_equal(msr(0x835), 0x700);
-    assert_int_equal(wrmsr(0x83E, 4), -BH_EINVAL);
-    assert_int_equal(wrmsr(0x83E, 0xB), 0);
+    assert_int_equal(wr_msr(0x83E, 4), -BH_EINVAL);
+    assert_int_equal(wr_msr(0x83E, 0xB), 0);
     for (uint32_t i = 0x800; i < 0x900; i++) { /* nothing may break */
         lapic_msr_read(&apic, i, &v, UINT64_MAX);
         lapic_msr_write(&apic, i, UINT64_MAX, UINT64_MAX);
@@ -437,25 +441,25 @@ static void test_x2apic_interrupts(void **state)
 
     (void)state;
     assert_int_equal(lapic_mmio_read(&apic, LAPIC_ID, &v, 0), -BH_ENOENT);
-    assert_int_equal(wrmsr(0x830, 0x12345678000008A5ull), 0);
+    assert_int_equal(wr_msr(0x830, 0x12345678000008A5ull), 0);
     assert_int_equal(ipis, 1);
     assert_true(ipi.x2apic);
     assert_int_equal(ipi.dest, 0x12345678);
     assert_int_equal(ipi.vector, 0xA5);
     assert_true(msr(0x830) == 0x12345678000008A5ull);
-    assert_int_equal(wrmsr(0x830, ICR_PENDING | 0x45), 0);
-    assert_int_equal(wrmsr(0x830, 1 << 13), -BH_EINVAL);
-    assert_int_equal(wrmsr(0x830, 1 << 20), -BH_EINVAL);
+    assert_int_equal(wr_msr(0x830, ICR_PENDING | 0x45), 0);
+    assert_int_equal(wr_msr(0x830, 1 << 13), -BH_EINVAL);
+    assert_int_equal(wr_msr(0x830, 1 << 20), -BH_EINVAL);
     assert_int_equal(ipis, 2);
-    assert_int_equal(wrmsr(0x83F, 0x77), 0);
-    assert_int_equal(wrmsr(0x83F, 0x177), -BH_EINVAL);
+    assert_int_equal(wr_msr(0x83F, 0x77), 0);
+    assert_int_equal(wr_msr(0x83F, 0x177), -BH_EINVAL);
     assert_int_equal(lapic_pending(&apic), 0x77);
     take();
     assert_int_equal(msr(0x813), 1u << 0x17);
-    assert_int_equal(wrmsr(0x80B, 0), 0);
+    assert_int_equal(wr_msr(0x80B, 0), 0);
     assert_int_equal(msr(0x813), 0);
-    assert_int_equal(wrmsr(0x83F, 0x07), 0);
-    assert_int_equal(wrmsr(0x828, 0), 0);
+    assert_int_equal(wr_msr(0x83F, 0x07), 0);
+    assert_int_equal(wr_msr(0x828, 0), 0);
     assert_int_equal(msr(0x828), ESR_SEND_ILLEGAL_VECTOR);
 }
 
@@ -465,7 +469,7 @@ static void test_msrs_need_x2apic(void **state)
 
     (void)state;
     assert_int_equal(lapic_msr_read(&apic, 0x802, &v, 0), -BH_EINVAL);
-    assert_int_equal(wrmsr(0x808, 0), -BH_EINVAL);
+    assert_int_equal(wr_msr(0x808, 0), -BH_EINVAL);
 }
 
 static int base(uint64_t bits)
@@ -613,7 +617,45 @@ static uint32_t current(uint64_t now)
     return v;
 }
 
-/* Who reads that the count is 0 finds the interrupt in IRR, whoever is late to say that it is due. */
+/* A TSC of 2.4 GHz: the count is in nanoseconds all the same, and periods are whole. */
+static void test_timer_tsc(void **state)
+{
+    const uint64_t start = 1000;
+
+    (void)state;
+    time_scale = (struct time_scale){.ns_per_tsc = (1ull << 32) * 10 / 24,
+                                     .tsc_per_ns = (1ull << 32) * 24 / 10};
+    wr(LAPIC_LVT_TIMER, 0x40);
+    wr(LAPIC_TIMER_DIV, 0x0);
+    wr_at(LAPIC_TIMER_INIT, 500000, start);
+    assert_true(lapic_timer_next(&apic) == start + 2400000);
+    assert_in_range(current(start), 499999, 500000);
+    assert_in_range(current(start + 1200000), 249999, 250000);
+    lapic_timer_expired(&apic, start + 2399999);
+    assert_int_equal(lapic_pending(&apic), -1);
+    lapic_timer_expired(&apic, start + 2400000);
+    assert_int_equal(lapic_pending(&apic), 0x40);
+}
+
+/* A period that is shorter than a tick of the TSC is still one. */
+static void test_timer_slow_tsc(void **state)
+{
+    uint64_t next;
+
+    (void)state;
+    time_scale = (struct time_scale){.ns_per_tsc = 250ull << 32, .tsc_per_ns = (1ull << 32) / 250};
+    wr(LAPIC_LVT_TIMER, 0x40 | LVT_TIMER_PERIODIC);
+    wr(LAPIC_TIMER_DIV, 0xB);
+    wr_at(LAPIC_TIMER_INIT, 10, 1000);
+    next = lapic_timer_next(&apic);
+    assert_in_range(next, 1000, 1001);
+    lapic_timer_expired(&apic, next);
+    assert_int_equal(lapic_pending(&apic), 0x40);
+    assert_in_range(lapic_timer_next(&apic) - next, 79, 81); /* 20 us */
+}
+
+/* Who reads that the count is 0 finds the interrupt in IRR, whoever is late to say that it is due.
+ */
 static void test_timer_read_when_due(void **state)
 {
     (void)state;
@@ -811,6 +853,8 @@ int main(void)
         cmocka_unit_test_setup(test_match_x2apic, setup),
         cmocka_unit_test_setup(test_lint, setup),
         cmocka_unit_test_setup(test_lint_level, setup),
+        cmocka_unit_test_setup(test_timer_tsc, setup),
+        cmocka_unit_test_setup(test_timer_slow_tsc, setup),
         cmocka_unit_test_setup(test_timer_one_shot, setup),
         cmocka_unit_test_setup(test_timer_read_when_due, setup),
         cmocka_unit_test_setup(test_timer_divisors, setup),

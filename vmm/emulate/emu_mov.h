@@ -13,6 +13,7 @@ struct emu_mov {
     uint8_t size; /* of the access in bytes; 0: the instruction is another one */
     bool write;
     bool has_base; /* the base of the segment insn.mem.seg counts */
+    bool plain;    /* the address is only a register and a displacement */
 };
 
 void emu_mov_of(const struct insn *insn, struct emu_mov *mov);
@@ -40,7 +41,8 @@ static inline bool emu_mov_fits(const struct emu_mov *mov, const struct insn *in
                                 const uint64_t *regs, uint64_t rip, uint64_t base, uint64_t gpa,
                                 bool write)
 {
-    uint64_t linear = base + emu_effective_address(insn, regs, rip);
+    uint64_t linear = likely(mov->plain) ? (uint64_t)insn->mem.disp + regs[insn->mem.base]
+                                         : base + emu_effective_address(insn, regs, rip);
 
     return mov->write == write && ((linear ^ gpa) & (PAGE_SIZE_4K - 1)) == 0 &&
            (gpa & (mov->size - 1u)) == 0;
@@ -59,6 +61,10 @@ static inline void emu_mov_finish(const struct insn *insn, uint64_t *regs, uint6
     uint64_t *reg = &regs[insn->dst.reg];
     unsigned int unread = 64u - 8u * insn->src.size;
 
+    if (likely(insn->src.size == 4)) {
+        *reg = (uint32_t)value;
+        return;
+    }
     value = value << unread >> unread;
     if (insn->dst.size >= 4)
         *reg = value;

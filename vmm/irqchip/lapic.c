@@ -38,7 +38,7 @@ int lapic_highest_irr(const struct lapic *l)
 }
 
 /* 10.8.3.1: PPR is the higher class of TPR and the highest vector in service. */
-static uint32_t update_ppr(struct lapic *l)
+static inline uint32_t update_ppr(struct lapic *l)
 {
     uint32_t tpr = *lapic_reg(l, LAPIC_TPR), ppr = tpr;
 
@@ -52,18 +52,22 @@ static uint32_t update_ppr(struct lapic *l)
     return ppr;
 }
 
-static void update_pending(struct lapic *l, uint32_t ppr)
+static inline void update_priority(struct lapic *l)
 {
-    int vector = lapic_highest_irr(l);
+    uint32_t ppr = update_ppr(l);
+    int vector;
 
-    if (vector >= 0 && (((uint32_t)vector & PRIORITY) <= (ppr & PRIORITY) || !lapic_enabled(l)))
-        vector = -1;
-    l->pending = vector;
+    l->pending = -1;
+    if (!lapic_requested(l))
+        return;
+    vector = lapic_highest_irr(l);
+    if (((uint32_t)vector & PRIORITY) > (ppr & PRIORITY) && lapic_enabled(l))
+        l->pending = vector;
 }
 
 void lapic_update_priority(struct lapic *l)
 {
-    update_pending(l, update_ppr(l));
+    update_priority(l);
 }
 
 static uint8_t used_words(const struct lapic *l, uint32_t array)
@@ -100,7 +104,7 @@ static void reset_registers(struct lapic *l)
         *lapic_reg(l, LAPIC_LDR) = (l->apic_id >> 4) << 16 | BIT(l->apic_id & 0xF);
     l->errors = 0;
     l->tmr_changed = true;
-    lapic_timer_stop(l);
+    lapic_timer_reset(l);
     lapic_resync(l);
 }
 
@@ -198,28 +202,35 @@ static void lint_eoi(struct lapic *l, uint8_t vector)
     }
 }
 
+COLD static void level_eoi(struct lapic *l, uint8_t vector)
+{
+    lint_eoi(l, vector);
+    if (!(*lapic_reg(l, LAPIC_SVR) & SVR_SUPPRESS_EOI))
+        l->ops->eoi(l->ctx, vector);
+}
+
 void lapic_eoi_write(struct lapic *l)
 {
-    int vector = highest_vector(l, LAPIC_ISR, l->isr_words);
-    uint32_t *isr;
+    unsigned int word, bit;
+    uint32_t *isr, rest;
 
-    if (vector < 0)
+    if (l->isr_words == 0)
         return; /* 10.8.5: an EOI without an interrupt in service does nothing */
-    isr = vector_word(l, LAPIC_ISR, (uint8_t)vector);
-    *isr &= ~VECTOR_BIT((uint32_t)vector);
-    if (*isr == 0)
-        l->isr_words &= (uint8_t)~BIT((uint32_t)vector / 32u);
-    lapic_update_priority(l);
-    lapic_eoi_done(l, (uint8_t)vector);
+    word = highest_bit(l->isr_words);
+    isr = lapic_reg(l, LAPIC_ISR + word * 0x10);
+    bit = highest_bit(*isr);
+    *isr = rest = *isr & ~BIT(bit);
+    if (rest == 0)
+        l->isr_words &= (uint8_t)~BIT(word);
+    update_priority(l);
+    if (unlikely(*lapic_reg(l, LAPIC_TMR + word * 0x10) & BIT(bit)))
+        level_eoi(l, (uint8_t)(word * 32 + bit));
 }
 
 void lapic_eoi_done(struct lapic *l, uint8_t vector)
 {
-    if (likely(!(*vector_word(l, LAPIC_TMR, vector) & VECTOR_BIT(vector))))
-        return;
-    lint_eoi(l, vector);
-    if (!(*lapic_reg(l, LAPIC_SVR) & SVR_SUPPRESS_EOI))
-        l->ops->eoi(l->ctx, vector);
+    if (*vector_word(l, LAPIC_TMR, vector) & VECTOR_BIT(vector))
+        level_eoi(l, vector);
 }
 
 uint16_t lapic_interrupt_status(const struct lapic *l)
@@ -232,8 +243,7 @@ uint16_t lapic_interrupt_status(const struct lapic *l)
 
 void lapic_set_cr8(struct lapic *l, uint8_t cr8)
 {
-    *lapic_reg(l, LAPIC_TPR) = (cr8 & 0xFu) << 4;
-    lapic_update_priority(l);
+    lapic_set_tpr(l, (cr8 & 0xFu) << 4);
 }
 
 static bool match_logical(const struct lapic *l, uint32_t dest)

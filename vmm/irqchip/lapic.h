@@ -5,7 +5,7 @@
  * own layout, so that APIC virtualization hardware can work on the same page.
  *
  * It holds no lock: only the pCPU that runs the vCPU may call in here, others post to the vCPU.
- * Times are nanoseconds since boot. The timer's input clock is 1 GHz, one tick a nanosecond. */
+ * Times are the machine's TSC. The timer's input clock is 1 GHz, one tick a nanosecond. */
 
 #include "lib/error.h"
 #include "vmm/irqchip/ioapic.h"
@@ -50,9 +50,10 @@ struct lapic {
     bool tmr_changed;   /* TMR is not what it was when somebody last cleared this */
     uint64_t base;      /* IA32_APIC_BASE */
     uint32_t apic_id;
-    uint32_t errors;       /* collected since the last write of ESR */
-    uint64_t timer_expiry; /* one-shot and periodic: ns, UINT64_MAX = stopped */
-    uint64_t tsc_deadline; /* guest TSC value, 0 = disarmed */
+    uint32_t errors;        /* collected since the last write of ESR */
+    uint64_t timer_expiry;  /* one-shot and periodic; UINT64_MAX = stopped */
+    uint64_t tsc_per_count; /* of the timer, 32.32 fixed point */
+    uint64_t tsc_deadline;  /* guest TSC value, 0 = disarmed */
     const struct lapic_ops *ops;
     void *ctx;
 };
@@ -156,6 +157,15 @@ void lapic_eoi_done(struct lapic *l, uint8_t vector);
  * None is requested of a LAPIC that is disabled. */
 uint16_t lapic_interrupt_status(const struct lapic *l);
 
+static inline void lapic_set_tpr(struct lapic *l, uint32_t tpr)
+{
+    *lapic_reg(l, LAPIC_TPR) = tpr;
+    if (lapic_is_quiet(l))
+        *lapic_reg(l, LAPIC_PPR) = tpr;
+    else
+        lapic_update_priority(l);
+}
+
 /* CR8 is bits 7:4 of TPR. */
 static inline uint8_t lapic_get_cr8(const struct lapic *l)
 {
@@ -185,7 +195,7 @@ void lapic_lint_set(struct lapic *l, enum lapic_lint pin, bool level);
 
 /* Timer ------------------------------------------------------------------------------------ */
 
-/* When lapic_timer_expired() is to be called: absolute ns, UINT64_MAX = never. One-shot and
+/* When lapic_timer_expired() is to be called: UINT64_MAX = never. One-shot and
  * periodic mode; TSC-deadline mode has l->tsc_deadline. A masked timer needs no call. */
 static inline uint64_t lapic_timer_next(const struct lapic *l)
 {
@@ -195,6 +205,9 @@ static inline uint64_t lapic_timer_next(const struct lapic *l)
 /* The time of lapic_timer_next() or the guest TSC value tsc_deadline has come. Harmless in
  * one-shot and periodic mode when the time has not come. */
 void lapic_timer_expired(struct lapic *l, uint64_t now);
+
+/* The guest writes the initial count. */
+void lapic_timer_write_initial(struct lapic *l, uint32_t value, uint64_t now);
 
 /* IA32_TSC_DEADLINE. Outside TSC-deadline mode writes are ignored, and it reads 0. */
 void lapic_set_tsc_deadline(struct lapic *l, uint64_t value);

@@ -42,8 +42,7 @@ static void write_plain(struct lapic *l, uint32_t offset, uint32_t value, uint64
 
 static void write_tpr(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
 {
-    *lapic_reg(l, LAPIC_TPR) = value;
-    lapic_update_priority(l);
+    lapic_set_tpr(l, value);
 }
 
 static void write_eoi(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
@@ -170,7 +169,7 @@ static const struct lapic_register {
     uint32_t writable;
     uint64_t x2apic;
     void (*write)(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now);
-} registers[LAPIC_SELF_IPI / REG_SIZE + 1] = {
+} ALIGNED(32) /* cheap to index */ registers[LAPIC_SELF_IPI / REG_SIZE + 1] = {
     REG(ID) = {RO | XW, 0, 0, NULL},
     REG(VERSION) = {RO | XW, 0, 0, NULL},
     REG(TPR) = {RW, 0xFF, 0xFF, write_tpr},
@@ -195,52 +194,64 @@ static const struct lapic_register {
     REG(SELF_IPI) = {X2W, ICR_VECTOR, ICR_VECTOR, write_self_ipi},
 };
 
-/* The first of all is one that does not exist. */
-static const struct lapic_register *row_of(uint32_t index)
+/* Whether an access to it is allowed by `right`. The first of all is one that does not exist. */
+static inline const struct lapic_register *row_of(uint32_t index, unsigned int right)
 {
-    return &registers[index < ARRAY_SIZE(registers) ? index : 0];
+    const struct lapic_register *row = &registers[index < ARRAY_SIZE(registers) ? index : 0];
+
+    return likely(row->rights & right) ? row : NULL;
 }
 
-static void write_register(struct lapic *l, const struct lapic_register *row, uint32_t offset,
-                           uint32_t value, uint64_t now)
+/* 0 in the low bits of an offset: the rest is the number of a register. */
+static inline uint32_t index_of(uint32_t offset)
+{
+    return offset / REG_SIZE | offset << 28;
+}
+
+static inline bool is_xapic(const struct lapic *l)
+{
+    return (l->base & (APIC_BASE_ENABLE | APIC_BASE_X2APIC)) == APIC_BASE_ENABLE;
+}
+
+static inline void write_register(struct lapic *l, const struct lapic_register *row,
+                                  uint32_t offset, uint32_t value, uint64_t now)
 {
     if (row->write)
         row->write(l, offset, value & row->writable, now);
 }
 
-static int check_mmio(const struct lapic *l, uint32_t offset)
+/* What is no register that can be so accessed. */
+COLD static int refuse_mmio(struct lapic *l, uint32_t offset)
 {
-    if (!lapic_hw_enabled(l) || lapic_is_x2apic(l))
-        return -BH_ENOENT;
-    return offset >= PAGE_SIZE_4K || !IS_ALIGNED(offset, REG_SIZE) ? -BH_EINVAL : 0;
+    if (offset >= PAGE_SIZE_4K || !IS_ALIGNED(offset, REG_SIZE))
+        return -BH_EINVAL;
+    lapic_error(l, ESR_ILLEGAL_REGISTER);
+    return 0;
 }
 
 int lapic_mmio_read(struct lapic *l, uint32_t offset, uint32_t *value, uint64_t now)
 {
-    int err = check_mmio(l, offset);
+    if (unlikely(!is_xapic(l)))
+        return -BH_ENOENT;
+    if (unlikely(!row_of(index_of(offset), XR))) {
+        int err = refuse_mmio(l, offset);
 
-    if (err)
+        *value = err ? *value : 0;
         return err;
-    if (row_of(offset / REG_SIZE)->rights & XR) {
-        *value = read_register(l, offset, now);
-    } else {
-        *value = 0;
-        lapic_error(l, ESR_ILLEGAL_REGISTER);
     }
+    *value = read_register(l, offset, now);
     return 0;
 }
 
 int lapic_mmio_write(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
 {
-    const struct lapic_register *row = row_of(offset / REG_SIZE);
-    int err = check_mmio(l, offset);
+    const struct lapic_register *row = row_of(index_of(offset), XW);
 
-    if (err)
-        return err;
-    if (row->rights & XW)
-        write_register(l, row, offset, value, now);
-    else
-        lapic_error(l, ESR_ILLEGAL_REGISTER);
+    if (unlikely(!is_xapic(l)))
+        return -BH_ENOENT;
+    if (unlikely(!row))
+        return refuse_mmio(l, offset);
+    write_register(l, row, offset, value, now);
     return 0;
 }
 
@@ -248,7 +259,7 @@ int lapic_msr_read(struct lapic *l, uint32_t msr, uint64_t *value, uint64_t now)
 {
     uint32_t index = msr - X2APIC_MSR_FIRST;
 
-    if (!lapic_is_x2apic(l) || !(row_of(index)->rights & X2R))
+    if (!lapic_is_x2apic(l) || !row_of(index, X2R))
         return -BH_EINVAL;
     *value = read_register(l, index * REG_SIZE, now);
     if (index == LAPIC_ICR / REG_SIZE)
@@ -259,9 +270,9 @@ int lapic_msr_read(struct lapic *l, uint32_t msr, uint64_t *value, uint64_t now)
 int lapic_msr_write(struct lapic *l, uint32_t msr, uint64_t value, uint64_t now)
 {
     uint32_t index = msr - X2APIC_MSR_FIRST;
-    const struct lapic_register *row = row_of(index);
+    const struct lapic_register *row = row_of(index, X2W);
 
-    if (!lapic_is_x2apic(l) || !(row->rights & X2W) || (value & ~row->x2apic))
+    if (!lapic_is_x2apic(l) || !row || (value & ~row->x2apic))
         return -BH_EINVAL;
     if (index == LAPIC_ICR / REG_SIZE)
         *lapic_reg(l, LAPIC_ICR_HIGH) = (uint32_t)(value >> 32);

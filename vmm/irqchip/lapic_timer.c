@@ -1,3 +1,4 @@
+#include "arch/x86/time.h"
 #include "vmm/irqchip/lapic_internal.h"
 
 /* The local APIC timer (SDM vol. 3, 10.5.4). */
@@ -19,22 +20,37 @@ static unsigned int divide_shift(const struct lapic *l)
     return (((v & 3) | (v >> 1 & 4)) + 1) & 7;
 }
 
-static uint64_t period_ns(const struct lapic *l)
+/* How long it takes to count down from `count`: to the nearest tick, as periods add up. */
+static inline uint64_t span_of(const struct lapic *l, uint32_t count)
 {
-    return (uint64_t)*lapic_reg(l, LAPIC_TIMER_INIT) << divide_shift(l);
+    return (uint64_t)(((unsigned __int128)l->tsc_per_count * count + BIT64(31)) >> 32);
 }
 
-/* `now` + `ns`, but never as late as UINT64_MAX, which means never. */
-static uint64_t deadline(uint64_t now, uint64_t ns)
+static void set_divide(struct lapic *l, uint32_t value)
 {
-    return ns >= UINT64_MAX - now ? UINT64_MAX - 1 : now + ns;
+    *lapic_reg(l, LAPIC_TIMER_DIV) = value;
+    l->tsc_per_count = time_scale.tsc_per_ns << divide_shift(l);
+}
+
+/* 0 only when the timer is off. */
+static uint64_t period_of(const struct lapic *l)
+{
+    uint32_t count = *lapic_reg(l, LAPIC_TIMER_INIT);
+
+    return MAX(span_of(l, count), (uint64_t)(count != 0));
+}
+
+/* `now` + `span`, but never as late as UINT64_MAX, which means never. */
+static uint64_t deadline(uint64_t now, uint64_t span)
+{
+    return span >= UINT64_MAX - now ? UINT64_MAX - 1 : now + span;
 }
 
 /* Moves a periodic timer's expiry behind `now` and stops a one-shot timer that is due. Skips whole
  * periods, so that the timer does not drift. */
 static void advance(struct lapic *l, uint64_t now)
 {
-    uint64_t period = period_ns(l), step, late;
+    uint64_t period = period_of(l), shortest = ns_span_to_tsc(MIN_PERIOD_NS), step, late;
 
     if (l->timer_expiry > now)
         return;
@@ -44,41 +60,41 @@ static void advance(struct lapic *l, uint64_t now)
     }
     late = now - l->timer_expiry;
     step = period;
-    if (period < MIN_PERIOD_NS)
-        step = (MIN_PERIOD_NS + period - 1) / period * period;
+    if (period < shortest)
+        step = (shortest + period - 1) / period * period;
     l->timer_expiry = deadline(now, step - late % step);
 }
 
-void lapic_timer_stop(struct lapic *l)
+static void stop(struct lapic *l)
 {
     l->timer_expiry = UINT64_MAX;
     l->tsc_deadline = 0;
 }
 
-static void start(struct lapic *l, uint64_t now)
+void lapic_timer_reset(struct lapic *l)
 {
-    uint64_t period = period_ns(l);
-
-    l->timer_expiry = period == 0 ? UINT64_MAX : deadline(now, period);
+    stop(l);
+    set_divide(l, 0);
 }
 
 uint32_t lapic_timer_current(const struct lapic *l, uint64_t now)
 {
-    uint64_t period = period_ns(l), left;
+    bool periodic = timer_mode(l) == LVT_TIMER_PERIODIC;
+    uint64_t period, left = l->timer_expiry - now;
 
-    if (l->timer_expiry == UINT64_MAX)
+    if (l->timer_expiry == UINT64_MAX || (l->timer_expiry <= now && !periodic))
         return 0;
-    if (l->timer_expiry > now) {
-        left = l->timer_expiry - now;
-        /* A coalesced periodic timer's expiry is several periods away. */
-        if (left > period && timer_mode(l) == LVT_TIMER_PERIODIC && period != 0)
-            left %= period;
-    } else {
-        if (timer_mode(l) != LVT_TIMER_PERIODIC || period == 0)
+    if (periodic) {
+        period = period_of(l);
+        if (period == 0)
             return 0;
-        left = period - (now - l->timer_expiry) % period;
+        /* A coalesced periodic timer's expiry is several periods away. */
+        if (l->timer_expiry <= now)
+            left = period - (now - l->timer_expiry) % period;
+        else if (left > period)
+            left %= period;
     }
-    return (uint32_t)MIN(left >> divide_shift(l), (uint64_t)UINT32_MAX);
+    return (uint32_t)MIN(tsc_span_to_ns(left) >> divide_shift(l), (uint64_t)UINT32_MAX);
 }
 
 void lapic_timer_write_initial(struct lapic *l, uint32_t value, uint64_t now)
@@ -87,7 +103,7 @@ void lapic_timer_write_initial(struct lapic *l, uint32_t value, uint64_t now)
     if (timer_mode(l) == LVT_TIMER_DEADLINE)
         return;
     *lapic_reg(l, LAPIC_TIMER_INIT) = value;
-    start(l, now);
+    l->timer_expiry = value == 0 ? UINT64_MAX : deadline(now, span_of(l, value));
     l->ops->timer_changed(l->ctx);
 }
 
@@ -98,12 +114,12 @@ void lapic_timer_write_divide(struct lapic *l, uint32_t value, uint64_t now)
     if (*lapic_reg(l, LAPIC_LVT_TIMER) & LVT_MASKED)
         advance(l, now);
     current = lapic_timer_current(l, now);
-    *lapic_reg(l, LAPIC_TIMER_DIV) = value;
+    set_divide(l, value);
     /* What is due is still to be delivered. */
     if (l->timer_expiry == UINT64_MAX || l->timer_expiry <= now)
         return;
     /* The count goes on from where it is at the new rate. */
-    l->timer_expiry = deadline(now, (uint64_t)current << divide_shift(l));
+    l->timer_expiry = deadline(now, span_of(l, current));
     l->ops->timer_changed(l->ctx);
 }
 
@@ -118,7 +134,7 @@ void lapic_timer_write_lvt(struct lapic *l, uint32_t value, uint64_t now)
     *lapic_reg(l, LAPIC_LVT_TIMER) = value;
     if (was_deadline != is_deadline) {
         /* 10.5.4.1: changing to or from TSC-deadline mode disarms the timer. */
-        lapic_timer_stop(l);
+        stop(l);
         *lapic_reg(l, LAPIC_TIMER_INIT) = 0;
     }
     l->ops->timer_changed(l->ctx);

@@ -47,7 +47,7 @@ static enum exit_action on_window(struct vcpu *v, struct vmcb *vmcb)
 {
     vmcb->int_ctl &= ~INT_CTL_V_IRQ;
     vmcb->intercept3 &= ~INTERCEPT3_VINTR;
-    svm_dirty(v->svm, CLEAN_TPR | CLEAN_INTERCEPTS);
+    svm_dirty(v->svm, CLEAN_INTERCEPTS);
     v->pending |= PENDING_INTERRUPT;
     return EXIT_RESUME;
 }

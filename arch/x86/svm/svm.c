@@ -287,6 +287,9 @@ static void vcpu_reset(struct vcpu *v, const struct vcpu_sysregs *regs)
     svm->asid_generation = 0;
     svm->stepping_nmi = false;
     vmcb->clean = 0;
+    v->cpu_tpr = (uint8_t *)&vmcb->int_ctl; /* V_TPR: CR8, in the low bits */
+    v->cpu_tpr_shift = 4;
+    vcpu_set_cpu_tpr(v);
     v->pending |= PENDING_BACKEND;
 }
 
@@ -409,7 +412,7 @@ static void close_interrupt_window(struct vcpu *v)
     if (vmcb->int_ctl & INT_CTL_V_IRQ) {
         vmcb->int_ctl &= ~INT_CTL_V_IRQ;
         vmcb->intercept3 &= ~INTERCEPT3_VINTR;
-        svm_dirty(v->svm, CLEAN_TPR | CLEAN_INTERCEPTS);
+        svm_dirty(v->svm, CLEAN_INTERCEPTS);
     }
 }
 
@@ -439,7 +442,7 @@ static void want_interrupt_window(struct vcpu *v)
 
     vmcb->int_ctl |= INT_CTL_V_IRQ | INT_CTL_V_IGN_TPR | INT_CTL_V_INTR_PRIO(15);
     vmcb->intercept3 |= INTERCEPT3_VINTR;
-    svm_dirty(v->svm, CLEAN_TPR | CLEAN_INTERCEPTS);
+    svm_dirty(v->svm, CLEAN_INTERCEPTS);
     v->pending |= PENDING_BACKEND;
 }
 
@@ -471,24 +474,8 @@ static void want_tpr_exit(struct vcpu *v, bool on)
 /* Of the LAPIC, the CPU has CR8. TPR has four bits more, which stay as long as CR8 does. */
 static void sync_lapic(struct vcpu *v)
 {
-    uint8_t cr8 = v->svm->vmcb->int_ctl & INT_CTL_V_TPR_MASK;
-
-    if (cr8 != lapic_get_cr8(&v->lapic)) {
-        lapic_set_cr8(&v->lapic, cr8);
-    }
-}
-
-static void lapic_changed(struct vcpu *v)
-{
-    struct vmcb *vmcb = v->svm->vmcb;
-
-    vmcb->int_ctl = (vmcb->int_ctl & ~INT_CTL_V_TPR_MASK) | lapic_get_cr8(&v->lapic);
-    svm_dirty(v->svm, CLEAN_TPR);
-}
-
-static bool post_interrupts(struct vcpu *v)
-{
-    return false;
+    v->known_tpr = *v->cpu_tpr;
+    lapic_set_cr8(&v->lapic, *v->cpu_tpr);
 }
 
 /* An ASID's translations are the guest's and the nested ones in one. */
@@ -546,8 +533,7 @@ const struct virt_ops svm_ops = {
     .want_nmi_window = want_nmi_window,
     .want_tpr_exit = want_tpr_exit,
     .sync_lapic = sync_lapic,
-    .lapic_changed = lapic_changed,
-    .post_interrupts = post_interrupts,
+    .lapic_changed = vcpu_set_cpu_tpr,
     .set_tsc_offset = set_tsc_offset,
     .flush_guest = flush,
     .flush_nested = flush,

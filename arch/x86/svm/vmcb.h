@@ -43,7 +43,6 @@
 #define INTERCEPT4_XSETBV      BIT(13)
 #define INTERCEPT4_RDPRU       BIT(14)
 
-#define INT_CTL_V_TPR_MASK     0x0full
 #define INT_CTL_V_IRQ          BIT64(8)
 #define INT_CTL_V_INTR_PRIO(n) ((uint64_t)(n) << 16)
 #define INT_CTL_V_IGN_TPR      BIT64(20)
@@ -75,7 +74,8 @@
 #define CLEAN_DT         BIT(7)
 #define CLEAN_SEG        BIT(8)
 #define CLEAN_CR2        BIT(9)
-#define CLEAN_ALL        0xffffffffu
+/* All but interrupt control, to which vcpu->cpu_tpr points. */
+#define CLEAN_ALL (~CLEAN_TPR)
 
 /* EXITINFO1 of control register accesses, with decode assists (APM vol. 2, 15.33.1). */
 #define CR_INFO_MOV BIT64(63)

@@ -2,24 +2,21 @@
 
 #include "arch/x86/vmx/vmx.h"
 
-/* Without a TPR shadow the page is the core's alone. With one the CPU changes TPR in it; and with
- * virtual interrupts also IRR and ISR, which stay as they are while there is nothing in them: then
- * RVI and SVI are 0. */
+/* With a TPR shadow the CPU changes TPR in the page; and while it delivers interrupts also IRR and
+ * ISR, which stay as they are while there is nothing in them: then RVI and SVI are 0. */
 void vmx_sync_lapic(struct vcpu *v)
 {
-    const struct vmx_vcpu *vmx = v->vmx;
-
-    if (!(vmx->proc_controls & PROC_TPR_SHADOW)) {
+    if (!v->by_cpu) {
+        v->known_tpr = *v->cpu_tpr;
+        lapic_update_priority(&v->lapic);
         return;
     }
-    if (vmx->proc2_controls & PROC2_VIRTUAL_INTERRUPTS) {
-        vmx_select(v);
-        if (!lapic_is_quiet(&v->lapic) || vmcs_read(VMCS_GUEST_INTERRUPT_STATUS) != 0) {
-            lapic_resync(&v->lapic);
-            return;
-        }
+    vmx_select(v);
+    if (!lapic_is_quiet(&v->lapic) || vmcs_read(VMCS_GUEST_INTERRUPT_STATUS) != 0) {
+        lapic_resync(&v->lapic);
+    } else {
+        lapic_update_priority(&v->lapic);
     }
-    lapic_update_priority(&v->lapic);
 }
 
 /* Level-triggered interrupts leave the guest at their EOI: I/O APICs wait for it. */
@@ -33,17 +30,13 @@ static void update_eoi_exits(struct vcpu *v)
     v->lapic.tmr_changed = false;
 }
 
-bool vmx_post_interrupts(struct vcpu *v)
+void vmx_post_interrupts(struct vcpu *v)
 {
-    if (!(v->vmx->proc2_controls & PROC2_VIRTUAL_INTERRUPTS)) {
-        return false;
-    }
     vmx_select(v);
     if (unlikely(v->lapic.tmr_changed)) {
         update_eoi_exits(v);
     }
     vmcs_write(VMCS_GUEST_INTERRUPT_STATUS, lapic_interrupt_status(&v->lapic));
-    return true;
 }
 
 /* The CPU takes part in x2APIC mode only; an xAPIC's page is device memory, and emulated. Of a
@@ -57,23 +50,32 @@ static enum vmx_msr_bitmap wanted_bitmap(const struct lapic *l)
                                                                        : VMX_MSRS_TPR;
 }
 
+/* By what the CPU does. */
+static const uint32_t bitmap_controls[VMX_MSR_BITMAPS] = {
+    [VMX_MSRS_TPR] = PROC2_X2APIC,
+    [VMX_MSRS_APIC] = PROC2_X2APIC | VMX_APICV,
+};
+
 void vmx_lapic_changed(struct vcpu *v)
 {
     struct vmx_vcpu *vmx = v->vmx;
     enum vmx_msr_bitmap bitmap = wanted_bitmap(&v->lapic);
 
-    if (!(vmx->proc2_controls & PROC2_X2APIC) && bitmap == VMX_MSRS_PLAIN) {
-        (void)vmx_post_interrupts(v); /* the CPU must know what an emulated EOI leaves in service */
+    vcpu_set_cpu_tpr(v);
+    v->by_cpu = bitmap == VMX_MSRS_APIC;
+    if (v->by_cpu) {
+        v->known_tpr = TPR_UNKNOWN;
     }
     if (bitmap == vmx->msr_bitmap) {
         return;
     }
     vmx->msr_bitmap = bitmap;
-    vmx->proc2_controls = bitmap == VMX_MSRS_PLAIN ? vmx->proc2_controls & ~PROC2_X2APIC
-                                                   : vmx->proc2_controls | PROC2_X2APIC;
+    vmx->proc2_controls &= ~bitmap_controls[VMX_MSRS_APIC];
+    vmx->proc2_controls |= bitmap_controls[bitmap];
     vmx_select(v);
     vmcs_write(VMCS_PROC2_CONTROLS, vmx->proc2_controls);
     vmcs_write(VMCS_MSR_BITMAP, vmx_msr_bitmap_pa[bitmap]);
+    v->pending |= PENDING_INTERRUPT; /* who delivers what waits may have changed */
 }
 
 /* Without a TPR shadow each write of CR8 exits. The threshold must not be above the priority that

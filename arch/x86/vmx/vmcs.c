@@ -59,7 +59,7 @@ static void write_controls(struct vcpu *v)
     struct vmx_vcpu *vmx = v->vmx;
 
     vmx->proc_controls = vmx_caps.proc;
-    vmx->proc2_controls = vmx_caps.proc2 & ~PROC2_X2APIC; /* with the guest's first use */
+    vmx->proc2_controls = vmx_caps.proc2 & ~(PROC2_X2APIC | VMX_APICV); /* as the guest uses it */
     vmcs_write(VMCS_PIN_CONTROLS, vmx_caps.pin & ~PIN_PREEMPTION_TIMER);
     vmcs_write(VMCS_PROC_CONTROLS, vmx->proc_controls);
     vmcs_write(VMCS_PROC2_CONTROLS, vmx->proc2_controls);

@@ -181,6 +181,9 @@ static void vcpu_reset(struct vcpu *v, const struct vcpu_sysregs *regs)
     vmx_init_vmcs(v);
     vmx_init_guest_regs(v, regs);
     v->pending |= PENDING_BACKEND;
+    v->cpu_tpr = (uint8_t *)lapic_reg(&v->lapic, LAPIC_TPR);
+    v->cpu_tpr_shift = 0;
+    vmx_lapic_changed(v);
 }
 
 /* The guest's SYSCALL MSRs and GS base of the other side of SWAPGS. */

@@ -12,6 +12,7 @@
 #define VMX_LAZY_MSRS 5
 
 /* By what the CPU does for a guest in x2APIC mode: nothing, its TPR, or most registers. */
+#define VMX_APICV (PROC2_APIC_REGISTERS | PROC2_VIRTUAL_INTERRUPTS)
 enum vmx_msr_bitmap { VMX_MSRS_PLAIN, VMX_MSRS_TPR, VMX_MSRS_APIC, VMX_MSR_BITMAPS };
 
 struct vmx_vcpu {
@@ -99,7 +100,7 @@ enum exit_action vmx_entry_failed(struct vcpu *v, const char *what);
 /* apic.c: what struct virt_ops says of the same names. */
 void vmx_sync_lapic(struct vcpu *v);
 void vmx_lapic_changed(struct vcpu *v);
-bool vmx_post_interrupts(struct vcpu *v);
+void vmx_post_interrupts(struct vcpu *v);
 void vmx_want_tpr_exit(struct vcpu *v, bool on);
 
 /* dump.c: prints the whole current VMCS. */
