@@ -12,6 +12,7 @@
 #include "lib/log.h"
 #include "vmm/cpuid.h"
 #include "vmm/exit.h"
+#include "vmm/pv_eoi.h"
 #include "vmm/pvclock.h"
 #include "vmm/vm.h"
 
@@ -275,6 +276,7 @@ static const struct msr_row rows[] = {
     {MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_WALL_CLOCK_NEW, false, NULL, pvclock_write_wall, "kvmclock"},
     {MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, false, pvclock_read, pvclock_write,
      "kvmclock"},
+    {MSR_KVM_PV_EOI, MSR_KVM_PV_EOI, false, pv_eoi_read, pv_eoi_write, "EOI without an exit"},
     {MSR_EFER, MSR_EFER, false, read_efer, write_efer, "SVME is the core's"},
     {MSR_STAR, MSR_SFMASK, true, NULL, NULL, "SYSCALL; switched with the vCPU"},
     {MSR_FS_BASE, MSR_KERNEL_GS_BASE, true, NULL, NULL, "the guest's own, switched with the vCPU"},

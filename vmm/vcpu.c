@@ -5,6 +5,7 @@
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
 #include "vmm/platform.h"
+#include "vmm/pv_eoi.h"
 #include "vmm/sched.h"
 #include "vmm/vm.h"
 
@@ -83,8 +84,7 @@ void vcpu_kick(struct vcpu *v)
 {
     v->pending |= PENDING_INTERRUPT;
     if (v->state == VCPU_HALTED && vcpu_has_wakeup(v)) {
-        v->state = VCPU_RUNNABLE;
-        sched_enqueue(v);
+        sched_wake(v);
     }
 }
 
@@ -171,6 +171,7 @@ static void inject_interrupt(struct vcpu *v)
             vector = platform_extint_ack(v->vm);
         } else {
             lapic_ack(&v->lapic, (uint8_t)vector);
+            pv_eoi_offer(v, (uint8_t)vector);
         }
         v->event = (struct vcpu_event){.vector = (uint8_t)vector, .type = EVENT_INTERRUPT};
         virt->inject(v, &v->event);
@@ -225,6 +226,7 @@ int vcpu_x2apic_read(struct vcpu *v, uint32_t msr, uint64_t *value)
  * looked at again in vcpu_deliver_pending(). */
 int vcpu_x2apic_write(struct vcpu *v, uint32_t msr, uint64_t value)
 {
+    pv_eoi_sync(v);
     int err = lapic_msr_write(&v->lapic, msr, value, time_now_ns());
 
     if (msr == X2APIC_MSR_TPR && !err) {
@@ -261,6 +263,7 @@ void vcpu_update_lapic_timer(struct vcpu *v)
 
     /* One that is past is due now, not when the machine's timer gets to say so. */
     if (unlikely(deadline <= now && v->lapic.tsc_deadline != 0)) {
+        timer_cancel(&v->lapic_timer);
         lapic_timer_expired(&v->lapic, tsc_to_ns(now));
         vcpu_kick(v);
         return;
@@ -283,7 +286,7 @@ void vcpu_lapic_timer_expired(struct timer *timer, uint64_t now)
 {
     struct vcpu *v = CONTAINER_OF(timer, struct vcpu, lapic_timer);
 
-    lapic_timer_expired(&v->lapic, tsc_to_ns(now)); /* arms the timer for the next time */
+    lapic_timer_expired(&v->lapic, tsc_to_ns(now)); /* arms a periodic one for the next time */
     vcpu_kick(v);
     if (this_cpu->current != v && timer_is_armed(timer)) {
         timer_arm(&this_cpu->timers, timer, vcpu_timer_limit(v, timer->deadline));

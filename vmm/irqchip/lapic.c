@@ -215,7 +215,7 @@ void lapic_eoi_write(struct lapic *l)
 
 void lapic_eoi_done(struct lapic *l, uint8_t vector)
 {
-    if (likely(!(*vector_word(l, LAPIC_TMR, vector) & VECTOR_BIT(vector))))
+    if (likely(!lapic_is_level(l, vector)))
         return;
     lint_eoi(l, vector);
     if (!(*lapic_reg(l, LAPIC_SVR) & SVR_SUPPRESS_EOI))

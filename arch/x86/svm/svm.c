@@ -14,6 +14,7 @@
 #include "lib/format.h"
 #include "lib/log.h"
 #include "vmm/cpuid.h"
+#include "vmm/pv_eoi.h"
 #include "vmm/vm.h"
 
 #define CPUID_AMD_FEATURES 0x80000001u
@@ -449,13 +450,28 @@ static void want_tpr_exit(struct vcpu *v, bool on)
 }
 
 /* Of the LAPIC, the CPU has CR8. TPR has four bits more, which stay as long as CR8 does. */
-static void sync_lapic(struct vcpu *v)
+static inline void sync_cr8(struct vcpu *v)
 {
     uint8_t cr8 = v->svm->vmcb->int_ctl & INT_CTL_V_TPR_MASK;
 
     if (cr8 != lapic_get_cr8(&v->lapic)) {
         lapic_set_cr8(&v->lapic, cr8);
     }
+}
+
+static NOINLINE void sync_eoi(struct vcpu *v)
+{
+    pv_eoi_take_back(v);
+    sync_cr8(v);
+}
+
+static void sync_lapic(struct vcpu *v)
+{
+    if (unlikely(v->pv_eoi_offered)) {
+        sync_eoi(v);
+        return;
+    }
+    sync_cr8(v);
 }
 
 static void lapic_changed(struct vcpu *v)

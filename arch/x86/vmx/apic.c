@@ -1,6 +1,7 @@
 /* The virtual LAPIC's page in the hands of the CPU (SDM vol. 3, chapter 30). */
 
 #include "arch/x86/vmx/vmx.h"
+#include "vmm/pv_eoi.h"
 
 /* Without a TPR shadow the page is the core's alone. With one the CPU changes TPR in it; and with
  * virtual interrupts also IRR and ISR, which stay as they are while there is nothing in them: then
@@ -9,6 +10,7 @@ void vmx_sync_lapic(struct vcpu *v)
 {
     const struct vmx_vcpu *vmx = v->vmx;
 
+    pv_eoi_sync(v);
     if (!(vmx->proc_controls & PROC_TPR_SHADOW)) {
         return;
     }

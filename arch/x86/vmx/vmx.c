@@ -308,6 +308,9 @@ static bool set_slice_end(struct vcpu *v, uint64_t tsc)
     if (!(vmx_caps.pin & PIN_PREEMPTION_TIMER)) {
         return false;
     }
+    if (tsc == vmx->slice_end) {
+        return true;
+    }
     if ((tsc == TIMER_NEVER) != (vmx->slice_end == TIMER_NEVER)) {
         vmx_select(v);
         vmcs_write(VMCS_PIN_CONTROLS,
