@@ -151,7 +151,7 @@ INIT static void init_interrupts(const struct acpi_info *acpi)
     if (ioapic_hw_init(acpi) != 0 || irq < 0 ||
         ioapic_hw_route_isa(acpi, (unsigned int)irq, VECTOR_UART, this_cpu->apic_id) != 0) {
         log_warn("console: no interrupt from the serial port: it is polled");
-        console_set_polled(true);
+        this_cpu->console_polled = true;
         return;
     }
     uart_enable_interrupts();
@@ -261,7 +261,7 @@ NORETURN INIT static void boot_continue(void)
     cpuid_policy_init();
     init_interrupts(&acpi);
     init_guest_memory();
-    sched_slice_tsc = ns_span_to_tsc(core_config.slice_us * 1000ull);
+    sched_init(core_config.slice_us * 1000ull);
     vm_when_done = core_config.when_done;
     create_vms();
     stack_switch(percpu_stack_top(0), enter_run_loop);

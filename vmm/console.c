@@ -20,7 +20,6 @@ enum escape_state { ESCAPE_NONE, ESCAPE_START, ESCAPE_SEQUENCE };
 static struct vm *focus;      /* NULL: the monitor has the keyboard */
 static bool line_open;        /* the cursor stands behind the unfinished line of the focus */
 static bool key_escape;       /* Ctrl-A was typed */
-static bool polled;           /* no interrupt tells when the UART has something */
 static bool in_monitor_write; /* what is printed answers a command */
 
 static void put(const char *text, size_t len)
@@ -367,14 +366,4 @@ void console_start(void)
         }
     }
     set_focus(NULL);
-}
-
-bool console_needs_polling(void)
-{
-    return polled;
-}
-
-void console_set_polled(bool on)
-{
-    polled = on;
 }

@@ -31,8 +31,4 @@ void console_start(void);
 /* Prints text for the monitor, without prefix. */
 void console_monitor_write(const char *text, size_t len);
 
-/* True while output waits that no UART interrupt will move. */
-bool console_needs_polling(void);
-void console_set_polled(bool polled);
-
 #endif

@@ -4,6 +4,7 @@
 #include "vmm/cpuid.h"
 
 #include "arch/x86/fpu.h"
+#include "arch/x86/time.h"
 #include "arch/x86/virt.h"
 #include "lib/string.h"
 #include "vmm/exit.h"
@@ -11,10 +12,11 @@
 
 #define ALL UINT32_MAX
 
-#define MAX_BASIC    0x0du
-#define MAX_EXTENDED 0x80000008u
-#define HV_BASE      0x40000000u
-#define HV_KVM_BASE  0x40000100u
+#define MAX_BASIC      0x0du
+#define MAX_EXTENDED   0x80000008u
+#define HV_BASE        0x40000000u
+#define HV_FREQUENCIES 0x40000010u
+#define HV_KVM_BASE    0x40000100u
 
 /* Leaf 1 ECX. */
 #define F1C_SSE3         BIT(0)
@@ -64,6 +66,7 @@
 /* 80000001h EDX: the bits that repeat leaf 1, SYSCALL NX MMXEXT FFXSR PAGE1GB RDTSCP LM 3DNOW. */
 #define FE1D_SHOWN 0xefd3fbffu
 
+#define LAPIC_TIMER_KHZ    1000000u /* vmm/irqchip/lapic.h */
 #define FE7D_INVARIANT_TSC BIT(8)
 #define FE8B_SHOWN         0x00000005u /* CLZERO, XSAVEERPTR */
 
@@ -71,6 +74,7 @@
 #define KVM_FEATURE_CLOCKSOURCE        BIT(0)
 #define KVM_FEATURE_NOP_IO_DELAY       BIT(1)
 #define KVM_FEATURE_CLOCKSOURCE2       BIT(3)
+#define KVM_FEATURE_PV_EOI             BIT(6)
 #define KVM_FEATURE_CLOCKSOURCE_STABLE BIT(24)
 
 #define XSAVE_SHOWN 0x00000007u /* leaf 0Dh.1 EAX: XSAVEOPT XSAVEC XGETBV1; not XSAVES */
@@ -171,7 +175,7 @@ INIT static void fix_max_extended(struct cpuid_regs *r)
 
 INIT static void fix_hypervisor(struct cpuid_regs *r)
 {
-    *r = (struct cpuid_regs){.eax = HV_BASE + 1};
+    *r = (struct cpuid_regs){.eax = HV_FREQUENCIES};
     memcpy(&r->ebx, "Bulk", 4);
     memcpy(&r->ecx, "head", 4);
     memcpy(&r->edx, "Core", 4);
@@ -193,7 +197,15 @@ INIT static void fix_kvm(struct cpuid_regs *r)
 INIT static void fix_kvm_features(struct cpuid_regs *r)
 {
     *r = (struct cpuid_regs){.eax = KVM_FEATURE_CLOCKSOURCE | KVM_FEATURE_NOP_IO_DELAY |
-                                    KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_CLOCKSOURCE_STABLE};
+                                    KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_PV_EOI |
+                                    KVM_FEATURE_CLOCKSOURCE_STABLE};
+}
+
+/* As VMware defined it, and FreeBSD reads it behind KVM's signature, too: kHz of the TSC and of the
+ * LAPIC timer. */
+INIT static void fix_frequencies(struct cpuid_regs *r)
+{
+    *r = (struct cpuid_regs){.eax = (uint32_t)time_scale.khz, .ebx = LAPIC_TIMER_KHZ};
 }
 
 static const struct cpuid_row rows[] = {
@@ -222,8 +234,9 @@ static const struct cpuid_row rows[] = {
     {0xd, {ALL, ALL, ALL, ALL}, NULL, adjust_xsave, true, "components that are switched"},
     {HV_BASE, {0, 0, 0, 0}, fix_hypervisor, NULL, false, "Bulkhead's signature"},
     {HV_BASE + 1, {0, 0, 0, 0}, fix_hypervisor_version, NULL, false, "interface version"},
+    {HV_FREQUENCIES, {0, 0, 0, 0}, fix_frequencies, NULL, false, "of TSC and LAPIC timer"},
     {HV_KVM_BASE, {0, 0, 0, 0}, fix_kvm, NULL, false, "KVM-compatible paravirtual interface"},
-    {HV_KVM_BASE + 1, {0, 0, 0, 0}, fix_kvm_features, NULL, false, "kvmclock, stable"},
+    {HV_KVM_BASE + 1, {0, 0, 0, 0}, fix_kvm_features, NULL, false, "kvmclock, stable; EOI"},
     {0x80000000, {ALL, ALL, ALL, ALL}, fix_max_extended, NULL, false, "highest leaf"},
     {0x80000001,
      {0x0fff3fff, 0, FE1C_SHOWN, FE1D_SHOWN},

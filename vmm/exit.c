@@ -8,6 +8,7 @@
 #include "arch/x86/virt.h"
 #include "lib/log.h"
 #include "vmm/cpuid.h"
+#include "vmm/pv_eoi.h"
 #include "vmm/vm.h"
 
 /* What a VM gets for a hypercall that does not exist: Linux's -KVM_ENOSYS, as the KVM-compatible
@@ -170,6 +171,7 @@ bool exit_write_cr8(struct vcpu *v, uint64_t value)
         vcpu_raise_error(v, EXC_GP, 0);
         return false;
     }
+    pv_eoi_sync(v);
     lapic_set_cr8(&v->lapic, (uint8_t)value);
     vcpu_set_cpu_tpr(v);
     virt->want_tpr_exit(v, false);

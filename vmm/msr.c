@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "vmm/cpuid.h"
 #include "vmm/exit.h"
+#include "vmm/pv_eoi.h"
 #include "vmm/pvclock.h"
 #include "vmm/vm.h"
 
@@ -141,6 +142,11 @@ static enum exit_action write_pvclock_wall(struct vcpu *v, unsigned int length, 
     return done_or_refuse(v, pvclock_write_wall(v, msr_of(v), value), length);
 }
 
+static enum exit_action write_pv_eoi(struct vcpu *v, unsigned int length, uint64_t value)
+{
+    return done_or_refuse(v, pv_eoi_enable(v, value), length);
+}
+
 static enum exit_action write_tsc_deadline(struct vcpu *v, unsigned int length, uint64_t value)
 {
     lapic_set_tsc_deadline(&v->lapic, value);
@@ -175,6 +181,7 @@ static enum exit_action write_x2apic(struct vcpu *v, unsigned int length, uint64
 {
     uint32_t msr = msr_of(v);
 
+    pv_eoi_sync(v);
     if (unlikely(lapic_msr_write(&v->lapic, msr, value, rdtsc()) != 0)) {
         return refuse(v);
     }
@@ -199,6 +206,7 @@ static enum exit_action write_x2apic_tpr(struct vcpu *v, unsigned int length, ui
     if (unlikely(!lapic_is_x2apic(&v->lapic) || value > UINT8_MAX)) {
         return refuse(v);
     }
+    pv_eoi_sync(v);
     lapic_set_tpr(&v->lapic, (uint32_t)value);
     vcpu_set_cpu_tpr(v);
     vcpu_check_lapic(v);
@@ -210,6 +218,7 @@ static enum exit_action write_x2apic_eoi(struct vcpu *v, unsigned int length, ui
     if (unlikely(!lapic_is_x2apic(&v->lapic) || value != 0)) {
         return refuse(v);
     }
+    pv_eoi_sync(v);
     lapic_eoi_write(&v->lapic);
     vcpu_check_lapic(v);
     return done_here(v, length);
@@ -372,6 +381,7 @@ static const struct msr_row rows[] = {
     {MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_WALL_CLOCK_NEW, 0, 0, NULL, write_pvclock_wall, "kvmclock"},
     {MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, 0, 0, read_pvclock, write_pvclock,
      "kvmclock"},
+    {MSR_KVM_PV_EOI, MSR_KVM_PV_EOI, PLACE(pv_eoi), 0, NULL, write_pv_eoi, "EOI without an exit"},
     {MSR_EFER, MSR_EFER, 0, 0, read_efer, write_efer, "SVME is the core's"},
     {MSR_STAR, MSR_SFMASK, 0, DIRECT, NULL, NULL, "SYSCALL; switched with the vCPU"},
     {MSR_FS_BASE, MSR_KERNEL_GS_BASE, 0, DIRECT, NULL, NULL,

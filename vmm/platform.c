@@ -6,6 +6,7 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/console.h"
+#include "vmm/pv_eoi.h"
 #include "vmm/sched.h"
 
 #define COM1_BASE 0x3f8
@@ -501,6 +502,7 @@ static NOINLINE uint64_t read_lapic(struct vcpu *v, uint32_t offset)
  * TPR that the CPU has changed is looked at again in vcpu_deliver_pending(). */
 static NOINLINE void write_lapic(struct vcpu *v, uint32_t offset, unsigned int size, uint32_t value)
 {
+    pv_eoi_sync(v);
     if (size != 4 || lapic_mmio_write(&v->lapic, offset, value, lapic_time(offset)) != 0) {
         return;
     }

@@ -1,5 +1,6 @@
 /* The run loop: pick a vCPU, enter it, handle its exits, pick again. Round robin: a vCPU that uses
- * up its slice goes to the end of the queue, one that halts leaves it. */
+ * up its slice goes to the end of the queue, one that halts leaves it, and keeps what it has left
+ * of its slice for when it wakes up. */
 
 #include "vmm/sched.h"
 
@@ -17,23 +18,73 @@
 
 #define CONSOLE_POLL_NS 10000000u
 
-uint64_t sched_slice_tsc;
+/* One that has woken up takes the CPU from another one only when that has had it for so long: what
+ * it costs to switch stays a small part, however often a VM wakes up. */
+#define UNDISTURBED_NS 100000u
+/* With short slices, for this part of one. */
+#define UNDISTURBED_PART 4
+
+static uint64_t slice_tsc, undisturbed_tsc;
+
+INIT void sched_init(uint64_t slice_ns)
+{
+    slice_tsc = ns_span_to_tsc(slice_ns);
+    undisturbed_tsc = MIN(ns_span_to_tsc(UNDISTURBED_NS), slice_tsc / UNDISTURBED_PART);
+}
+
+static void refill(struct vcpu *v)
+{
+    v->slice_left = slice_tsc;
+    v->turn = this_cpu->turns;
+    v->boosted = false;
+}
+
+/* At the end, or in front of all but those that have woken up. */
+static void insert(struct vcpu *v, bool front)
+{
+    struct vcpu **link = &this_cpu->run_head;
+
+    while (*link && (!front || (*link)->boosted)) {
+        link = &(*link)->run_next;
+    }
+    v->run_next = *link;
+    *link = v;
+}
 
 void sched_enqueue(struct vcpu *v)
 {
-    struct percpu *cpu = this_cpu;
+    refill(v);
+    insert(v, false);
+}
 
-    if (v->queued) {
-        return;
+/* It gets a new slice when the others have used up theirs since it got its last one: waking up
+ * often gives nobody more than his share. */
+static NOINLINE void wake_among_others(struct vcpu *v)
+{
+    const struct percpu *cpu = this_cpu;
+    uint64_t others = cpu->running ? 1 : 0;
+
+    for (const struct vcpu *at = cpu->run_head; at; at = at->run_next) {
+        others++;
     }
-    v->queued = true;
-    v->run_next = NULL;
-    if (cpu->run_tail) {
-        cpu->run_tail->run_next = v;
+    if (cpu->turns - v->turn >= others) {
+        refill(v);
+    }
+    v->boosted = v->slice_left >= undisturbed_tsc;
+    if (!v->boosted) {
+        refill(v);
+    }
+    insert(v, v->boosted);
+}
+
+void sched_wake(struct vcpu *v)
+{
+    v->state = VCPU_RUNNABLE;
+    if (likely(!this_cpu->running && !this_cpu->run_head)) {
+        sched_enqueue(v);
     } else {
-        cpu->run_head = v;
+        wake_among_others(v);
     }
-    cpu->run_tail = v;
 }
 
 static struct vcpu *dequeue(void)
@@ -43,11 +94,6 @@ static struct vcpu *dequeue(void)
 
     if (v) {
         cpu->run_head = v->run_next;
-        if (!cpu->run_head) {
-            cpu->run_tail = NULL;
-        }
-        v->queued = false;
-        v->run_next = NULL;
     }
     return v;
 }
@@ -70,36 +116,22 @@ void sched_remove(struct vcpu *v)
     if (cpu->current == v) {
         unload_current();
     }
-    if (!v->queued) {
-        return;
+    for (struct vcpu **link = &cpu->run_head; *link; link = &(*link)->run_next) {
+        if (*link == v) {
+            *link = v->run_next;
+            break;
+        }
     }
-    struct vcpu *prev = NULL;
-    for (struct vcpu *at = cpu->run_head; at; prev = at, at = at->run_next) {
-        if (at != v) {
-            continue;
-        }
-        if (prev) {
-            prev->run_next = v->run_next;
-        } else {
-            cpu->run_head = v->run_next;
-        }
-        if (cpu->run_tail == v) {
-            cpu->run_tail = prev;
-        }
-        break;
-    }
-    v->queued = false;
-    v->run_next = NULL;
 }
 
 /* The LAPIC timer follows the earliest of the timer queue and, where the CPU has no timer for that,
- * the slice's end. */
-static void arm_timer(uint64_t slice_end)
+ * the end of the turn. */
+static void arm_timer(uint64_t turn_end)
 {
     struct percpu *cpu = this_cpu;
-    uint64_t deadline = MIN(timer_next(&cpu->timers), slice_end);
+    uint64_t deadline = MIN(timer_next(&cpu->timers), turn_end);
 
-    if (console_needs_polling() || cpu->console_input) {
+    if (unlikely(cpu->noted) && (cpu->console_polled || cpu->console_input)) {
         deadline = MIN(deadline, rdtsc() + ns_span_to_tsc(CONSOLE_POLL_NS));
     }
     if (deadline != cpu->timer_armed) {
@@ -112,16 +144,20 @@ static void housekeeping(void)
 {
     struct percpu *cpu = this_cpu;
 
-    if (cpu->nmi_seen) {
-        cpu->nmi_seen = false;
-        log_warn("NMI: ignored");
+    if (likely(!cpu->noted)) {
+        return;
     }
     if (cpu->timer_fired) {
         cpu->timer_fired = false;
         cpu->timer_armed = TIMER_NEVER;
+        lapic_hw_eoi();
         timer_run(&cpu->timers, rdtsc());
     }
-    if (cpu->console_input || console_needs_polling()) {
+    if (cpu->nmi_seen) {
+        cpu->nmi_seen = false;
+        log_warn("NMI: ignored");
+    }
+    if (cpu->console_input || cpu->console_polled) {
         cpu->console_input = false;
         console_poll();
     }
@@ -142,13 +178,25 @@ static void idle(void)
     cpu->idle_tsc += rdtsc() - start;
 }
 
-/* Runs `v` until it waits, its VM ends, or its slice is over while another waits. */
+/* When the turn of `v`, which runs since `start`, is over, as things are now. */
+static uint64_t turn_end(const struct vcpu *v, uint64_t start)
+{
+    const struct vcpu *next = this_cpu->run_head;
+
+    if (next && next->boosted) {
+        return start + MIN(v->slice_left, undisturbed_tsc);
+    }
+    return next || vm_ending_count > 0 ? start + v->slice_left : TIMER_NEVER;
+}
+
+/* Runs `v` until it waits, its VM ends, or its turn is over. */
 static void run(struct vcpu *v)
 {
     struct percpu *cpu = this_cpu;
     uint64_t start = rdtsc();
-    uint64_t slice_end = start + sched_slice_tsc;
+    uint64_t end;
 
+    cpu->running = v;
     if (cpu->current != v) {
         unload_current();
         speculation_enter_vm(v->vm->serial);
@@ -157,25 +205,33 @@ static void run(struct vcpu *v)
         vcpu_update_lapic_timer(v);
         platform_resume(v->vm);
     }
-    for (;;) {
+    do {
         v->pending &= ~PENDING_LEAVE; /* all that asks for it is looked at from here on */
-        bool others_wait = cpu->run_head || vm_ending_count > 0;
-        uint64_t end = others_wait ? slice_end : TIMER_NEVER;
+        end = turn_end(v, start);
         arm_timer(virt->set_slice_end(v, end) ? TIMER_NEVER : end);
         (void)virt->vcpu_run(v);
         /* A vCPU that halted is woken up from outside this loop only. */
         if (v->state != VCPU_RUNNABLE) {
             break;
         }
-        housekeeping();
-        if (vm_requests_waiting) {
-            break;
-        }
-        if (others_wait && rdtsc() >= slice_end) {
-            break;
-        }
+        housekeeping(); /* may end its VM */
+    } while (v->state == VCPU_RUNNABLE && !vm_requests_waiting && rdtsc() < turn_end(v, start));
+    cpu->running = NULL;
+    uint64_t used = rdtsc() - start;
+    v->run_tsc += used;
+    v->slice_left -= MIN(v->slice_left, used);
+}
+
+/* A turn that was interrupted goes on as soon as possible, one that is over is the last. */
+static void requeue(struct vcpu *v)
+{
+    v->boosted = false;
+    if (v->slice_left > 0) {
+        insert(v, true);
+    } else {
+        this_cpu->turns++;
+        sched_enqueue(v);
     }
-    v->run_tsc += rdtsc() - start;
 }
 
 /* When all VMs have ended: what the configuration says. */
@@ -212,12 +268,9 @@ void sched_loop(void)
             idle();
             continue;
         }
-        if (v->state != VCPU_RUNNABLE) {
-            continue;
-        }
         run(v);
         if (v->state == VCPU_RUNNABLE) {
-            sched_enqueue(v);
+            requeue(v);
         }
     }
 }

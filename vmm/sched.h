@@ -7,11 +7,15 @@
 /* Some VM has a request (vm_request()): the run loop leaves the guest for vm_handle_requests(). */
 extern bool vm_requests_waiting;
 
-/* Length of a time slice, in TSC ticks. */
-extern uint64_t sched_slice_tsc;
+/* Length of a time slice. */
+void sched_init(uint64_t slice_ns);
 
-/* Puts a vCPU on its pCPU's run queue. */
+/* Puts a vCPU that starts at the end of its pCPU's run queue. */
 void sched_enqueue(struct vcpu *v);
+
+/* Makes one that halted runnable: before those that compute if it has something left of its slice,
+ * and then soon. */
+void sched_wake(struct vcpu *v);
 
 /* Takes it off, and off the CPU if it is loaded. */
 void sched_remove(struct vcpu *v);

@@ -48,11 +48,19 @@ void timer_run(struct timer_queue *queue, uint64_t now)
 {
     struct timer **end = &queue->first;
 
+    struct timer *first = queue->first;
+
+    if (!first || first->deadline > now) {
+        return;
+    }
+    /* The usual case: it is the only one. */
+    if (likely(!first->next || first->next->deadline > now)) {
+        timer_cancel(first);
+        first->expired(first, now);
+        return;
+    }
     while (*end && (*end)->deadline <= now) {
         end = &(*end)->next;
-    }
-    if (end == &queue->first) {
-        return;
     }
     queue->due = queue->first;
     queue->due->link = &queue->due;

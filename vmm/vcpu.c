@@ -5,6 +5,7 @@
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
 #include "vmm/platform.h"
+#include "vmm/pv_eoi.h"
 #include "vmm/sched.h"
 #include "vmm/vm.h"
 
@@ -83,8 +84,7 @@ void vcpu_kick(struct vcpu *v)
 {
     v->pending |= PENDING_INTERRUPT;
     if (v->state == VCPU_HALTED && vcpu_has_wakeup(v)) {
-        v->state = VCPU_RUNNABLE;
-        sched_enqueue(v);
+        sched_wake(v);
     }
 }
 
@@ -185,6 +185,7 @@ static inline void inject_interrupt(struct vcpu *v)
             vector = platform_extint_ack(v->vm);
         } else {
             lapic_ack(&v->lapic, (uint8_t)vector);
+            pv_eoi_offer(v, (uint8_t)vector);
         }
         v->event = (struct vcpu_event){.vector = (uint8_t)vector, .type = EVENT_INTERRUPT};
         virt->inject(v, &v->event);
@@ -241,6 +242,7 @@ void vcpu_update_lapic_timer(struct vcpu *v)
         uint64_t left = v->lapic.tsc_deadline - guest_now;
         /* One that is past is due now, not when the machine's timer gets to say so. */
         if (unlikely(v->lapic.tsc_deadline <= guest_now)) {
+            timer_cancel(&v->lapic_timer);
             lapic_timer_expired(&v->lapic, now);
             vcpu_kick(v);
             return;
@@ -265,7 +267,7 @@ void vcpu_lapic_timer_expired(struct timer *timer, uint64_t now)
 {
     struct vcpu *v = CONTAINER_OF(timer, struct vcpu, lapic_timer);
 
-    lapic_timer_expired(&v->lapic, now); /* arms the timer for the next time */
+    lapic_timer_expired(&v->lapic, now); /* arms a periodic one for the next time */
     vcpu_kick(v);
     if (this_cpu->current != v && timer_is_armed(timer)) {
         sched_timer_arm(timer, vcpu_timer_limit(v, timer->deadline));

@@ -82,7 +82,9 @@ struct vcpu {
         struct vmx_vcpu *vmx;
     };
     struct vcpu *run_next; /* run queue */
-    bool queued;
+    bool boosted;          /* has woken up, and goes before those that compute */
+    uint64_t slice_left;   /* TSC ticks of its turn */
+    uint64_t turn;         /* percpu->turns when it got its slice */
 
     struct lapic lapic;
     /* The backend's: where the CPU has the task priority while the guest runs, which is that of
@@ -98,6 +100,9 @@ struct vcpu {
     uint64_t mtrr_fixed[11], mtrr_variable[16];
     uint64_t kvm_system_time; /* GPA | 1, 0: off */
     uint32_t kvm_version;
+    bool pv_eoi_offered; /* see vmm/pv_eoi.h */
+    uint64_t pv_eoi;     /* GPA | 1, 0: off */
+    uint64_t pv_eoi_pa;
 
     uint64_t run_tsc; /* TSC ticks spent in this vCPU, exits included */
     uint64_t guest_xcr0;

@@ -224,7 +224,8 @@ static void reset_vcpu(struct vm *vm, const struct guest_entry *entry)
     }
     v->misc_enable = MISC_ENABLE_FAST_STRINGS;
     v->tsc_adjust = v->tsc_aux = v->mcg_status = v->hwcr = 0;
-    v->kvm_system_time = 0;
+    v->kvm_system_time = v->pv_eoi = 0;
+    v->pv_eoi_offered = false;
     memset(v->dr, 0, sizeof(v->dr));
     v->dr_live = false;
     fpu_reset(v);

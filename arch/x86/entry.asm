@@ -3,7 +3,7 @@
 ; Stack at the call, from RSP up: struct interrupt_frame (arch/x86/interrupt.h).
 
 global interrupt_stubs
-extern interrupt_dispatch, __x86_indirect_thunk_rsi
+extern interrupt_dispatch, cpu_local, __x86_indirect_thunk_rsi
 
 %macro PUSH_GPRS 0
     push rax
@@ -47,16 +47,27 @@ bits 64
 ; Exceptions with an error code: 8, 10..14, 17, 21, 29, 30 (SDM vol. 3, table 6-1; APM vol. 2, 8.2).
 %define HAS_ERROR_CODE (1 << 8 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 17 | 1 << 21 | 1 << 29 | 1 << 30)
 
+; The timer only leaves a note (struct percpu): it comes while the core sleeps or lets interrupts in
+; between two instructions, and is acknowledged by the run loop.
+%define VECTOR_TIMER 0x50           ; as in arch/x86/lapic.h
+%define PERCPU_TIMER_FIRED 8
+
 align 16
 interrupt_stubs:
 %assign vector 0
 %rep 256
     align 16
-%if vector >= 32 || ((HAS_ERROR_CODE >> vector) & 1) = 0
+%if vector = VECTOR_TIMER
+    mov byte [rel cpu_local + PERCPU_TIMER_FIRED], 1
+    iretq
+%elif vector >= 32 || ((HAS_ERROR_CODE >> vector) & 1) = 0
     push 0
-%endif
     push vector
     jmp interrupt_common
+%else
+    push vector
+    jmp interrupt_common
+%endif
 %assign vector vector + 1
 %endrep
 

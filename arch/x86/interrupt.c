@@ -92,7 +92,7 @@ void interrupts_restore_tables(void)
 void interrupt_take(uint8_t vector)
 {
     switch (vector) {
-    case VECTOR_TIMER: this_cpu->timer_fired = true; break;
+    case VECTOR_TIMER: this_cpu->timer_fired = true; return; /* the run loop acknowledges it */
     case VECTOR_UART: this_cpu->console_input = true; break;
     case VECTOR_SPURIOUS: return; /* not in service: no EOI (SDM vol. 3, 11.9) */
     default: log_warn("unexpected interrupt vector 0x%x", vector); break;

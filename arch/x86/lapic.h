@@ -8,7 +8,7 @@
 
 /* Vectors that the core uses (SDM vol. 3, 11.5.1: above 31; the class gives the priority). */
 #define VECTOR_UART     0x40
-#define VECTOR_TIMER    0x50
+#define VECTOR_TIMER    0x50 /* and in arch/x86/entry.asm */
 #define VECTOR_SPURIOUS 0xff
 
 /* Enables the LAPIC in the mode that firmware left it in, masks its local interrupts, and measures

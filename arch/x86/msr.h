@@ -54,6 +54,7 @@
 #define MSR_KVM_SYSTEM_TIME     0x00000012u
 #define MSR_KVM_WALL_CLOCK_NEW  0x4b564d00u
 #define MSR_KVM_SYSTEM_TIME_NEW 0x4b564d01u
+#define MSR_KVM_PV_EOI          0x4b564d04u
 
 #define VM_CR_SVMDIS 0x10ull /* APM vol. 2, 15.30.1 */
 

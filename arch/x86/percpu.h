@@ -19,10 +19,16 @@ struct percpu {
     unsigned int id;
     uint32_t apic_id;
 
-    /* Set by interrupt handlers, cleared by the run loop. */
-    volatile bool timer_fired;
-    volatile bool console_input;
-    volatile bool nmi_seen;
+    /* Set by interrupt handlers, cleared by the run loop; `noted` is not 0 while any is set. */
+    union {
+        struct {
+            volatile bool timer_fired; /* not acknowledged yet: lapic_hw_eoi() */
+            volatile bool console_input;
+            volatile bool nmi_seen;
+            bool console_polled; /* stays set: no interrupt tells when the UART has something */
+        };
+        volatile uint32_t noted;
+    };
 
     struct vcpu *current; /* whose state the CPU holds, or NULL */
     uint64_t last_vm;     /* serial number of the VM that was last loaded */
@@ -30,8 +36,9 @@ struct percpu {
     uint64_t timer_armed; /* TSC that the LAPIC timer is set to, UINT64_MAX: off */
 
     struct vcpu *run_head; /* runnable vCPUs, next first */
-    struct vcpu *run_tail;
-    uint64_t idle_tsc; /* TSC ticks spent with nothing to run */
+    struct vcpu *running;  /* the one that has its turn, or NULL */
+    uint64_t turns;        /* slices used up */
+    uint64_t idle_tsc;     /* TSC ticks spent with nothing to run */
 
     union { /* the backend's part */
         struct {
@@ -51,6 +58,8 @@ struct percpu {
     struct tss tss;
     struct gdt gdt;
 };
+
+static_assert(offsetof(struct percpu, timer_fired) == 8, "arch/x86/entry.asm");
 
 extern struct percpu cpu_local;
 #define this_cpu (&cpu_local)

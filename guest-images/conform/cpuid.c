@@ -162,9 +162,9 @@ static void check_policy(void)
     check_eq("max-extended", cpuid(0x80000000, 0).eax, 0x80000008);
     r = cpuid(0x40000000, 0);
     check_that("signature",
-               r.eax == 0x40000001 && !memcmp(&r.ebx, "Bulk", 4) && !memcmp(&r.ecx, "head", 4) &&
+               r.eax == 0x40000010 && !memcmp(&r.ebx, "Bulk", 4) && !memcmp(&r.ecx, "head", 4) &&
                    !memcmp(&r.edx, "Core", 4),
-               r.eax, "40000001h BulkheadCore");
+               r.eax, "40000010h BulkheadCore");
     check_eq("interface-version", cpuid(0x40000001, 0).eax, 1);
     r = cpuid(0x40000100, 0);
     check_that("kvm-signature",

@@ -23,6 +23,7 @@ static const struct {
     {"nmi", group_nmi},
     {"lapic", group_lapic},
     {"timer", group_timer},
+    {"pv-eoi", group_pv_eoi},
     {"pic", group_pic},
     {"modes", group_modes},
     {"paging32", group_paging32},

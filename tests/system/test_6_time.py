@@ -1,9 +1,11 @@
 """Time and wake-ups where it is easy to get them wrong: what a review found, kept found."""
 
+import re
+
 import pytest
 
 from bulkhead import config, vm
-from machines import EVERYWHERE, INTERRUPTS_OFF
+from machines import BOCHS_VMX, EVERYWHERE, INTERRUPTS_OFF, QEMU_SVM, on
 
 SMALL = config(vm("p", "power.img", cmdline="off"))
 
@@ -16,6 +18,68 @@ def test_a_timer_storm_costs_the_vm_that_makes_it(boot):
     m.expect("^share", timeout=150, source="share")
     found = m.expect(r"^share ([\d.]+) %", timeout=150, source="share")
     assert float(found.group(1)) >= 45
+
+
+COMPUTES = vm("share", "counter.img", cmdline="share period=400 gap=3000")
+
+
+def share_of(m):
+    """What the computing VM gets, in percent, in its second period."""
+    m.expect("^share", timeout=150, source="share")
+    return float(m.expect(r"^share ([\d.]+) %", timeout=150, source="share").group(1))
+
+
+@EVERYWHERE
+def test_a_vm_that_wakes_up_does_not_wait_for_one_that_computes(boot):
+    m = boot(config(vm("sleeper", "sleeper.img", cmdline="sleep=2000"), COMPUTES), icount=True)
+    ready = m.expect(r"^READY tsc_per_ms (\d+)", timeout=60, source="sleeper")
+    m.expect("^woke", timeout=150, source="sleeper")
+    found = m.expect(r"^woke (\d+) late (\d+)", timeout=150, source="sleeper")
+    # A slice is 5 ms, and undisturbed is the other one for 0.1 ms.
+    assert int(found.group(2)) < int(ready.group(1)) / 2
+    assert int(found.group(1)) > 150
+    assert share_of(m) > 80
+
+
+# Less than a half or a third by what it costs to switch, which is much at Bochs's 50 MHz.
+@pytest.mark.parametrize("sleepers, words, least", [
+    (1, "sleep=5", 85), (1, "sleep=20 work=2000", 45), (2, "sleep=20 work=80", 20),
+    (2, "sleep=6000 work=6000", 30),
+], ids=["storm", "greedy", "two", "slices"])
+@EVERYWHERE
+def test_waking_up_often_gets_nobody_more_than_a_share(boot, sleepers, words, least):
+    names = ["sleeper%d" % i for i in range(sleepers)]
+    m = boot(config(*[vm(name, "sleeper.img", cmdline=words) for name in names], COMPUTES), icount=True)
+    for name in names:
+        m.expect("^woke", timeout=150, source=name)
+    assert share_of(m) >= least
+
+
+def exits_so_far(m):
+    """The machine's time in ms and all exits of the VM `linux`."""
+    m.send("list\rstat linux\rmemory\r")
+    now = int(m.expect(r"idle \d+ ms of (\d+) ms", timeout=60, source="core").group(1))
+    m.expect("^guests: ", timeout=60, source="core")
+    lines = m.output_of("core")
+    head = max(i for i, line in enumerate(lines) if re.match(r"^ +exit +count", line))
+    rows = (re.match(r"^ +\w+ +(\d+)(?: +\d+){4}$", line) for line in lines[head:])
+    return now, sum(int(row.group(1)) for row in rows if row)
+
+
+@on(QEMU_SVM, BOCHS_VMX)
+def test_an_idle_linux_is_left_alone(boot, machine_name):
+    # Time flies while a machine under icount sleeps.
+    options = {"icount": True} if machine_name == QEMU_SVM else {"ips": 50000000, "memory": 512}
+    m = boot(config(vm("linux", cmdline="console=ttyS0 vmname=linux quiet cryptomgr.notests "
+                                        "mitigations=off")), **options)
+    m.shell("linux", timeout=400)
+    m.focus(0)
+    start, before = exits_so_far(m)
+    now, after = exits_so_far(m)
+    while now - start < 30000:
+        m.quiet_for(1)
+        now, after = exits_so_far(m)
+    assert (after - before) * 1000 / (now - start) < 25
 
 
 @EVERYWHERE

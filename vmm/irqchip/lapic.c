@@ -229,7 +229,7 @@ void lapic_eoi_write(struct lapic *l)
 
 void lapic_eoi_done(struct lapic *l, uint8_t vector)
 {
-    if (*vector_word(l, LAPIC_TMR, vector) & VECTOR_BIT(vector))
+    if (lapic_is_level(l, vector))
         level_eoi(l, vector);
 }
 

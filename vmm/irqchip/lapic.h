@@ -147,6 +147,12 @@ static inline bool lapic_is_quiet(const struct lapic *l)
 /* The CPU takes `vector` (that lapic_pending() returned): IRR -> ISR. */
 void lapic_ack(struct lapic *l, uint8_t vector);
 
+/* `vector` was requested by a level: its end is of interest to others. */
+static inline bool lapic_is_level(const struct lapic *l, uint8_t vector)
+{
+    return (*lapic_reg(l, LAPIC_TMR + vector / 32u * 0x10) & BIT(vector & 31u)) != 0;
+}
+
 /* The guest writes EOI. */
 void lapic_eoi_write(struct lapic *l);
 
@@ -203,7 +209,8 @@ static inline uint64_t lapic_timer_next(const struct lapic *l)
 }
 
 /* The time of lapic_timer_next() or the guest TSC value tsc_deadline has come. Harmless in
- * one-shot and periodic mode when the time has not come. */
+ * one-shot and periodic mode when the time has not come. Says timer_changed if it is to be called
+ * again: the others are done with. */
 void lapic_timer_expired(struct lapic *l, uint64_t now);
 
 /* The guest writes the initial count. */

@@ -152,7 +152,8 @@ void lapic_timer_expired(struct lapic *l, uint64_t now)
         advance(l, now);
     }
     lapic_deliver_lvt(l, LAPIC_LVT_TIMER);
-    l->ops->timer_changed(l->ctx);
+    if (l->timer_expiry != UINT64_MAX)
+        l->ops->timer_changed(l->ctx);
 }
 
 void lapic_set_tsc_deadline(struct lapic *l, uint64_t value)

@@ -14,6 +14,7 @@
 #include "lib/format.h"
 #include "lib/log.h"
 #include "vmm/cpuid.h"
+#include "vmm/pv_eoi.h"
 #include "vmm/vm.h"
 
 #define CPUID_AMD_FEATURES 0x80000001u
@@ -474,6 +475,7 @@ static void want_tpr_exit(struct vcpu *v, bool on)
 /* Of the LAPIC, the CPU has CR8. TPR has four bits more, which stay as long as CR8 does. */
 static void sync_lapic(struct vcpu *v)
 {
+    pv_eoi_sync(v);
     v->known_tpr = *v->cpu_tpr;
     lapic_set_cr8(&v->lapic, *v->cpu_tpr);
 }

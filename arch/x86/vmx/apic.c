@@ -1,11 +1,13 @@
 /* The virtual LAPIC's page in the hands of the CPU (SDM vol. 3, chapter 30). */
 
 #include "arch/x86/vmx/vmx.h"
+#include "vmm/pv_eoi.h"
 
 /* With a TPR shadow the CPU changes TPR in the page; and while it delivers interrupts also IRR and
  * ISR, which stay as they are while there is nothing in them: then RVI and SVI are 0. */
 void vmx_sync_lapic(struct vcpu *v)
 {
+    pv_eoi_sync(v);
     if (!v->by_cpu) {
         v->known_tpr = *v->cpu_tpr;
         lapic_update_priority(&v->lapic);
