@@ -263,7 +263,7 @@ static struct answer {
 
 /* By a hash of the leaf, its row; 0, another leaf's, when the answer is not always the same, or
  * there is none. */
-#define SLOTS 64u
+#define SLOTS 128u
 static uint8_t slots[SLOTS];
 
 static uint64_t guest_cr4_mask, guest_efer_mask;
@@ -272,7 +272,7 @@ static uint32_t machine_max_basic;
 
 static inline uint8_t *slot_of(uint32_t leaf)
 {
-    return &slots[(leaf ^ leaf >> 6 ^ leaf >> 26) % SLOTS];
+    return &slots[(leaf ^ leaf >> 6 ^ leaf >> 25) % SLOTS];
 }
 
 static const struct cpuid_row *find(uint32_t leaf)

@@ -20,7 +20,7 @@ CORE_WARN := -Wall -Wextra -Wno-unused-parameter -Werror -Wshadow -Wstrict-proto
 RETPOLINE := -mindirect-branch=thunk-extern -mindirect-branch-register -fno-jump-tables
 CORE_CFLAGS := -std=gnu11 -O2 -g -ffreestanding -nostdinc \
     -isystem $(shell $(CC) -print-file-name=include 2>/dev/null) \
-    -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
+    -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -mpreferred-stack-boundary=3 \
     -fstack-protector-strong -mstack-protector-guard=global -fno-omit-frame-pointer \
     -fno-asynchronous-unwind-tables -fno-common -ffunction-sections -fdata-sections \
     -fcf-protection=none -fno-strict-aliasing -fno-delete-null-pointer-checks \
@@ -33,11 +33,11 @@ $(BUILD)/core/%.o: %.c tools/build/core.mk | $(GENERATED_HEADERS)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CORE_CFLAGS) $(CFLAGS_$(*F)) -c $< -o $@
 
-# The exit path: no frame pointers, which cost three instructions a function. A crash's stack trace
-# passes these functions over.
-CFLAGS_exit := -fomit-frame-pointer
-CFLAGS_cpuid := $(CFLAGS_exit)
-CFLAGS_msr := $(CFLAGS_exit)
+# What exits run through: no frame pointers, which cost three instructions a function. A crash's stack
+# trace passes these functions over.
+HOT := exit exit_io cpuid msr vcpu platform timer sched lapic lapic_regs lapic_timer pic pit rtc acpi_pm guest_uart \
+    window
+$(foreach f,$(HOT),$(eval CFLAGS_$f := -fomit-frame-pointer))
 
 # The version is in one file only, so that a commit does not rebuild the rest.
 CFLAGS_version := -DBULKHEAD_VERSION='"$(VERSION)"'

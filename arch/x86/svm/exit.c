@@ -27,14 +27,25 @@ struct exit_entry {
         .instruction = function, STAT_OFFSET(EXIT_KIND_##kind), INSN_##insn + 1 \
     }
 
+/* RDMSR and WRMSR have one exit code. */
+static NOINLINE unsigned int decode_length(struct vcpu *v, const struct vmcb *vmcb, enum insn_id id)
+{
+    if (id == INSN_RDMSR && (vmcb->exit_info1 & MSR_INFO_WRITE)) {
+        id = INSN_WRMSR;
+    }
+    return exit_insn_length(v, id);
+}
+
 /* Length of the instruction that exited: from the CPU, or by decoding it. 0: a fault was raised in
  * the guest instead, or the instruction has changed meanwhile: just enter again. */
 static inline unsigned int length_of(struct vcpu *v, const struct vmcb *vmcb, enum insn_id id)
 {
-    if (likely(svm_features.nrips && vmcb->next_rip > v->rip)) {
-        return (unsigned int)(vmcb->next_rip - v->rip);
+    uint64_t length = vmcb->next_rip - vmcb->rip;
+
+    if (likely(length - 1 < INSN_MAX_LENGTH && svm_features.nrips)) {
+        return (unsigned int)length;
     }
-    return exit_insn_length(v, id);
+    return decode_length(v, vmcb, id);
 }
 
 /* Interrupts, NMI and SMI are taken when svm_run() sets GIF at its end. */
@@ -122,6 +133,12 @@ static enum exit_action on_io(struct vcpu *v, struct vmcb *vmcb)
     };
 
     return exit_io(v, &io);
+}
+
+static enum exit_action on_msr(struct vcpu *v, unsigned int length)
+{
+    return v->svm->vmcb->exit_info1 & MSR_INFO_WRITE ? exit_wrmsr(v, length)
+                                                     : exit_rdmsr(v, length);
 }
 
 static enum exit_action on_rdpmc(struct vcpu *v, struct vmcb *vmcb)
@@ -292,8 +309,7 @@ static const struct exit_entry exit_table[SVM_EXIT_ROWS] = {
     [SVM_EXIT_INVLPGA] = HANDLER(on_undefined, OTHER),
     [SVM_EXIT_TASK_SWITCH] = HANDLER(on_task_switch, OTHER),
     [SVM_EXIT_IOIO] = HANDLER(on_io, IO),
-    [SVM_EXIT_MSR] = INSTRUCTION(exit_rdmsr, MSR, RDMSR),
-    [SVM_EXIT_MSR_WRITE] = INSTRUCTION(exit_wrmsr, MSR, WRMSR),
+    [SVM_EXIT_MSR] = INSTRUCTION(on_msr, MSR, RDMSR),
     [SVM_EXIT_SHUTDOWN] = HANDLER(on_shutdown, OTHER),
     [SVM_EXIT_VMRUN] = HANDLER(on_undefined, OTHER),
     [SVM_EXIT_VMMCALL] = INSTRUCTION(exit_hypercall, HYPERCALL, VMMCALL),
@@ -353,13 +369,14 @@ enum exit_action svm_attend(struct vcpu *v)
     if (v->pending & PENDING_DELIVERY) {
         vcpu_deliver_pending(v);
     }
+    vmcb->tlb_control = TLB_CONTROL_NONE;
     if (svm->asid_generation != this_cpu->svm.asid_generation) {
         svm_assign_asid(svm);
     }
     vmcb->rsp = v->gpr[GPR_RSP];
     vmcb->rflags = v->rflags;
     v->pending &= ~PENDING_REGISTERS;
-    if (!(vmcb->int_ctl & INT_CTL_V_IRQ)) {
+    if (!(vmcb->int_ctl & INT_CTL_V_IRQ) && vmcb->tlb_control == TLB_CONTROL_NONE) {
         v->pending &= ~PENDING_BACKEND;
     }
     return likely(v->vm->request == VM_REQUEST_NONE) ? EXIT_RESUME : EXIT_STOP;
@@ -384,8 +401,6 @@ static inline const struct exit_entry *entry_of(const struct vmcb *vmcb)
 
     if (unlikely(code >= SVM_EXIT_CODES)) {
         code = code == SVM_EXIT_NPF ? SVM_EXIT_NPF_ROW : SVM_EXIT_UNKNOWN_ROW;
-    } else if (code == SVM_EXIT_MSR && (vmcb->exit_info1 & 1)) {
-        code = SVM_EXIT_MSR_WRITE;
     }
     return &exit_table[code];
 }
@@ -395,6 +410,7 @@ enum exit_action svm_exit(struct vcpu *v)
     uint32_t start = rdtsc_low();
     struct vmcb *vmcb = v->svm->vmcb;
     const struct exit_entry *entry = entry_of(vmcb);
+    __asm__("" : "+r"(entry)); /* once computed, kept: indexing the table anew costs more */
     enum exit_action action = EXIT_RESUME;
 
     v->gpr[GPR_RAX] = vmcb->rax;
@@ -403,7 +419,6 @@ enum exit_action svm_exit(struct vcpu *v)
     v->rflags = vmcb->rflags;
     v->in_shadow = vmcb->int_state & INT_STATE_SHADOW;
     vmcb->event_inject = 0;
-    vmcb->tlb_control = TLB_CONTROL_NONE;
     vmcb->clean = CLEAN_ALL;
     if (likely(entry->insn)) {
         unsigned int length = length_of(v, vmcb, (enum insn_id)(entry->insn - 1));

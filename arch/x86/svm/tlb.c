@@ -9,7 +9,6 @@ void svm_assign_asid(struct svm_vcpu *svm)
 {
     struct percpu *cpu = this_cpu;
 
-    svm->vmcb->tlb_control = TLB_CONTROL_NONE;
     if (cpu->svm.asid_next >= svm_features.asids) {
         cpu->svm.asid_generation++;
         cpu->svm.asid_next = 1; /* 0 is the core's own (APM vol. 2, 15.16) */

@@ -81,6 +81,9 @@
 #define CR_INFO_MOV BIT64(63)
 #define CR_INFO_GPR 15u
 
+/* EXITINFO1 of an MSR exit (APM vol. 2, 15.11). */
+#define MSR_INFO_WRITE BIT64(0)
+
 /* EXITINFO1 of an I/O exit (APM vol. 2, 15.10.2). */
 #define IOIO_IN      BIT64(0)
 #define IOIO_STRING  BIT64(2)
@@ -131,8 +134,7 @@ enum svm_exit_code {
     SVM_EXIT_XSETBV = 0x08d,
     SVM_EXIT_RDPRU = 0x08e,
     SVM_EXIT_CODES = 0x0a4,
-    SVM_EXIT_MSR_WRITE = SVM_EXIT_CODES, /* not a code: the other half of SVM_EXIT_MSR */
-    SVM_EXIT_NPF_ROW,                    /* stands for SVM_EXIT_NPF */
+    SVM_EXIT_NPF_ROW = SVM_EXIT_CODES, /* not a code: stands for SVM_EXIT_NPF */
     SVM_EXIT_UNKNOWN_ROW,
     SVM_EXIT_ROWS,
     SVM_EXIT_NPF = 0x400,
