@@ -117,12 +117,16 @@ void vcpu_nmi(struct vcpu *v);
 /* `next` as RIP, when it lies beyond a multiple of 4 GiB: outside 64-bit mode RIP has 32 bits. */
 uint64_t vcpu_wrap_rip(struct vcpu *v, uint64_t next);
 
-/* Where the instruction of `length` bytes at RIP ends. */
+/* Where the instruction at RIP ends, which `next` is but for a wrap-around. */
+static inline uint64_t vcpu_rip_of(struct vcpu *v, uint64_t next)
+{
+    return likely((next ^ v->rip) >> 32 == 0) ? next : vcpu_wrap_rip(v, next);
+}
+
+/* The same for an instruction of `length` bytes. */
 static inline uint64_t vcpu_next_rip(struct vcpu *v, unsigned int length)
 {
-    uint64_t next = v->rip + length;
-
-    return likely((next ^ v->rip) >> 32 == 0) ? next : vcpu_wrap_rip(v, next);
+    return vcpu_rip_of(v, v->rip + length);
 }
 
 /* Ends the interrupt shadow, of which the backend is told. */
@@ -136,10 +140,10 @@ int vcpu_x2apic_write(struct vcpu *v, uint32_t msr, uint64_t value);
  * before the next entry. */
 void vcpu_check_interrupts(struct vcpu *v);
 
-/* Steps over the instruction of `length` bytes that was emulated. */
-static inline void vcpu_skip(struct vcpu *v, unsigned int length)
+/* Steps over the instruction that was emulated: `next` as above. */
+static inline void vcpu_skip_to(struct vcpu *v, uint64_t next)
 {
-    v->rip = vcpu_next_rip(v, length);
+    v->rip = vcpu_rip_of(v, next);
     if (unlikely(v->in_shadow)) {
         vcpu_end_shadow(v);
     }
@@ -147,6 +151,17 @@ static inline void vcpu_skip(struct vcpu *v, unsigned int length)
         v->rflags &= ~RFLAGS_RF;
         v->pending |= v->rflags & RFLAGS_TF ? PENDING_DEBUG : 0;
     }
+}
+
+/* True when that is but to set RIP. */
+static inline bool vcpu_skip_is_plain(const struct vcpu *v, uint64_t next)
+{
+    return (next ^ v->rip) >> 32 == 0 && !v->in_shadow && !(v->rflags & (RFLAGS_RF | RFLAGS_TF));
+}
+
+static inline void vcpu_skip(struct vcpu *v, unsigned int length)
+{
+    vcpu_skip_to(v, v->rip + length);
 }
 
 /* Chooses what is delivered at the next entry; called when `pending` is not 0. */

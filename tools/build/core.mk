@@ -35,6 +35,12 @@ $(BUILD)/core/%.o: %.c | $(GENERATED_HEADERS)
 CFLAGS_exit := -fomit-frame-pointer
 CFLAGS_cpuid := $(CFLAGS_exit)
 CFLAGS_msr := $(CFLAGS_exit)
+CFLAGS_ports := $(CFLAGS_exit)
+CFLAGS_pit := $(CFLAGS_exit)
+CFLAGS_pic := $(CFLAGS_exit)
+CFLAGS_rtc := $(CFLAGS_exit)
+CFLAGS_acpi_pm := $(CFLAGS_exit)
+CFLAGS_guest_uart := $(CFLAGS_exit)
 
 # The version is in one file only, so that a commit does not rebuild the rest.
 CFLAGS_version := -DBULKHEAD_VERSION='"$(VERSION)"'
