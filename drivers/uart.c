@@ -88,10 +88,14 @@ static bool has_room(void)
     return fifo_room > 0;
 }
 
-static void send(char c)
+/* The next bytes of the queue, of which the FIFO has room for `count`. */
+static void send(unsigned int count)
 {
-    fifo_room--;
-    outb(uart_port + REG_DATA, (uint8_t)c);
+    for (unsigned int i = 0; i < count; i++) {
+        outb(uart_port + REG_DATA, (uint8_t)queue[(queue_head + i) % QUEUE_SIZE]);
+    }
+    queue_head += count;
+    fifo_room -= count;
 }
 
 void uart_pump(unsigned int limit)
@@ -100,8 +104,11 @@ void uart_pump(unsigned int limit)
         queue_head = queue_tail;
         return;
     }
-    for (; queue_head != queue_tail && limit > 0 && has_room(); limit--) {
-        send(queue[queue_head++ % QUEUE_SIZE]);
+    while (queue_head != queue_tail && limit > 0 && has_room()) {
+        unsigned int count = MIN(limit, fifo_room);
+        count = MIN(count, queue_tail - queue_head);
+        send(count);
+        limit -= count;
     }
     set_tx_interrupt(queue_head != queue_tail);
 }
@@ -118,23 +125,32 @@ static bool wait_for_status(uint8_t bit, unsigned int limit)
     return false;
 }
 
+static void enqueue(const char *text, unsigned int count)
+{
+    for (unsigned int i = 0; i < count; i++) {
+        queue[(queue_tail + i) % QUEUE_SIZE] = text[i];
+    }
+    queue_tail += count;
+}
+
 void uart_write(const char *text, size_t len)
 {
     if (uart_port == 0) {
         return;
     }
-    for (size_t i = 0; i < len; i++) {
-        if (queue_head == queue_tail && has_room()) {
-            send(text[i]);
-            continue;
-        }
-        if (queue_tail - queue_head == QUEUE_SIZE) {
+    while (len > 0) {
+        unsigned int room = QUEUE_SIZE - (queue_tail - queue_head);
+        if (room == 0) {
             if (!wait_for_status(LSR_TX_EMPTY, POLL_LIMIT)) {
                 queue_head++; /* the line is dead: the oldest byte goes */
             }
             uart_pump(FIFO_SIZE);
+            continue;
         }
-        queue[queue_tail++ % QUEUE_SIZE] = text[i];
+        room = (unsigned int)MIN((size_t)room, len);
+        enqueue(text, room);
+        text += room;
+        len -= room;
     }
     if (queue_head != queue_tail) {
         uart_pump(4 * FIFO_SIZE);

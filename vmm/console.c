@@ -159,10 +159,12 @@ static bool is_printable(uint8_t c)
 static size_t output_text(struct vm *vm, const uint8_t *data, size_t len)
 {
     size_t room = MIN(len, (size_t)(VM_LINE_MAX - vm->line_len)), n = 0;
+    char *line = vm->line + vm->line_len;
 
-    while (n < room && is_printable(data[n])) {
-        vm->line[vm->line_len++] = (char)data[n++];
+    for (; n < room && is_printable(data[n]); n++) {
+        line[n] = (char)data[n];
     }
+    vm->line_len += (unsigned int)n;
     if (n > 0 && vm == focus) {
         open_line(vm);
         put((const char *)data, n);

@@ -18,14 +18,16 @@ enum exit_action exit_xsetbv(struct vcpu *v, unsigned int length);
 /* INVD and WBINVD: nothing to do, as no device sees the guest's memory past the caches. */
 enum exit_action exit_cache(struct vcpu *v, unsigned int length);
 
-struct io_exit {
-    uint16_t port;
-    uint8_t size; /* 1, 2, 4 */
-    bool in;
-    bool string;
-    uint64_t next_rip; /* 0: unknown */
-};
-enum exit_action exit_io(struct vcpu *v, const struct io_exit *io);
+/* IN and OUT of a byte, and of 2 or 4. `next_rip`: of the instruction behind (vcpu_skip_to()). */
+enum exit_action exit_in(struct vcpu *v, unsigned int port, uint64_t next_rip);
+enum exit_action exit_out(struct vcpu *v, unsigned int port, uint64_t next_rip);
+enum exit_action exit_in_wide(struct vcpu *v, unsigned int port, uint64_t next_rip,
+                              unsigned int size);
+enum exit_action exit_out_wide(struct vcpu *v, unsigned int port, uint64_t next_rip,
+                               unsigned int size);
+
+/* INS and OUTS. */
+enum exit_action exit_string_io(struct vcpu *v);
 
 /* The usual nested page fault, that of an access and not of a fetch or a table walk: a plain MOV
  * from or to a device's register at `gpa`. False: it is something else, and nothing was done. */
@@ -48,8 +50,8 @@ enum exit_action exit_delivery_fault(struct vcpu *v, uint64_t gpa);
  */
 enum exit_action exit_task_switch(struct vcpu *v, uint16_t selector);
 
-/* #DB and #AC that were intercepted are raised. Their delivery may bring the next one, and so on, with
- * no instruction in between at which an interrupt could end the guest (CVE-2015-5307,
+/* #DB and #AC that were intercepted are raised. Their delivery may bring the next one, and so on,
+ * with no instruction in between at which an interrupt could end the guest (CVE-2015-5307,
  * CVE-2015-8104): interrupts are taken here, and the run loop looks at the time. */
 enum exit_action exit_exception(struct vcpu *v, uint8_t vector);
 

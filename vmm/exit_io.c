@@ -33,13 +33,13 @@ static int emu_write(void *ctx, uint64_t gpa, const void *buf, unsigned int len)
 
     if (guest_write(v->vm, gpa, buf, len) != 0) {
         uint64_t value = 0;
-        memcpy(&value, buf, len);
+        memcpy(&value, buf, MIN(len, (unsigned int)sizeof(value)));
         platform_mmio_write(v->vm, gpa, len, value);
     }
     return 0;
 }
 
-static int emu_fetch_bytes(void *ctx, uint64_t gpa, void *buf, unsigned int len)
+static int emu_read_ram(void *ctx, uint64_t gpa, void *buf, unsigned int len)
 {
     struct vcpu *v = ctx;
 
@@ -53,26 +53,27 @@ static int emu_read_pte(void *ctx, uint64_t gpa, unsigned int size, uint64_t *pt
     return guest_read_pte(v->vm, gpa, size, pte);
 }
 
-static int emu_io_in(void *ctx, uint16_t port, unsigned int size, uint32_t *value)
+static int emu_io_in(void *ctx, uint16_t port, unsigned int size, void *data, unsigned int count)
 {
     struct vcpu *v = ctx;
 
-    *value = platform_in(v->vm, port, size);
+    platform_in_string(v->vm, port, size, data, count);
     return 0;
 }
 
-static int emu_io_out(void *ctx, uint16_t port, unsigned int size, uint32_t value)
+static int emu_io_out(void *ctx, uint16_t port, unsigned int size, const void *data,
+                      unsigned int count)
 {
     struct vcpu *v = ctx;
 
-    platform_out(v->vm, port, size, value);
+    platform_out_string(v->vm, port, size, data, count);
     return 0;
 }
 
 static const struct emu_ops emu_ops = {
     .read = emu_read,
     .write = emu_write,
-    .fetch = emu_fetch_bytes,
+    .read_ram = emu_read_ram,
     .read_pte = emu_read_pte,
     .io_in = emu_io_in,
     .io_out = emu_io_out,
@@ -134,12 +135,10 @@ static void log_unknown(struct vcpu *v, struct emu_cpu *cpu, uint64_t gpa)
              vm_name(v->vm), (unsigned long long)v->rip, (unsigned long long)gpa, text);
 }
 
-static enum exit_action emulate(struct vcpu *v, struct emu_cpu *cpu, uint64_t gpa,
-                                const uint8_t *bytes, size_t len)
+static enum exit_action finish(struct vcpu *v, struct emu_cpu *cpu, uint64_t gpa,
+                               enum emu_result result, const struct emu_fault *fault)
 {
-    struct emu_fault fault;
-
-    switch (emu_step(cpu, &emu_ops, v, bytes, len, &fault)) {
+    switch (result) {
     case EMU_DONE:
         v->rip = cpu->rip;
         v->rflags = cpu->rflags;
@@ -152,14 +151,14 @@ static enum exit_action emulate(struct vcpu *v, struct emu_cpu *cpu, uint64_t gp
         sched_leave(); /* it has taken long: what waits for the CPU comes first */
         v->pending |= PENDING_REGISTERS | (v->rflags & RFLAGS_TF ? PENDING_DEBUG : 0);
         break;
-    case EMU_FAULT: raise_fault(v, &fault); break;
+    case EMU_FAULT: raise_fault(v, fault); break;
     case EMU_UNKNOWN:
     case EMU_BLOCKED:
         log_unknown(v, cpu, gpa);
         vcpu_raise(v, EXC_UD);
         break;
     }
-    return v->vm->request == VM_REQUEST_NONE ? EXIT_RESUME : EXIT_STOP;
+    return EXIT_RESUME;
 }
 
 static int code_page(void *ctx, uint64_t gpa, uint64_t *pa)
@@ -234,6 +233,7 @@ enum exit_action exit_nested_fault(struct vcpu *v, uint64_t gpa, bool write, boo
                                    bool table_walk, const uint8_t *bytes, unsigned int len)
 {
     struct emu_cpu cpu;
+    struct emu_fault fault;
 
     if (fetch) {
         vm_request(v->vm, VM_REQUEST_CRASH, "executes at 0x%llx, which is not memory",
@@ -247,45 +247,25 @@ enum exit_action exit_nested_fault(struct vcpu *v, uint64_t gpa, bool write, boo
     }
     emu_cpu_get(v, &cpu);
     cpu.hint = (struct emu_hint){.gpa = gpa, .valid = true, .write = write};
-    return emulate(v, &cpu, gpa, bytes, len);
+    return finish(v, &cpu, gpa, emu_step(&cpu, &emu_ops, v, bytes, len, &fault), &fault);
 }
 
-static unsigned int io_length(struct vcpu *v, const struct io_exit *io)
+enum exit_action exit_string_io(struct vcpu *v)
 {
-    if (io->next_rip > v->rip) {
-        return (unsigned int)(io->next_rip - v->rip);
-    }
-    return exit_insn_length(v, io->in ? INSN_IN : INSN_OUT);
-}
-
-enum exit_action exit_io(struct vcpu *v, const struct io_exit *io)
-{
+    const struct code_walk *walk;
+    const struct code_insn *code = NULL;
+    struct window_bytes bytes = read_code(v, &walk);
+    enum emu_result result;
+    struct emu_fault fault;
     struct emu_cpu cpu;
 
-    if (io->string) {
-        emu_cpu_get(v, &cpu);
-        return emulate(v, &cpu, io->port, NULL, 0);
+    if (likely(bytes.low)) {
+        code = code_cache_decode(&v->code, walk->mode.cpu_mode, v->rip, bytes);
     }
-    unsigned int length = io_length(v, io);
-    if (length == 0) {
-        return EXIT_RESUME;
-    }
-    uint64_t *rax = &v->gpr[GPR_RAX];
-    if (io->in) {
-        uint32_t value = platform_in(v->vm, io->port, io->size);
-        if (io->size == 4) {
-            *rax = value;
-        } else {
-            uint64_t mask = io->size == 1 ? 0xff : 0xffff;
-            *rax = (*rax & ~mask) | (value & mask);
-        }
-    } else {
-        uint32_t value = (uint32_t)*rax;
-        platform_out(v->vm, io->port, io->size,
-                     io->size == 4 ? value : value & (io->size == 1 ? 0xffu : 0xffffu));
-    }
-    vcpu_skip(v, length);
-    return v->vm->request == VM_REQUEST_NONE ? EXIT_RESUME : EXIT_STOP;
+    emu_cpu_get(v, &cpu);
+    result = likely(code) ? emu_execute(&cpu, &code->insn, &emu_ops, v, &fault)
+                          : emu_step(&cpu, &emu_ops, v, NULL, 0, &fault);
+    return finish(v, &cpu, (uint16_t)v->gpr[GPR_RDX], result, &fault);
 }
 
 static int fetch(struct vcpu *v, uint8_t bytes[INSN_MAX_LENGTH], enum cpu_mode *mode)

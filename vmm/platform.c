@@ -1,24 +1,19 @@
-#include "vmm/platform.h"
+#include "vmm/platform_internal.h"
 
 #include "arch/x86/percpu.h"
-#include "arch/x86/time.h"
 #include "arch/x86/virt.h"
 #include "lib/log.h"
-#include "lib/string.h"
 #include "vmm/console.h"
 #include "vmm/pv_eoi.h"
 #include "vmm/sched.h"
 
-#define COM1_BASE 0x3f8
-#define COM1_IRQ  4
-#define PIT_IRQ   0
-#define PIT_GSI   2 /* the MADT's override */
+#define COM1_IRQ 4
+#define PIT_IRQ  0
+#define PIT_GSI  2 /* the MADT's override */
 
 #define LAPIC_BASE  0xfee00000ull
 #define LAPIC_SIZE  0x1000ull
 #define IOAPIC_SIZE 0x1000ull
-
-#define POST_PORT 0x80
 
 uint64_t platform_boot_epoch;
 
@@ -114,7 +109,7 @@ static bool pit_is_heard(const struct vm *vm)
     return !(vm->pic.chip[0].imr & BIT(PIT_IRQ)) || ioapic_pin_message(&vm->ioapic, PIT_GSI, &msg);
 }
 
-static void arm_device_timer(struct vm *vm)
+void platform_arm_device_timer(struct vm *vm)
 {
     uint64_t next = MIN(vm->rtc_due, vm->pm_due);
 
@@ -124,57 +119,56 @@ static void arm_device_timer(struct vm *vm)
     sched_timer_arm(&vm->device_timer, next);
 }
 
-static uint64_t due(uint64_t ns)
+/* When a device's clock has so many ticks; UINT64_MAX: never. */
+static uint64_t due(uint64_t ticks, uint64_t ratio)
 {
-    return ns == UINT64_MAX ? TIMER_NEVER : ns_to_tsc(ns);
+    uint64_t tsc = ticks_when(ticks, ratio);
+
+    return tsc < TIMER_NEVER - time_scale.base ? tsc + time_scale.base : TIMER_NEVER;
 }
 
-static void update_pit(struct vm *vm, uint64_t now)
+void platform_update_pit(struct vm *vm, uint64_t tsc)
 {
+    uint64_t now = ticks_since_boot(tsc, vm->pit_ratio);
+
     if (pit_poll_irq(&vm->pit, now) > 0) {
         set_isa_irq(vm, PIT_IRQ, false);
         set_isa_irq(vm, PIT_IRQ, true);
     }
-    vm->pit_due = due(pit_next_irq(&vm->pit, now));
+    vm->pit_due = due(pit_next_irq(&vm->pit, now), vm->pit_ratio);
 }
 
-/* An edge that came while no timer was armed counts as it was then: latched in the 8259, lost in a
- * masked input of the I/O APIC. To be called before either changes or shows what it has. */
-static void catch_up_pit(struct vm *vm)
+void platform_update_rtc(struct vm *vm, uint64_t tsc)
 {
-    uint64_t tsc = rdtsc();
+    uint64_t now = tsc_to_ns(tsc), next;
 
-    if (unlikely(tsc >= vm->pit_due)) {
-        update_pit(vm, tsc_to_ns(tsc));
-    }
-}
-
-static void update_rtc(struct vm *vm, uint64_t now)
-{
     set_isa_irq(vm, RTC_IRQ, rtc_poll(&vm->rtc, now));
-    vm->rtc_due = due(rtc_next_event(&vm->rtc, now));
+    next = rtc_next_event(&vm->rtc, now);
+    vm->rtc_due = next == UINT64_MAX ? TIMER_NEVER : ns_to_tsc(next);
 }
 
-static void update_pm(struct vm *vm, uint64_t now)
+void platform_update_pm(struct vm *vm, uint64_t tsc)
 {
+    uint64_t now = ticks_since_boot(tsc, vm->pm_ratio);
+
     acpi_pm_poll(&vm->pm, now);
     set_isa_irq(vm, GUEST_PM_SCI_IRQ, acpi_pm_sci(&vm->pm));
-    vm->pm_due = due(acpi_pm_next_event(&vm->pm, now));
+    vm->pm_due = due(acpi_pm_next_event(&vm->pm, now), vm->pm_ratio);
 }
 
-static void update_devices(struct vm *vm, uint64_t now)
+static void update_devices(struct vm *vm, uint64_t tsc)
 {
-    update_pit(vm, now);
-    update_rtc(vm, now);
-    update_pm(vm, now);
-    arm_device_timer(vm);
+    platform_update_pit(vm, tsc);
+    platform_update_rtc(vm, tsc);
+    platform_update_pm(vm, tsc);
+    platform_arm_device_timer(vm);
 }
 
 static void device_timer_expired(struct timer *timer, uint64_t tsc)
 {
     struct vm *vm = CONTAINER_OF(timer, struct vm, device_timer);
 
-    update_devices(vm, tsc_to_ns(tsc));
+    update_devices(vm, tsc);
     sched_timer_arm(timer, vcpu_timer_limit(vm->vcpu, timer->deadline));
 }
 
@@ -183,17 +177,17 @@ void platform_resume(struct vm *vm)
     uint64_t tsc = rdtsc();
 
     if (tsc >= vm->pit_due || tsc >= vm->rtc_due || tsc >= vm->pm_due) {
-        update_devices(vm, tsc_to_ns(tsc));
+        update_devices(vm, tsc);
     } else {
-        arm_device_timer(vm);
+        platform_arm_device_timer(vm);
     }
 }
 
 /* Serial port -------------------------------------------------------------------------------- */
 
-static void uart_tx(void *ctx, uint8_t c)
+static void uart_tx(void *ctx, const uint8_t *data, unsigned int count)
 {
-    console_vm_output(ctx, &c, 1);
+    console_vm_output(ctx, data, count);
 }
 
 static void uart_irq(void *ctx, bool level)
@@ -211,256 +205,7 @@ void platform_feed_input(struct vm *vm)
     }
 }
 
-/* Ports -------------------------------------------------------------------------------------- */
-
-static void act(struct vm *vm, enum pm_action action)
-{
-    if (action == PM_POWER_OFF) {
-        vm_request(vm, VM_REQUEST_OFF, "powered off");
-    } else if (action == PM_RESET) {
-        vm_request(vm, VM_REQUEST_RESET, "reset");
-    }
-}
-
-static uint32_t in_pic(struct vm *vm, uint16_t port, unsigned int size)
-{
-    catch_up_pit(vm);
-    return pic_read(&vm->pic, port);
-}
-
-static void out_pic(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
-{
-    catch_up_pit(vm);
-    pic_write(&vm->pic, port, (uint8_t)value);
-    arm_device_timer(vm); /* unmasking IRQ 0 may make the PIT heard */
-    vcpu_check_interrupts(vm->vcpu);
-}
-
-static uint32_t in_pit(struct vm *vm, uint16_t port, unsigned int size)
-{
-    return pit_read(&vm->pit, port, time_now_ns());
-}
-
-static void out_pit(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
-{
-    uint64_t now = time_now_ns();
-
-    if (pit_write(&vm->pit, port, (uint8_t)value, now)) {
-        update_pit(vm, now);
-        arm_device_timer(vm);
-    }
-}
-
-static uint32_t in_rtc(struct vm *vm, uint16_t port, unsigned int size)
-{
-    uint64_t now = time_now_ns();
-    uint8_t value = rtc_read(&vm->rtc, port, now);
-
-    if (vm->rtc.index == RTC_FLAGS) {
-        update_rtc(vm, now);
-        arm_device_timer(vm);
-    }
-    return value;
-}
-
-static void out_rtc(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
-{
-    uint64_t now = time_now_ns();
-
-    rtc_write(&vm->rtc, port, (uint8_t)value, now);
-    if (port == RTC_PORT_DATA) {
-        update_rtc(vm, now);
-        arm_device_timer(vm);
-    }
-}
-
-static uint32_t in_uart(struct vm *vm, uint16_t port, unsigned int size)
-{
-    uint8_t value = guest_uart_read(&vm->uart, port - COM1_BASE);
-
-    if (unlikely(vm->input_count > 0)) {
-        platform_feed_input(vm);
-    }
-    return value;
-}
-
-static void out_uart(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
-{
-    guest_uart_write(&vm->uart, port - COM1_BASE, (uint8_t)value);
-    if (unlikely(vm->input_count > 0)) {
-        platform_feed_input(vm);
-    }
-}
-
-static uint32_t in_reset(struct vm *vm, uint16_t port, unsigned int size)
-{
-    return reset_control_read(&vm->reset, port);
-}
-
-static void out_reset(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
-{
-    act(vm, reset_control_write(&vm->reset, port, (uint8_t)value));
-}
-
-static uint32_t in_pm(struct vm *vm, uint16_t port, unsigned int size)
-{
-    return acpi_pm_read(&vm->pm, port, size, time_now_ns());
-}
-
-static void out_pm(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
-{
-    uint64_t now = time_now_ns();
-
-    act(vm, acpi_pm_write(&vm->pm, port, size, value, now));
-    update_pm(vm, now);
-    arm_device_timer(vm);
-}
-
-/* CF9h is the reset register for bytes, and a part of PCI's CF8h..CFBh for wider accesses. */
-static uint32_t in_pci(struct vm *vm, uint16_t port, unsigned int size)
-{
-    return port == RESET_PORT_CONTROL && size == 1 ? in_reset(vm, port, size)
-                                                   : pci_host_read(&vm->pci, port, size);
-}
-
-static void out_pci(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
-{
-    if (port == RESET_PORT_CONTROL && size == 1) {
-        out_reset(vm, port, size, value);
-    } else {
-        pci_host_write(&vm->pci, port, size, value);
-    }
-}
-
-/* I/O delay and POST codes. */
-static uint32_t in_ignored(struct vm *vm, uint16_t port, unsigned int size)
-{
-    return UINT32_MAX;
-}
-
-static void out_ignored(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
-{
-}
-
-COLD static void log_port(struct vm *vm, const char *what, uint16_t port)
-{
-    if (!vm->logged_port) {
-        vm->logged_port = true;
-        log_debug("%s: %s of port 0x%x, where no device is (further ones are not logged)",
-                  vm_name(vm), what, port);
-    }
-}
-
-static uint32_t in_nothing(struct vm *vm, uint16_t port, unsigned int size)
-{
-    log_port(vm, "read", port);
-    return UINT32_MAX;
-}
-
-static void out_nothing(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
-{
-    log_port(vm, "write", port);
-}
-
-enum port_device {
-    PORT_NOTHING,
-    PORT_PIC,
-    PORT_PIT,
-    PORT_RESET,
-    PORT_RTC,
-    PORT_IGNORED,
-    PORT_UART,
-    PORT_PM,
-    PORT_PCI,
-};
-
-static const struct port_ops {
-    unsigned int widest; /* access in bytes; wider ones are taken apart */
-    uint32_t (*in)(struct vm *vm, uint16_t port, unsigned int size);
-    void (*out)(struct vm *vm, uint16_t port, unsigned int size, uint32_t value);
-} port_ops[] = {
-    [PORT_NOTHING] = {4, in_nothing, out_nothing},
-    [PORT_PIC] = {1, in_pic, out_pic},
-    [PORT_PIT] = {1, in_pit, out_pit},
-    [PORT_RESET] = {1, in_reset, out_reset},
-    [PORT_RTC] = {1, in_rtc, out_rtc},
-    [PORT_IGNORED] = {1, in_ignored, out_ignored},
-    [PORT_UART] = {1, in_uart, out_uart},
-    [PORT_PM] = {4, in_pm, out_pm},
-    [PORT_PCI] = {4, in_pci, out_pci},
-};
-
-static const uint8_t port_map[] = {
-    [PIC_PORT_MASTER_CMD] = PORT_PIC,
-    [PIC_PORT_MASTER_DATA] = PORT_PIC,
-    [PIT_PORT_CHANNEL0... PIT_PORT_COMMAND] = PORT_PIT,
-    [RESET_PORT_KBD_DATA] = PORT_RESET,
-    [PIT_PORT_SPEAKER] = PORT_PIT,
-    [RESET_PORT_KBD_CMD] = PORT_RESET,
-    [RTC_PORT_INDEX] = PORT_RTC,
-    [RTC_PORT_DATA] = PORT_RTC,
-    [POST_PORT] = PORT_IGNORED,
-    [RESET_PORT_SYSTEM] = PORT_RESET,
-    [PIC_PORT_SLAVE_CMD] = PORT_PIC,
-    [PIC_PORT_SLAVE_DATA] = PORT_PIC,
-    [COM1_BASE... COM1_BASE + GUEST_UART_PORTS - 1] = PORT_UART,
-    [PIC_PORT_ELCR_MASTER] = PORT_PIC,
-    [PIC_PORT_ELCR_SLAVE] = PORT_PIC,
-    [GUEST_PM_BASE... GUEST_PM_BASE + GUEST_PM_LEN - 1] = PORT_PM,
-    [PCI_HOST_ADDRESS... PCI_HOST_DATA + 3] = PORT_PCI,
-};
-
-static const struct port_ops *ops_of(uint16_t port)
-{
-    return &port_ops[port < ARRAY_SIZE(port_map) ? port_map[port] : PORT_NOTHING];
-}
-
-COLD static uint32_t in_bytes(struct vm *vm, uint16_t port, unsigned int size)
-{
-    uint32_t value = 0;
-
-    for (unsigned int i = 0; i < size; i++) {
-        uint16_t at = (uint16_t)(port + i);
-        value |= (ops_of(at)->in(vm, at, 1) & 0xff) << 8 * i;
-    }
-    return value;
-}
-
-COLD static void out_bytes(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
-{
-    for (unsigned int i = 0; i < size; i++) {
-        uint16_t at = (uint16_t)(port + i);
-        ops_of(at)->out(vm, at, 1, value >> 8 * i & 0xff);
-    }
-}
-
-uint32_t platform_in(struct vm *vm, uint16_t port, unsigned int size)
-{
-    const struct port_ops *ops = ops_of(port);
-
-    return likely(size <= ops->widest) ? ops->in(vm, port, size) : in_bytes(vm, port, size);
-}
-
-void platform_out(struct vm *vm, uint16_t port, unsigned int size, uint32_t value)
-{
-    const struct port_ops *ops = ops_of(port);
-
-    if (likely(size <= ops->widest)) {
-        ops->out(vm, port, size, value);
-    } else {
-        out_bytes(vm, port, size, value);
-    }
-}
-
-unsigned int platform_out_bytes(struct vm *vm, uint16_t port, const uint8_t *data,
-                                unsigned int count)
-{
-    if (port != COM1_BASE || !guest_uart_sends(&vm->uart)) {
-        return 0;
-    }
-    console_vm_output(vm, data, count);
-    return count;
-}
+/* Power button ------------------------------------------------------------------------------- */
 
 void platform_power_button(struct vm *vm)
 {
@@ -516,9 +261,9 @@ static NOINLINE void write_lapic(struct vcpu *v, uint32_t offset, unsigned int s
 
 static NOINLINE void write_ioapic(struct vm *vm, uint32_t offset, uint32_t value)
 {
-    catch_up_pit(vm);
+    platform_catch_up_pit(vm);
     ioapic_write(&vm->ioapic, offset, value);
-    arm_device_timer(vm);
+    platform_arm_device_timer(vm);
     vcpu_check_interrupts(vm->vcpu);
 }
 
@@ -549,14 +294,16 @@ void platform_mmio_write(struct vm *vm, uint64_t gpa, unsigned int size, uint64_
 
 void platform_reset(struct vm *vm)
 {
-    uint64_t now = time_now_ns();
+    uint64_t tsc = rdtsc(), now = tsc_to_ns(tsc), hz = time_scale.khz * 1000;
 
+    vm->pit_ratio = ticks_ratio(PIT_HZ, hz);
+    vm->pm_ratio = ticks_ratio(GUEST_PM_TMR_HZ, hz);
     pic_reset(&vm->pic);
-    pit_reset(&vm->pit, now);
+    pit_reset(&vm->pit, ticks_since_boot(tsc, vm->pit_ratio));
     ioapic_init(&vm->ioapic, &ioapic_ops, vm);
     rtc_reset(&vm->rtc, platform_boot_epoch + now / 1000000000u, now);
     guest_uart_init(&vm->uart, &uart_ops, vm);
-    acpi_pm_reset(&vm->pm, now);
+    acpi_pm_reset(&vm->pm, ticks_since_boot(tsc, vm->pm_ratio));
     reset_control_reset(&vm->reset);
     pci_host_init(&vm->pci);
     timer_init(&vm->device_timer, device_timer_expired);

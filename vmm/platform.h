@@ -15,14 +15,12 @@ void platform_resume(struct vm *vm);
 /* Takes timers out of their queues; the VM is off then. */
 void platform_stop(struct vm *vm);
 
-/* Port accesses of 1, 2 or 4 bytes. What no device answers reads all ones. */
-uint32_t platform_in(struct vm *vm, uint16_t port, unsigned int size);
-void platform_out(struct vm *vm, uint16_t port, unsigned int size, uint32_t value);
-
-/* `count` bytes to one port, as OUTSB writes them. Returns how many it has taken at once: all, or 0
- * when the port's device takes them one by one by platform_out(). */
-unsigned int platform_out_bytes(struct vm *vm, uint16_t port, const uint8_t *data,
-                                unsigned int count);
+/* `count` > 0 elements of 1, 2 or 4 bytes from or to one port, one after the other, as by INS and
+ * OUTS. What no device answers reads all ones. IN and OUT: vmm/exit.h. */
+void platform_in_string(struct vm *vm, uint16_t port, unsigned int size, void *data,
+                        unsigned int count);
+void platform_out_string(struct vm *vm, uint16_t port, unsigned int size, const void *data,
+                         unsigned int count);
 
 /* Device memory accesses of 1 to 8 bytes inside a page, of which a value has the low ones. */
 uint64_t platform_mmio_read(struct vm *vm, uint64_t gpa);

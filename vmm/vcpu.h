@@ -133,10 +133,16 @@ void vcpu_nmi(struct vcpu *v);
 /* `next` as RIP, when it lies beyond a multiple of 4 GiB: outside 64-bit mode RIP has 32 bits. */
 uint64_t vcpu_wrap_rip(struct vcpu *v, uint64_t next);
 
-/* The rest of vcpu_skip(), for RFLAGS with RF or TF. */
+/* The rest of stepping over an instruction, for RFLAGS with RF or TF. */
 void vcpu_skip_flags(struct vcpu *v);
 
-/* Where the instruction of `length` bytes at RIP ends. */
+/* Where the instruction at RIP ends, which `next` is but for a wrap-around. */
+static inline uint64_t vcpu_rip_of(struct vcpu *v, uint64_t next)
+{
+    return likely((next ^ v->rip) >> 32 == 0) ? next : vcpu_wrap_rip(v, next);
+}
+
+/* The same for an instruction of `length` bytes. */
 static inline uint64_t vcpu_next_rip(struct vcpu *v, unsigned int length)
 {
     uint64_t next = v->rip + length;
@@ -165,16 +171,32 @@ static inline void vcpu_check_lapic(struct vcpu *v)
 /* The same after one that may have changed what the 8259 wants, or whether it is heard. */
 void vcpu_check_interrupts(struct vcpu *v);
 
-/* Steps over the instruction of `length` bytes that was emulated. */
-static inline void vcpu_skip(struct vcpu *v, unsigned int length)
+static inline void vcpu_step(struct vcpu *v, uint64_t rip)
 {
-    v->rip = vcpu_next_rip(v, length);
+    v->rip = rip;
     if (unlikely(v->in_shadow)) {
         vcpu_end_shadow(v);
     }
     if (unlikely(v->rflags & (RFLAGS_RF | RFLAGS_TF))) {
         vcpu_skip_flags(v);
     }
+}
+
+/* Steps over the instruction that was emulated: `next` as above. */
+static inline void vcpu_skip_to(struct vcpu *v, uint64_t next)
+{
+    vcpu_step(v, vcpu_rip_of(v, next));
+}
+
+static inline void vcpu_skip(struct vcpu *v, unsigned int length)
+{
+    vcpu_step(v, vcpu_next_rip(v, length));
+}
+
+/* True when that is but to set RIP. */
+static inline bool vcpu_skip_is_plain(const struct vcpu *v, uint64_t next)
+{
+    return (next ^ v->rip) >> 32 == 0 && !v->in_shadow && !(v->rflags & (RFLAGS_RF | RFLAGS_TF));
 }
 
 /* Chooses what is delivered at the next entry; called when `pending` is not 0. */

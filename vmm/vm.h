@@ -68,6 +68,7 @@ struct vm {
     struct timer device_timer; /* for the earliest of these */
     /* TSC until which each stays as it is, unless the guest touches it. */
     uint64_t pit_due, rtc_due, pm_due;
+    uint64_t pit_ratio, pm_ratio; /* of these clocks to the TSC, lib/ticks.h */
 
     /* Console. */
     uint8_t input[VM_INPUT_SIZE];

@@ -75,15 +75,15 @@ static int op_write(void *ctx, uint64_t gpa, const void *buf, unsigned int len)
 {
     struct machine *m = ctx;
 
-    check(len >= 1 && len <= 8 && gpa % PAGE_SIZE_4K + len <= PAGE_SIZE_4K);
+    check(len >= 1 && len <= EMU_STRING_BYTES && gpa % PAGE_SIZE_4K + len <= PAGE_SIZE_4K);
     for (unsigned int i = 0; i < len; i++)
         m->memory[(gpa + i) % MEMORY] = ((const uint8_t *)buf)[i];
     return outcome(m);
 }
 
-static int op_fetch(void *ctx, uint64_t gpa, void *buf, unsigned int len)
+static int op_read_ram(void *ctx, uint64_t gpa, void *buf, unsigned int len)
 {
-    check(len >= 1 && len <= INSN_MAX_LENGTH && gpa % PAGE_SIZE_4K + len <= PAGE_SIZE_4K);
+    check(len >= 1 && len <= EMU_STRING_BYTES && gpa % PAGE_SIZE_4K + len <= PAGE_SIZE_4K);
     copy_out(ctx, gpa, buf, len);
     return 0;
 }
@@ -100,17 +100,26 @@ static int op_read_pte(void *ctx, uint64_t gpa, unsigned int size, uint64_t *pte
     return 0;
 }
 
-static int op_io_in(void *ctx, uint16_t port, unsigned int size, uint32_t *val)
+static void check_string(unsigned int size, unsigned int count)
 {
     check(size == 1 || size == 2 || size == 4);
-    *val = port * 0x01010101u;
+    check(count >= 1 && count <= EMU_STRING_BYTES / size);
+}
+
+static int op_io_in(void *ctx, uint16_t port, unsigned int size, void *data, unsigned int count)
+{
+    check_string(size, count);
+    memset(data, (uint8_t)port, size * count);
     return outcome(ctx);
 }
 
-static int op_io_out(void *ctx, uint16_t port, unsigned int size, uint32_t val)
+static int op_io_out(void *ctx, uint16_t port, unsigned int size, const void *data,
+                     unsigned int count)
 {
-    check(size == 1 || size == 2 || size == 4);
-    check(size == 4 || val >> (8 * size) == 0);
+    uint8_t copy[EMU_STRING_BYTES];
+
+    check_string(size, count);
+    memcpy(copy, data, size * count); /* all of it is there */
     (void)port;
     return outcome(ctx);
 }
@@ -162,7 +171,7 @@ static void run(struct machine *m, const uint8_t *code, size_t len)
 {
     static const struct emu_ops ops = {.read = op_read,
                                        .write = op_write,
-                                       .fetch = op_fetch,
+                                       .read_ram = op_read_ram,
                                        .read_pte = op_read_pte,
                                        .io_in = op_io_in,
                                        .io_out = op_io_out};

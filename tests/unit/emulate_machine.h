@@ -21,7 +21,7 @@
 #define DEVICE      0xd0000000ull
 #define DEVICE_SIZE 0x2000
 #define CODE        0x8000u
-#define MAX_LOG     64
+#define MAX_LOG     1024
 
 struct access {
     char kind; /* 'r', 'w', 'i', 'o' */
@@ -36,6 +36,7 @@ static uint8_t device[DEVICE_SIZE];
 static struct access made[MAX_LOG];
 static unsigned int count; /* accesses in `made` */
 static unsigned int pte_reads, retired;
+static unsigned int batches; /* calls for ports */
 static uint32_t port_value;
 
 /* Blocking: each new device access is refused once and answered from the record when repeated. */
@@ -65,7 +66,7 @@ static inline bool must_wait(void)
 
 static inline uint8_t *backing(uint64_t gpa, unsigned int len)
 {
-    assert_true(len >= 1 && len <= 15);
+    assert_true(len >= 1 && len <= EMU_STRING_BYTES);
     assert_true((gpa & 0xfff) + len <= 0x1000);
     if (gpa + len <= RAM_SIZE)
         return ram + gpa;
@@ -98,19 +99,19 @@ static inline int op_write(void *ctx, uint64_t gpa, const void *buf, unsigned in
     uint64_t val = 0;
 
     (void)ctx;
-    assert_true(len <= 8);
+    assert_true(len <= 8 || gpa < DEVICE);
     if (!p)
         return -BH_EFAULT;
     if (gpa >= DEVICE && must_wait())
         return -BH_EBUSY;
     memcpy(p, buf, len);
-    memcpy(&val, p, len);
+    memcpy(&val, p, len <= 8 ? len : 8);
     if (gpa >= DEVICE)
         note('w', gpa, len, val);
     return 0;
 }
 
-static inline int op_fetch(void *ctx, uint64_t gpa, void *buf, unsigned int len)
+static inline int op_read_ram(void *ctx, uint64_t gpa, void *buf, unsigned int len)
 {
     uint8_t *p = backing(gpa, len);
 
@@ -132,22 +133,35 @@ static inline int op_read_pte(void *ctx, uint64_t gpa, unsigned int size, uint64
     return 0;
 }
 
-static inline int op_io_in(void *ctx, uint16_t port, unsigned int size, uint32_t *val)
+static inline int op_io_in(void *ctx, uint16_t port, unsigned int size, void *data,
+                           unsigned int elements)
 {
     (void)ctx;
+    assert_true(elements >= 1 && elements * size <= EMU_STRING_BYTES);
     if (must_wait())
         return -BH_EBUSY;
-    *val = port_value++;
-    note('i', port, size, *val);
+    batches++;
+    for (unsigned int i = 0; i < elements; i++) {
+        memcpy((uint8_t *)data + i * size, &port_value, size);
+        note('i', port, size, port_value++);
+    }
     return 0;
 }
 
-static inline int op_io_out(void *ctx, uint16_t port, unsigned int size, uint32_t val)
+static inline int op_io_out(void *ctx, uint16_t port, unsigned int size, const void *data,
+                            unsigned int elements)
 {
     (void)ctx;
+    assert_true(elements >= 1 && elements * size <= EMU_STRING_BYTES);
     if (must_wait())
         return -BH_EBUSY;
-    note('o', port, size, val);
+    batches++;
+    for (unsigned int i = 0; i < elements; i++) {
+        uint32_t val = 0;
+
+        memcpy(&val, (const uint8_t *)data + i * size, size);
+        note('o', port, size, val);
+    }
     return 0;
 }
 
@@ -161,7 +175,7 @@ static inline void op_retire(void *ctx)
 static const struct emu_ops ops = {
     .read = op_read,
     .write = op_write,
-    .fetch = op_fetch,
+    .read_ram = op_read_ram,
     .read_pte = op_read_pte,
     .io_in = op_io_in,
     .io_out = op_io_out,
@@ -184,7 +198,7 @@ static inline int setup(void **state)
     memset(ram, 0, sizeof(ram));
     memset(device, 0, sizeof(device));
     memset(gpr, 0, sizeof(gpr));
-    count = pte_reads = retired = answered = position = 0;
+    count = pte_reads = retired = answered = position = batches = 0;
     blocking = false;
     cpu = (struct emu_cpu){.gpr = gpr, .rip = CODE, .rflags = RFLAGS_ONE, .cr0 = CR0_PE};
     flat_segments(SEG_ATTR_DB);

@@ -96,6 +96,146 @@ static void test_port_strings(void **state)
     FAULTS("6d", EXC_GP);
 }
 
+/* Strings of bytes go out and in by the page, as the elements would one by one. */
+static void test_port_batches(void **state)
+{
+    (void)state;
+    for (unsigned int i = 0; i < 0x1000; i++)
+        ram[0x9000 + i] = (uint8_t)(i * 7);
+    gpr[GPR_RDX] = 0x3f8;
+    gpr[GPR_RSI] = 0x9fc0;
+    gpr[GPR_RCX] = 300;
+    DONE("f3 6e");
+    assert_int_equal(count, 300);
+    for (unsigned int i = 0; i < 300; i++)
+        expect_access(i, 'o', 0x3f8, 1, ram[0x9fc0 + i]);
+    assert_int_equal(batches, 3); /* 64 up to the page's end, 128, 108 */
+    assert_true(gpr[GPR_RSI] == 0x9fc0 + 300 && gpr[GPR_RCX] == 0);
+
+    setup(NULL);
+    port_value = 0x01020304;
+    gpr[GPR_RDI] = 0x9ffa; /* 4 bytes, 4 bytes in two pages, the rest */
+    gpr[GPR_RCX] = 40;
+    DONE("f3 6d");
+    for (uint32_t i = 0; i < 40; i++)
+        assert_memory_equal(ram + 0x9ffa + 4 * i, &(uint32_t){0x01020304 + i}, 4);
+    assert_int_equal(ram[0x9ffa + 160], 0);
+    assert_int_equal(batches, 4);
+    assert_int_equal(gpr[GPR_RDI], 0x9ffa + 160);
+
+    /* Long ones stop for interrupts, wherever the batches end. */
+    setup(NULL);
+    gpr[GPR_RSI] = 0x9001;
+    gpr[GPR_RCX] = EMU_MAX_ITERATIONS + 3;
+    assert_int_equal(step("f3 6e"), EMU_RETRY);
+    assert_int_equal(count, EMU_MAX_ITERATIONS);
+    assert_true(gpr[GPR_RCX] == 3 && gpr[GPR_RSI] == 0x9001 + EMU_MAX_ITERATIONS);
+}
+
+/* Downwards, single-stepped, without a count, and without REP: one by one, or none. */
+static void test_port_singles(void **state)
+{
+    (void)state;
+    memcpy(ram + 0x9000, "\x01\x02\x03\x04\x05\x06\x07\x08", 8);
+    cpu.rflags |= RFLAGS_DF;
+    gpr[GPR_RSI] = 0x9004;
+    gpr[GPR_RCX] = 3;
+    DONE("f3 66 6f");
+    expect_access(0, 'o', 0, 2, 0x0605);
+    expect_access(1, 'o', 0, 2, 0x0403);
+    expect_access(2, 'o', 0, 2, 0x0201);
+    assert_true(gpr[GPR_RSI] == 0x8ffe && gpr[GPR_RCX] == 0);
+
+    setup(NULL);
+    cpu.rflags |= RFLAGS_TF;
+    gpr[GPR_RSI] = 0x9000;
+    gpr[GPR_RCX] = 2;
+    assert_int_equal(step("f3 6e"), EMU_RETRY);
+    assert_true(count == 1 && gpr[GPR_RCX] == 1 && gpr[GPR_RSI] == 0x9001);
+
+    setup(NULL);
+    gpr[GPR_RSI] = 0xffffffff00000000;
+    DONE("f3 6e");
+    assert_int_equal(count, 0);
+    gpr[GPR_RCX] = 7;
+    gpr[GPR_RSI] = 0x9000;
+    DONE("6e");
+    assert_true(count == 1 && gpr[GPR_RCX] == 7);
+    /* A device's memory is read byte by byte. */
+    gpr[GPR_RSI] = DEVICE;
+    gpr[GPR_RCX] = 3;
+    count = 0;
+    DONE("f3 6e");
+    expect_access(2, 'r', DEVICE + 1, 1, 0);
+    assert_int_equal(count, 6);
+}
+
+/* A fault in the middle shows the element that failed, and what came before is done. */
+static void test_port_batch_faults(void **state)
+{
+    (void)state;
+    long_mode();
+    gpr[GPR_RSI] = 0x12ff8; /* the page behind is missing */
+    gpr[GPR_RCX] = 100;
+    assert_int_equal(step("f3 6e"), EMU_FAULT);
+    assert_int_equal(fault.vector, EXC_PF);
+    assert_int_equal(fault.cr2, 0x13000);
+    assert_int_equal(count, 8);
+    assert_true(gpr[GPR_RCX] == 92 && gpr[GPR_RSI] == 0x13000 && cpu.rip == CODE);
+    count = 0;
+    gpr[GPR_RDI] = 0x12000; /* read-only: nothing is taken from the port */
+    assert_int_equal(step("f3 6c"), EMU_FAULT);
+    assert_int_equal(fault.error_code, PF_PRESENT | PF_WRITE);
+    assert_true(count == 0 && gpr[GPR_RCX] == 92 && gpr[GPR_RDI] == 0x12000);
+    /* From the last canonical byte on. */
+    set_pte(PML4, 255, PDPT | P | RW | US);
+    set_pte(PDPT, 511, PD | P | RW | US);
+    set_pte(PD, 511, PT | P | RW | US);
+    gpr[GPR_RSI] = 0x7ffffffffffe; /* 0x1ff000 of the tables above: no RAM */
+    set_pte(PT, 511, 0x9000 | P | RW | US);
+    assert_int_equal(step("f3 6e"), EMU_FAULT);
+    assert_int_equal(fault.vector, EXC_GP);
+    assert_true(count == 2 && gpr[GPR_RCX] == 90 && gpr[GPR_RSI] == 0x800000000000);
+
+    /* The segment's limit. */
+    setup(NULL);
+    cpu.seg[SEG_DS].limit = 0x9009;
+    gpr[GPR_RSI] = 0x9000;
+    gpr[GPR_RCX] = 5;
+    assert_int_equal(step("f3 6f"), EMU_FAULT);
+    assert_int_equal(fault.vector, EXC_GP);
+    assert_true(count == 2 && gpr[GPR_RCX] == 3 && gpr[GPR_RSI] == 0x9008);
+}
+
+/* 16-bit addresses: SI wraps within 64 KiB, and its upper half stays, as ECX's. */
+static void test_port_batch_wraps(void **state)
+{
+    (void)state;
+    for (unsigned int i = 0; i < 16; i++)
+        ram[i] = ram[0x10000 + i] = 0xee;
+    ram[0] = 0x33;
+    ram[1] = 0x44;
+    ram[0xfffe] = 0x11;
+    ram[0xffff] = 0x22;
+    gpr[GPR_RSI] = 0x5fffe;
+    gpr[GPR_RCX] = 0x70004;
+    DONE("67 f3 6e");
+    assert_int_equal(count, 4);
+    for (unsigned int i = 0; i < 4; i++)
+        expect_access(i, 'o', 0, 1, 0x11 * (i + 1));
+    assert_true(gpr[GPR_RSI] == 0x50002 && gpr[GPR_RCX] == 0x70000);
+    /* With a base in the middle of a page, the wrap is not at a page's end. */
+    setup(NULL);
+    cpu.seg[SEG_DS].base = 0x80;
+    ram[0x1007f] = 0x55;
+    ram[0x80] = 0x66;
+    gpr[GPR_RSI] = 0xffff;
+    gpr[GPR_RCX] = 2;
+    DONE("67 f3 6e");
+    expect_access(0, 'o', 0, 1, 0x55);
+    expect_access(1, 'o', 0, 1, 0x66);
+}
+
 /* Device accesses that must be waited for: the instruction is repeated until all are answered, its
  * registers change once, and no access is made twice. */
 static void test_blocking(void **state)
@@ -134,6 +274,10 @@ int main(void)
         cmocka_unit_test_setup(test_rep_fault, setup),
         cmocka_unit_test_setup(test_rep_counters, setup),
         cmocka_unit_test_setup(test_port_strings, setup),
+        cmocka_unit_test_setup(test_port_batches, setup),
+        cmocka_unit_test_setup(test_port_singles, setup),
+        cmocka_unit_test_setup(test_port_batch_faults, setup),
+        cmocka_unit_test_setup(test_port_batch_wraps, setup),
         cmocka_unit_test_setup(test_blocking, setup),
     };
 

@@ -17,10 +17,11 @@ static uint8_t sent[32];
 static unsigned int sent_count, edges;
 static bool line;
 
-static void tx(void *ctx, uint8_t c)
+static void tx(void *ctx, const uint8_t *data, unsigned int bytes)
 {
     assert_ptr_equal(ctx, sent);
-    sent[sent_count++ % sizeof(sent)] = c;
+    for (unsigned int i = 0; i < bytes; i++)
+        sent[sent_count++ % sizeof(sent)] = data[i];
 }
 
 static void irq(void *ctx, bool level)
@@ -284,6 +285,46 @@ static void test_loopback_modem_lines(void **state)
         assert_int_equal(rd(RBR), i);
 }
 
+/* Many bytes at once: as one by one. */
+static void test_write_data(void **state)
+{
+    const uint8_t text[] = "0123456789abcdefghij";
+
+    (void)state;
+    guest_uart_write_data(&uart, text, 20);
+    assert_int_equal(sent_count, 20);
+    assert_memory_equal(sent, text, 20);
+    assert_int_equal(edges, 0);
+    /* An interrupt for each. */
+    guest_uart_write(&uart, MCR, OUT2);
+    guest_uart_write(&uart, IER, 2);
+    edges = 0;
+    guest_uart_write_data(&uart, text, 5);
+    assert_int_equal(edges, 5);
+    assert_int_equal(sent_count, 25);
+    /* The divisor keeps the last. */
+    guest_uart_write(&uart, LCR, 0x80);
+    guest_uart_write_data(&uart, text, 3);
+    assert_int_equal(guest_uart_read(&uart, RBR), '2');
+    guest_uart_write(&uart, LCR, 0);
+    /* In loopback as many as fit are received, without and with the FIFO. */
+    guest_uart_write(&uart, IER, 1);
+    guest_uart_write(&uart, MCR, OUT2 | 0x10);
+    edges = 0;
+    guest_uart_write_data(&uart, text, 2);
+    assert_int_equal(guest_uart_read(&uart, LSR) & 0x63, 0x63);
+    assert_int_equal(guest_uart_read(&uart, RBR), '0');
+    guest_uart_write(&uart, FCR, 1);
+    guest_uart_write_data(&uart, text, 10);
+    guest_uart_write_data(&uart, text + 10, 10);
+    assert_int_equal(guest_uart_read(&uart, LSR) & 3, 3);
+    for (unsigned int i = 0; i < 16; i++)
+        assert_int_equal(guest_uart_read(&uart, RBR), text[i]);
+    assert_int_equal(guest_uart_read(&uart, LSR) & 3, 0);
+    assert_int_equal(edges, 0);
+    assert_int_equal(sent_count, 25);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +338,7 @@ int main(void)
         cmocka_unit_test_setup(test_fifo_control, setup),
         cmocka_unit_test_setup(test_priorities, setup),
         cmocka_unit_test_setup(test_loopback_modem_lines, setup),
+        cmocka_unit_test_setup(test_write_data, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

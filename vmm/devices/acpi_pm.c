@@ -1,7 +1,5 @@
 #include "vmm/devices/acpi_pm.h"
 
-#include "lib/ticks.h"
-
 /* Section and table numbers: ACPI 6.4. */
 
 /* Where each byte of the block belongs. */
@@ -33,19 +31,14 @@
 /* The timer's top bit toggles, which is its event (4.8.2.1), every 2^31 ticks. */
 #define HALF_SHIFT 31
 
-static uint64_t timer_ticks(uint64_t now)
-{
-    return ns_to_ticks(now, GUEST_PM_TMR_HZ);
-}
-
 void acpi_pm_reset(struct acpi_pm *pm, uint64_t now)
 {
-    *pm = (struct acpi_pm){.control = CNT_SCI_EN, .halves = timer_ticks(now) >> HALF_SHIFT};
+    *pm = (struct acpi_pm){.control = CNT_SCI_EN, .halves = now >> HALF_SHIFT};
 }
 
 void acpi_pm_poll(struct acpi_pm *pm, uint64_t now)
 {
-    uint64_t halves = timer_ticks(now) >> HALF_SHIFT;
+    uint64_t halves = now >> HALF_SHIFT;
 
     if (halves > pm->halves) {
         pm->halves = halves;
@@ -57,7 +50,7 @@ uint64_t acpi_pm_next_event(const struct acpi_pm *pm, uint64_t now)
 {
     if (!(pm->enable & PM1_TIMER) || (pm->status & PM1_TIMER))
         return UINT64_MAX;
-    return MAX(now, ticks_to_ns((pm->halves + 1) << HALF_SHIFT, GUEST_PM_TMR_HZ));
+    return MAX(now, (pm->halves + 1) << HALF_SHIFT);
 }
 
 static uint8_t read_byte(const struct acpi_pm *pm, unsigned int offset, uint64_t now)
@@ -65,7 +58,7 @@ static uint8_t read_byte(const struct acpi_pm *pm, unsigned int offset, uint64_t
     unsigned int shift = (offset & 1) * 8;
 
     if (offset >= OFFSET_TIMER)
-        return (uint8_t)(timer_ticks(now) >> (offset - OFFSET_TIMER) * 8);
+        return (uint8_t)(now >> (offset - OFFSET_TIMER) * 8);
     switch (offset & ~1u) {
     case OFFSET_STATUS: return (uint8_t)(pm->status >> shift);
     case OFFSET_ENABLE: return (uint8_t)(pm->enable >> shift);
@@ -78,8 +71,6 @@ uint32_t acpi_pm_read(struct acpi_pm *pm, uint16_t port, unsigned int size, uint
 {
     uint32_t value = 0;
 
-    if (likely(port == GUEST_PM_TMR && size == 4))
-        return (uint32_t)timer_ticks(now);
     acpi_pm_poll(pm, now);
     for (unsigned int i = 0; i < MIN(size, 4u); i++) {
         unsigned int offset = (unsigned int)port + i - GUEST_PM_BASE;

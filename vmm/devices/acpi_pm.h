@@ -3,7 +3,7 @@
 
 /* ACPI fixed hardware (ACPI 6.4, 4.8) of a guest: PM1a event and control block, PM timer. The
  * machine is always in ACPI mode, so there is no SMI command port (FADT SMI_CMD = 0). Times are
- * nanoseconds since boot. The caller serializes. */
+ * in ticks of GUEST_PM_TMR_HZ since boot. The caller serializes. */
 
 #include "lib/macros.h"
 
@@ -53,7 +53,7 @@ void acpi_pm_power_button(struct acpi_pm *pm);
 /* Level of the SCI. Look after every write, button press and acpi_pm_poll(). */
 bool acpi_pm_sci(const struct acpi_pm *pm);
 
-/* When the timer's overflow will next raise the SCI: absolute ns, UINT64_MAX = not enabled. */
+/* When the timer's overflow will next raise the SCI: absolute, UINT64_MAX = not enabled. */
 uint64_t acpi_pm_next_event(const struct acpi_pm *pm, uint64_t now);
 
 /* Brings the timer status bit up to `now`. */

@@ -142,33 +142,47 @@ static void put(struct guest_uart *uart, uint8_t c)
 {
     uart->fifo[(uart->head + uart->count) % GUEST_UART_FIFO] = c;
     uart->count++;
-    update_irq(uart);
 }
 
-bool guest_uart_sends(const struct guest_uart *uart)
+/* Loopback, in which the interrupt's pin is inactive. */
+static void receive_own(struct guest_uart *uart, const uint8_t *data, unsigned int count)
 {
-    return !(uart->lcr & LCR_DLAB) && !(uart->mcr & MCR_LOOP) && !(uart->ier & IER_THR);
+    unsigned int room = capacity(uart) - MIN((unsigned int)uart->count, capacity(uart));
+
+    for (unsigned int i = 0; i < MIN(count, room); i++)
+        put(uart, data[i]);
+    if (count > room)
+        uart->lsr_errors |= LSR_OVERRUN;
 }
 
-static void write_data(struct guest_uart *uart, uint8_t c)
+static void send(struct guest_uart *uart, const uint8_t *data, unsigned int count)
 {
-    if (guest_uart_sends(uart)) {
+    if (!(uart->ier & IER_THR)) {
         uart->thr_empty = true;
-        uart->ops->tx(uart->ctx, c);
+        uart->ops->tx(uart->ctx, data, count);
         return;
     }
-    /* The line falls and rises again around the transmission, because an edge-triggered
-     * interrupt controller waits for that. */
-    uart->thr_empty = false;
-    update_irq(uart);
-    if (!(uart->mcr & MCR_LOOP))
-        uart->ops->tx(uart->ctx, c);
-    else if (uart->count < capacity(uart))
-        put(uart, c);
-    else
-        uart->lsr_errors |= LSR_OVERRUN;
-    uart->thr_empty = true;
-    update_irq(uart);
+    /* The line falls and rises again around each transmission, because an edge-triggered interrupt
+     * controller waits for that. */
+    for (; count > 0; count--, data++) {
+        uart->thr_empty = false;
+        update_irq(uart);
+        uart->ops->tx(uart->ctx, data, 1);
+        uart->thr_empty = true;
+        update_irq(uart);
+    }
+}
+
+void guest_uart_write_data(struct guest_uart *uart, const uint8_t *data, unsigned int count)
+{
+    if (uart->lcr & LCR_DLAB) {
+        uart->divisor_low = data[count - 1];
+    } else if (uart->mcr & MCR_LOOP) {
+        uart->thr_empty = true;
+        receive_own(uart, data, count);
+    } else {
+        send(uart, data, count);
+    }
 }
 
 static uint8_t read_iir(struct guest_uart *uart)
@@ -182,15 +196,17 @@ static uint8_t read_iir(struct guest_uart *uart)
     return (uint8_t)(cause | (fifos_on(uart) ? IIR_FIFOS : 0));
 }
 
+static uint8_t line_status(const struct guest_uart *uart)
+{
+    return (uint8_t)(uart->lsr_errors | LSR_THR | LSR_EMPTY | (uart->count ? LSR_DATA : 0));
+}
+
 static uint8_t read_lsr(struct guest_uart *uart)
 {
-    uint8_t value =
-        (uint8_t)(uart->lsr_errors | LSR_THR | LSR_EMPTY | (uart->count ? LSR_DATA : 0));
+    uint8_t value = line_status(uart);
 
-    if (uart->lsr_errors != 0) {
-        uart->lsr_errors = 0;
-        update_irq(uart);
-    }
+    uart->lsr_errors = 0;
+    update_irq(uart);
     return value;
 }
 
@@ -248,7 +264,7 @@ static void write_mcr(struct guest_uart *uart, uint8_t value)
     update_irq(uart);
 }
 
-uint8_t guest_uart_read(struct guest_uart *uart, unsigned int reg)
+static NOINLINE uint32_t read_slowly(struct guest_uart *uart, unsigned int reg)
 {
     bool dlab = (uart->lcr & LCR_DLAB) != 0;
 
@@ -264,17 +280,20 @@ uint8_t guest_uart_read(struct guest_uart *uart, unsigned int reg)
     }
 }
 
+uint32_t guest_uart_read(struct guest_uart *uart, unsigned int reg)
+{
+    /* What is read most often, and nearly always without an effect. */
+    if (likely(reg == REG_LSR && uart->lsr_errors == 0))
+        return line_status(uart);
+    return read_slowly(uart, reg);
+}
+
 void guest_uart_write(struct guest_uart *uart, unsigned int reg, uint8_t value)
 {
     bool dlab = (uart->lcr & LCR_DLAB) != 0;
 
     switch (reg % GUEST_UART_PORTS) {
-    case REG_DATA:
-        if (dlab)
-            uart->divisor_low = value;
-        else
-            write_data(uart, value);
-        break;
+    case REG_DATA: guest_uart_write_data(uart, &value, 1); break;
     case REG_IER:
         if (dlab)
             uart->divisor_high = value;
@@ -299,5 +318,6 @@ bool guest_uart_rx(struct guest_uart *uart, uint8_t c)
     if (!guest_uart_rx_ready(uart))
         return false;
     put(uart, c);
+    update_irq(uart);
     return true;
 }

@@ -10,8 +10,8 @@
 #define GUEST_UART_FIFO  16
 
 struct guest_uart_ops {
-    /* The guest sent a byte. */
-    void (*tx)(void *ctx, uint8_t c);
+    /* The guest sent `count` > 0 bytes. */
+    void (*tx)(void *ctx, const uint8_t *data, unsigned int count);
     /* The interrupt line changed. */
     void (*irq)(void *ctx, bool level);
 };
@@ -37,11 +37,11 @@ void guest_uart_init(struct guest_uart *uart, const struct guest_uart_ops *ops, 
 void guest_uart_reset(struct guest_uart *uart);
 
 /* Byte accesses to register `reg`, 0..7 (taken modulo 8). */
-uint8_t guest_uart_read(struct guest_uart *uart, unsigned int reg);
+uint32_t guest_uart_read(struct guest_uart *uart, unsigned int reg);
 void guest_uart_write(struct guest_uart *uart, unsigned int reg, uint8_t value);
 
-/* Whether a byte that is written to register 0 is sent, and nothing else happens. */
-bool guest_uart_sends(const struct guest_uart *uart);
+/* `count` > 0 bytes written to register 0, one after the other. */
+void guest_uart_write_data(struct guest_uart *uart, const uint8_t *data, unsigned int count);
 
 /* Whether guest_uart_rx() would take a byte now. */
 bool guest_uart_rx_ready(const struct guest_uart *uart);

@@ -270,7 +270,7 @@ static void show_time(struct rtc *rtc, uint64_t now)
     rtc->shown_until = now + NS_PER_S - fraction(rtc, now);
 }
 
-uint8_t rtc_read(struct rtc *rtc, uint16_t port, uint64_t now)
+static NOINLINE uint32_t read_slowly(struct rtc *rtc, uint16_t port, uint64_t now)
 {
     uint8_t value;
 
@@ -288,6 +288,15 @@ uint8_t rtc_read(struct rtc *rtc, uint16_t port, uint64_t now)
     if (rtc->index == REG_A && !stopped(rtc) && fraction(rtc, now) >= NS_PER_S - UIP_NS)
         value |= A_UIP;
     return value;
+}
+
+uint32_t rtc_read(struct rtc *rtc, uint16_t port, uint64_t now)
+{
+    uint8_t index = rtc->index;
+
+    if (likely(port == RTC_PORT_DATA && now < rtc->shown_until && index != REG_A && index != REG_C))
+        return rtc->cmos[index];
+    return read_slowly(rtc, port, now);
 }
 
 static void write_a(struct rtc *rtc, uint8_t value, uint64_t now)

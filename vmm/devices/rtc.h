@@ -26,7 +26,7 @@ struct rtc {
 void rtc_reset(struct rtc *rtc, uint64_t epoch_seconds, uint64_t now);
 
 /* Byte accesses to the two ports; others read FFh and ignore writes. */
-uint8_t rtc_read(struct rtc *rtc, uint16_t port, uint64_t now);
+uint32_t rtc_read(struct rtc *rtc, uint16_t port, uint64_t now);
 void rtc_write(struct rtc *rtc, uint16_t port, uint8_t value, uint64_t now);
 
 /* When rtc_poll() may next return another level: absolute ns, UINT64_MAX = not before the guest

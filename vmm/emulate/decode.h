@@ -175,8 +175,6 @@ enum insn_id {
     INSN_INT3,
     INSN_INTO,
     INSN_ICEBP,
-    INSN_IN,
-    INSN_OUT,
     INSN_INS,
     INSN_OUTS,
     INSN_ID_COUNT

@@ -32,9 +32,9 @@ static uint64_t index_register(const struct emu_run *run, enum gpr_index reg)
     return run->cpu->gpr[reg] & emu_mask(run->insn->addr_size);
 }
 
-static void advance(struct emu_run *run, enum gpr_index reg)
+static void advance(struct emu_run *run, enum gpr_index reg, unsigned int count)
 {
-    uint64_t step = run->insn->op_size;
+    uint64_t step = (uint64_t)run->insn->op_size * count;
 
     if (run->cpu->rflags & RFLAGS_DF)
         step = -step;
@@ -68,13 +68,63 @@ static enum emu_result transfer(struct emu_run *run, const struct emu_span *src,
     case OP_INS:
         if (!run->ops->io_in)
             return EMU_UNKNOWN;
-        result = emu_op_result(run->ops->io_in(run->ctx, port, size, &in));
+        result = emu_op_result(run->ops->io_in(run->ctx, port, size, &in, 1));
         return result == EMU_DONE ? emu_store(run, dst, in) : result;
     default:
         if (!run->ops->io_out)
             return EMU_UNKNOWN;
-        return emu_op_result(run->ops->io_out(run->ctx, port, size, (uint32_t)a));
+        return emu_op_result(run->ops->io_out(run->ctx, port, size, &a, 1));
     }
+}
+
+/* The next elements of an INS or OUTS that lie in one page, up to `max`; 0 where one at a time is
+ * due. */
+static unsigned int count_batch(const struct emu_run *run, enum seg_index seg, uint64_t offset,
+                                unsigned int access, unsigned int max)
+{
+    unsigned int size = run->insn->op_size;
+    uint64_t linear = 0, room, count;
+    uint64_t behind = (emu_mask(run->insn->addr_size) - offset) / size; /* before it wraps around */
+
+    if ((run->cpu->rflags & (RFLAGS_DF | RFLAGS_TF)) ||
+        emu_linear(run->cpu, seg, offset, size, access, &linear, run->fault) != EMU_DONE)
+        return 0;
+    room = MIN(PAGE_SIZE_4K - (linear & (PAGE_SIZE_4K - 1)), (uint64_t)EMU_STRING_BYTES);
+    count = MIN(room / size, index_register(run, GPR_RCX));
+    count = MIN(count, (uint64_t)max);
+    return (unsigned int)(count > behind ? behind + 1 : count);
+}
+
+/* Several elements of an INS or OUTS at once, from or to RAM. Returns their number; 0: nothing was
+ * done, and *result says why if it is to be handed up, else the next element goes alone, which may
+ * raise a fault. */
+static unsigned int batch(struct string_run *s, unsigned int max, enum emu_result *result)
+{
+    struct emu_run *run = s->run;
+    const struct emu_ops *ops = run->ops;
+    bool in = run->insn->op == OP_INS;
+    enum gpr_index reg = in ? GPR_RDI : GPR_RSI;
+    enum seg_index seg = in ? SEG_ES : run->insn->mem.seg;
+    unsigned int size = run->insn->op_size, access = in ? WALK_WRITE : 0;
+    uint64_t offset = index_register(run, reg);
+    unsigned int count = count_batch(run, seg, offset, access, max), bytes = count * size;
+    uint16_t port = (uint16_t)run->cpu->gpr[GPR_RDX];
+    uint8_t data[EMU_STRING_BYTES];
+    struct emu_span span;
+
+    if (count < 2 || (in ? !ops->io_in : !ops->io_out) ||
+        emu_map(run, seg, offset, bytes, access, in ? &s->dst_tlb : &s->src_tlb, &span) !=
+            EMU_DONE ||
+        ops->read_ram(run->ctx, span.gpa[0], data, bytes) != 0)
+        return 0;
+    *result = emu_op_result(in ? ops->io_in(run->ctx, port, size, data, count)
+                               : ops->io_out(run->ctx, port, size, data, count));
+    if (*result == EMU_DONE && in)
+        *result = emu_op_result(ops->write(run->ctx, span.gpa[0], data, bytes));
+    if (*result != EMU_DONE)
+        return 0;
+    advance(run, reg, count);
+    return count;
 }
 
 static enum emu_result iterate(struct string_run *s)
@@ -95,9 +145,9 @@ static enum emu_result iterate(struct string_run *s)
     if (result != EMU_DONE)
         return result;
     if (s->op->source)
-        advance(run, GPR_RSI);
+        advance(run, GPR_RSI, 1);
     if (s->op->destination)
-        advance(run, GPR_RDI);
+        advance(run, GPR_RDI, 1);
     return EMU_DONE;
 }
 
@@ -111,13 +161,19 @@ enum emu_result emu_string(struct emu_run *run)
 
     if (repeat && !index_register(run, GPR_RCX))
         return EMU_DONE;
-    for (unsigned int i = 0; i < limit; i++) {
-        enum emu_result result = iterate(&s);
+    for (unsigned int i = 0, done; i < limit; i += done) {
+        enum emu_result result = EMU_DONE;
+
+        done = repeat && insn->op >= OP_INS ? batch(&s, limit - i, &result) : 0;
+        if (done == 0 && result == EMU_DONE) {
+            result = iterate(&s);
+            done = 1;
+        }
         bool equal = run->cpu->rflags & RFLAGS_ZF;
 
         if (result != EMU_DONE || !repeat)
             return result;
-        emu_write_gpr(run->cpu->gpr, GPR_RCX, insn->addr_size, run->cpu->gpr[GPR_RCX] - 1);
+        emu_write_gpr(run->cpu->gpr, GPR_RCX, insn->addr_size, run->cpu->gpr[GPR_RCX] - done);
         emu_retire(run);
         if (!index_register(run, GPR_RCX))
             return EMU_DONE;

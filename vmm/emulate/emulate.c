@@ -219,7 +219,7 @@ static enum emu_result fetch_page(const struct emu_cpu *cpu, const struct emu_op
     /* A limit cuts what follows; the first byte was checked. */
     if (emu_mode(cpu) != MODE_64)
         count = (size_t)MIN((uint64_t)count, cpu->seg[SEG_CS].limit - rip + 1);
-    if (ops->fetch(ctx, gpa, buf, (unsigned int)count))
+    if (ops->read_ram(ctx, gpa, buf, (unsigned int)count))
         return EMU_UNKNOWN;
     *len = count;
     return EMU_DONE;

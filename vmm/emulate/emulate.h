@@ -40,20 +40,25 @@ struct emu_cpu {
     struct emu_hint hint;
 };
 
+#define EMU_STRING_BYTES 128
+
 /* Each returns 0; -BH_EBUSY: the answer is still to come, see EMU_BLOCKED; any other negative value
- * ends the emulation as EMU_UNKNOWN. Accesses have 1 to 8 bytes (fetch: up to 15) and never cross a
- * 4 KiB page; their length need not be a power of two when the operand crosses one. */
+ * ends the emulation as EMU_UNKNOWN. Accesses have 1 to 8 bytes and never cross a 4 KiB page; their
+ * length need not be a power of two when the operand crosses one. `write` gets up to
+ * EMU_STRING_BYTES where `read_ram` has just succeeded. */
 struct emu_ops {
     int (*read)(void *ctx, uint64_t gpa, void *buf, unsigned int len);
     int (*write)(void *ctx, uint64_t gpa, const void *buf, unsigned int len);
-    /* Instruction bytes, from RAM only; -BH_EFAULT when there is none at that address. */
-    int (*fetch)(void *ctx, uint64_t gpa, void *buf, unsigned int len);
+    /* Up to EMU_STRING_BYTES, of instructions for example; -BH_EFAULT when that is not RAM. */
+    int (*read_ram)(void *ctx, uint64_t gpa, void *buf, unsigned int len);
     /* One page-table entry of 4 or 8 bytes, see walk.h. */
     int (*read_pte)(void *ctx, uint64_t gpa, unsigned int size, uint64_t *pte);
-    /* Ports; `size` is 1, 2 or 4. May be NULL where INS and OUTS do not occur. The rights to the
-     * port (IOPL, TSS bitmap) are not checked: hardware does before it exits. */
-    int (*io_in)(void *ctx, uint16_t port, unsigned int size, uint32_t *val);
-    int (*io_out)(void *ctx, uint16_t port, unsigned int size, uint32_t val);
+    /* `count` > 0 elements from or to a port, one after the other; `size` is 1, 2 or 4. May be NULL
+     * where INS and OUTS do not occur. The rights to the port (IOPL, TSS bitmap) are not checked:
+     * hardware does before it exits. An error: none was transferred. */
+    int (*io_in)(void *ctx, uint16_t port, unsigned int size, void *data, unsigned int count);
+    int (*io_out)(void *ctx, uint16_t port, unsigned int size, const void *data,
+                  unsigned int count);
     /* Optional: all accesses made so far are final, they will not be made again. Called when the
      * instruction, or an iteration of a REP, is complete. */
     void (*retire)(void *ctx);

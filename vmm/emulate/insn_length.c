@@ -35,7 +35,6 @@ struct insn_match {
 #define GROUP7_FIXED(modrm)   {BYTES_3(0x01, modrm), 3, MAP_0F, 0x01, ALL_BITS, modrm, ALL_BITS, 0}
 #define MOV_CR_DR(op)         {BYTES_2(op), 3, MAP_0F, op, ALL_BITS, 0, ANY_MODRM, 0}
 #define GROUP(op, reg)        {NO_BYTES, MAP_0F, op, ALL_BITS, (reg) << 3, REG_FIELD, 0}
-#define PORT_IO(op)           {NO_BYTES, MAP_ONE_BYTE, op, 0xf6, 0, ANY_MODRM, 0}
 #define STRING_IO(op)         {NO_BYTES, MAP_ONE_BYTE, op, 0xfe, 0, ANY_MODRM, 0}
 
 static const struct insn_match matches[INSN_ID_COUNT] = {
@@ -87,8 +86,6 @@ static const struct insn_match matches[INSN_ID_COUNT] = {
     [INSN_INT3]        = ONE_BYTE(0xcc),
     [INSN_INTO]        = {NO_BYTES, MAP_ONE_BYTE, 0xce, ALL_BITS, 0, ANY_MODRM, 0}, /* not in 64-bit mode */
     [INSN_ICEBP]       = ONE_BYTE(0xf1),
-    [INSN_IN]          = PORT_IO(0xe4), /* E4, E5, EC, ED */
-    [INSN_OUT]         = PORT_IO(0xe6), /* E6, E7, EE, EF */
     [INSN_INS]         = STRING_IO(0x6c),
     [INSN_OUTS]        = STRING_IO(0x6e),
 };

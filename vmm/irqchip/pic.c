@@ -62,21 +62,15 @@ static int chip_request(const struct pic_chip *chip, uint8_t requests, bool casc
     return rank < highest_rank(chip, blocking) ? (int)rank_to_input(chip, rank) : -1;
 }
 
-static uint8_t chip_irr(const struct pic_chip *chip)
-{
-    return (uint8_t)((chip->irr & ~chip->elcr) | (chip->line & chip->elcr));
-}
-
 static int slave_request(const struct pic *pic)
 {
-    return chip_request(&pic->chip[SLAVE], chip_irr(&pic->chip[SLAVE]), false);
+    return chip_request(&pic->chip[SLAVE], pic->chip[SLAVE].irr, false);
 }
 
 /* The master sees the slave's INT as a level: it falls at INTA and rises again for the next. */
 static uint8_t master_irr(const struct pic *pic)
 {
-    return (uint8_t)(chip_irr(&pic->chip[MASTER]) |
-                     (slave_request(pic) >= 0 ? BIT(PIC_CASCADE_IRQ) : 0));
+    return (uint8_t)(pic->chip[MASTER].irr | (slave_request(pic) >= 0 ? BIT(PIC_CASCADE_IRQ) : 0));
 }
 
 static int master_request(const struct pic *pic)
@@ -84,9 +78,21 @@ static int master_request(const struct pic *pic)
     return chip_request(&pic->chip[MASTER], master_irr(pic), true);
 }
 
-static void update(struct pic *pic)
+static uint8_t unmasked(const struct pic_chip *chip)
+{
+    return chip->irr & (uint8_t)~chip->imr;
+}
+
+static NOINLINE void decide(struct pic *pic)
 {
     pic->output = master_request(pic) >= 0;
+}
+
+static inline void update(struct pic *pic)
+{
+    pic->output = false;
+    if (unlikely(unmasked(&pic->chip[MASTER]) | unmasked(&pic->chip[SLAVE])))
+        decide(pic);
 }
 
 void pic_reset(struct pic *pic)
@@ -122,7 +128,7 @@ static void chip_ack(struct pic_chip *chip, unsigned int input)
 {
     uint8_t bit = (uint8_t)BIT(input);
 
-    chip->irr &= (uint8_t)~bit;
+    chip->irr &= (uint8_t)~bit | (chip->line & chip->elcr);
     if (!chip->auto_eoi)
         chip->isr |= bit;
     else if (chip->rotate_auto_eoi)
@@ -158,6 +164,7 @@ static void write_icw1(struct pic_chip *chip, uint8_t value)
 
     *chip = (struct pic_chip){
         .line = line,
+        .irr = line & elcr,
         .elcr = elcr,
         .vector_base = base,
         .lowest = 7,
@@ -211,7 +218,7 @@ static void write_command(struct pic_chip *chip, uint8_t value)
         write_ocw2(chip, value);
 }
 
-static void write_data(struct pic_chip *chip, uint8_t value)
+static void write_init_word(struct pic_chip *chip, uint8_t value)
 {
     uint8_t last = chip->need_icw4 ? 4 : 0;
 
@@ -221,12 +228,11 @@ static void write_data(struct pic_chip *chip, uint8_t value)
         chip->icw = chip->single ? last : 3;
         break;
     case 3: /* which input the slave is on is wired in a PC */ chip->icw = last; break;
-    case 4:
+    default:
         chip->auto_eoi = (value & ICW4_AUTO_EOI) != 0;
         chip->fully_nested = (value & ICW4_FULLY_NESTED) != 0;
         chip->icw = 0;
         break;
-    default: chip->imr = value; break;
     }
 }
 
@@ -244,52 +250,68 @@ static uint8_t read_poll(struct pic *pic, unsigned int which)
     return (uint8_t)(POLL_PENDING | (unsigned int)input);
 }
 
-static uint8_t read_command(struct pic *pic, unsigned int which)
+static void write_elcr(struct pic_chip *chip, uint8_t value)
 {
+    /* An input that was level-triggered keeps no request from its time as one, or before. */
+    chip->irr = (chip->irr & (uint8_t) ~(chip->elcr | value)) | (chip->line & value);
+    chip->elcr = value;
+}
+
+static bool is_elcr(unsigned int port)
+{
+    return port >= PIC_PORT_ELCR_MASTER;
+}
+
+/* Of a port that is not the ELCR's: 20h and 21h, A0h and A1h. */
+static unsigned int chip_of(unsigned int port)
+{
+    return port >> 7 & 1;
+}
+
+static NOINLINE uint32_t read_other(struct pic *pic, unsigned int port)
+{
+    unsigned int which = chip_of(port);
     const struct pic_chip *chip = &pic->chip[which];
 
+    if (is_elcr(port))
+        return pic->chip[port & 1].elcr;
     if (chip->poll)
         return read_poll(pic, which);
     if (chip->read_isr)
         return chip->isr;
-    return which == MASTER ? master_irr(pic) : chip_irr(chip);
+    return which == MASTER ? master_irr(pic) : chip->irr;
 }
 
-static uint8_t read_data(struct pic *pic, unsigned int which)
+uint32_t pic_read(struct pic *pic, unsigned int port)
 {
-    return pic->chip[which].poll ? read_poll(pic, which) : pic->chip[which].imr;
+    const struct pic_chip *chip = &pic->chip[chip_of(port)];
+
+    if (unlikely(!(port & 1) || is_elcr(port) || chip->poll))
+        return read_other(pic, port);
+    return chip->imr;
 }
 
-uint8_t pic_read(struct pic *pic, uint16_t port)
+static NOINLINE void write_other(struct pic *pic, unsigned int port, uint8_t value)
 {
-    switch (port) {
-    case PIC_PORT_MASTER_CMD: return read_command(pic, MASTER);
-    case PIC_PORT_MASTER_DATA: return read_data(pic, MASTER);
-    case PIC_PORT_SLAVE_CMD: return read_command(pic, SLAVE);
-    case PIC_PORT_SLAVE_DATA: return read_data(pic, SLAVE);
-    case PIC_PORT_ELCR_MASTER: return pic->chip[MASTER].elcr;
-    case PIC_PORT_ELCR_SLAVE: return pic->chip[SLAVE].elcr;
-    default: return 0xFF;
-    }
-}
+    struct pic_chip *chip = &pic->chip[chip_of(port)];
 
-static void write_elcr(struct pic_chip *chip, uint8_t value)
-{
-    /* An input that was level-triggered keeps no request from its time as one, or before. */
-    chip->irr &= (uint8_t) ~(chip->elcr | value);
-    chip->elcr = value;
-}
-
-void pic_write(struct pic *pic, uint16_t port, uint8_t value)
-{
-    switch (port) {
-    case PIC_PORT_MASTER_CMD: write_command(&pic->chip[MASTER], value); break;
-    case PIC_PORT_MASTER_DATA: write_data(&pic->chip[MASTER], value); break;
-    case PIC_PORT_SLAVE_CMD: write_command(&pic->chip[SLAVE], value); break;
-    case PIC_PORT_SLAVE_DATA: write_data(&pic->chip[SLAVE], value); break;
-    case PIC_PORT_ELCR_MASTER: write_elcr(&pic->chip[MASTER], value & ELCR_MASTER_MASK); break;
-    case PIC_PORT_ELCR_SLAVE: write_elcr(&pic->chip[SLAVE], value & ELCR_SLAVE_MASK); break;
-    default: return;
-    }
+    if (is_elcr(port))
+        write_elcr(&pic->chip[port & 1], value & (port & 1 ? ELCR_SLAVE_MASK : ELCR_MASTER_MASK));
+    else if (!(port & 1))
+        write_command(chip, value);
+    else
+        write_init_word(chip, value);
     update(pic);
+}
+
+void pic_write(struct pic *pic, unsigned int port, uint8_t value)
+{
+    struct pic_chip *chip = &pic->chip[chip_of(port)];
+
+    if (unlikely(!(port & 1) || is_elcr(port) || chip->icw != 0)) {
+        write_other(pic, port, value);
+    } else {
+        chip->imr = value;
+        update(pic);
+    }
 }

@@ -21,7 +21,7 @@ enum pic_port {
 
 struct pic_chip {
     uint8_t line;        /* the inputs' levels */
-    uint8_t irr;         /* latched edges; level inputs are looked at in `line` */
+    uint8_t irr;         /* requests: latched edges, and level inputs that are up */
     uint8_t isr;         /* in service */
     uint8_t imr;         /* masked */
     uint8_t elcr;        /* 1 = level-triggered */
@@ -58,8 +58,8 @@ static inline bool pic_pending(const struct pic *pic)
 /* The INTA cycle. Returns the vector, that of input 7 (spurious) when nothing is pending. */
 uint8_t pic_ack(struct pic *pic);
 
-/* Byte accesses to the ports in enum pic_port; others read FFh and ignore writes. */
-uint8_t pic_read(struct pic *pic, uint16_t port);
-void pic_write(struct pic *pic, uint16_t port, uint8_t value);
+/* Byte accesses to the ports in enum pic_port. */
+uint32_t pic_read(struct pic *pic, unsigned int port);
+void pic_write(struct pic *pic, unsigned int port, uint8_t value);
 
 #endif

@@ -1,10 +1,9 @@
 #include "vmm/irqchip/pit.h"
 
-#include "lib/ticks.h"
-
 /* Quoted names in comments are sections of Intel's 8254 data sheet (231164). */
 
-#define NEVER INT64_MAX
+#define NEVER       INT64_MAX
+#define BCD_MODULUS 10000
 
 /* The shortest interval between two timer events for the host: 20 us. */
 #define MIN_EVENT_TICKS 24
@@ -18,10 +17,10 @@
 #define CONTROL_CHANNEL_SHIFT 6
 #define CONTROL_READ_BACK     3u
 
-#define ACCESS_LATCH 0 /* counter latch command */
-#define ACCESS_LOW   1
-#define ACCESS_HIGH  2
-#define ACCESS_BOTH  3
+/* 0 is the counter latch command. */
+#define ACCESS_LOW  1
+#define ACCESS_HIGH 2
+#define ACCESS_BOTH 3
 
 /* "Read-Back Command"; the two latch bits are active low. */
 #define READ_BACK_NO_STATUS BIT(4)
@@ -46,11 +45,6 @@ enum pit_mode {
     MODE_SOFT_STROBE = 4,
     MODE_HARD_STROBE = 5,
 };
-
-static int64_t tick_at(uint64_t ns)
-{
-    return (int64_t)ns_to_ticks(ns, PIT_HZ);
-}
 
 static bool mode_is_periodic(uint8_t mode)
 {
@@ -90,30 +84,44 @@ static bool channel_out(const struct pit_channel *ch, int64_t tick)
     }
 }
 
-static uint32_t channel_counter(const struct pit_channel *ch, int64_t tick)
-{
-    int64_t modulus = ch->bcd ? 10000 : 0x10000;
-    int64_t d = elapsed(ch, tick);
-    int64_t value;
-
-    if (!ch->running || d < 0)
-        return ch->count;
-    if (mode_is_periodic(ch->mode))
-        d %= ch->count;
-    if (ch->mode == MODE_SQUARE) {
-        /* It goes down by two, twice per period, and odd counts begin one lower. */
-        if (d >= high_half(ch->count))
-            d -= high_half(ch->count);
-        value = (ch->count & ~1u) - 2 * d;
-    } else {
-        value = (ch->count - d) % modulus;
-    }
-    return (uint32_t)(value < 0 ? value + modulus : value);
-}
-
 static uint16_t to_bcd(uint32_t v)
 {
     return (uint16_t)(v / 1000 % 10 << 12 | v / 100 % 10 << 8 | v / 10 % 10 << 4 | v % 10);
+}
+
+/* What `d` >= 0 clock pulses have left of the count; beyond 0 it goes on. */
+static int64_t count_down(const struct pit_channel *ch, int64_t d)
+{
+    if (!mode_is_periodic(ch->mode))
+        return ch->count - d;
+    d = (int64_t)((uint64_t)d % ch->count);
+    if (ch->mode == MODE_RATE)
+        return ch->count - d;
+    /* A square wave's goes down by two, twice per period, and odd counts begin one lower. */
+    if (d >= high_half(ch->count))
+        d -= high_half(ch->count);
+    return (ch->count & ~1u) - 2 * d;
+}
+
+static int64_t counter_value(const struct pit_channel *ch, int64_t tick)
+{
+    int64_t d;
+
+    if (!ch->running)
+        return ch->count;
+    d = elapsed(ch, tick);
+    return d < 0 ? ch->count : count_down(ch, d);
+}
+
+/* As it is read. */
+static uint16_t channel_counter(const struct pit_channel *ch, int64_t tick)
+{
+    int64_t value = counter_value(ch, tick);
+
+    if (likely(!ch->bcd))
+        return (uint16_t)value;
+    value %= BCD_MODULUS;
+    return to_bcd((uint32_t)(value < 0 ? value + BCD_MODULUS : value));
 }
 
 static uint32_t from_bcd(uint32_t v)
@@ -127,7 +135,7 @@ static uint32_t effective_count(const struct pit_channel *ch, uint32_t raw)
     uint32_t count = ch->bcd ? from_bcd(raw) : raw;
 
     if (count == 0)
-        return ch->bcd ? 10000 : 0x10000;
+        return ch->bcd ? BCD_MODULUS : 0x10000;
     return count == 1 && mode_is_periodic(ch->mode) ? 2 : count;
 }
 
@@ -197,25 +205,23 @@ static void sync(struct pit *pit, int64_t tick)
     channel_sync(&pit->channel[2], tick);
 }
 
-/* Lets counts in that wait. Channel 0's edges are counted when somebody asks for them. */
-static void let_in(struct pit *pit, int64_t tick)
+/* Lets the channel's count in, if one waits. Channel 0's edges are counted when somebody asks for
+ * them. */
+static void let_in(struct pit *pit, const struct pit_channel *ch, int64_t tick)
 {
-    for (unsigned int i = 0; i < PIT_CHANNELS; i++) {
-        if (unlikely(pit->channel[i].reload_at <= tick)) {
-            sync(pit, tick);
-            return;
-        }
-    }
+    if (unlikely(ch->reload_at <= tick))
+        sync(pit, tick);
 }
 
 void pit_reset(struct pit *pit, uint64_t now)
 {
-    *pit = (struct pit){.polled = tick_at(now)};
+    *pit = (struct pit){.polled = (int64_t)now};
     for (unsigned int i = 0; i < PIT_CHANNELS; i++) {
         struct pit_channel *ch = &pit->channel[i];
 
         ch->gate = i != 2; /* only channel 2's gate is not tied high */
         ch->access = ACCESS_BOTH;
+        ch->both = true;
         ch->mode = MODE_SQUARE; /* OUT is high, as firmware would leave it */
         ch->count = ch->next_count = 0x10000;
         ch->reload_at = NEVER;
@@ -271,12 +277,10 @@ static void write_channel(struct pit_channel *ch, uint8_t value, int64_t tick)
 
 static void latch_count(struct pit_channel *ch, int64_t tick)
 {
-    uint32_t counter = channel_counter(ch, tick);
-
     if (ch->latched_bytes != 0)
         return; /* "Counter Latch Command": ignored until the first one was read */
-    ch->latched = ch->bcd ? to_bcd(counter) : (uint16_t)counter;
-    ch->latched_bytes = ch->access == ACCESS_BOTH ? 2 : 1;
+    ch->latched = channel_counter(ch, tick);
+    ch->latched_bytes = ch->both ? 2 : 1;
 }
 
 static void latch_status(struct pit_channel *ch, int64_t tick)
@@ -305,35 +309,20 @@ static void read_back(struct pit *pit, uint8_t value, int64_t tick)
     }
 }
 
-/* A command that only freezes what is to be read. */
-static bool is_latch(uint8_t command)
-{
-    return command >> CONTROL_CHANNEL_SHIFT == CONTROL_READ_BACK ||
-           (command >> CONTROL_ACCESS_SHIFT & CONTROL_ACCESS) == ACCESS_LATCH;
-}
-
-static void write_command(struct pit *pit, uint8_t value, int64_t tick)
+/* A control word for one channel, which begins anew. */
+static void write_control(struct pit *pit, uint8_t value, int64_t tick)
 {
     unsigned int which = value >> CONTROL_CHANNEL_SHIFT;
     uint8_t access = value >> CONTROL_ACCESS_SHIFT & CONTROL_ACCESS;
     uint8_t mode = value >> CONTROL_MODE_SHIFT & CONTROL_MODE;
-    struct pit_channel *ch;
-    bool gate, was_high;
+    struct pit_channel *ch = &pit->channel[which];
+    bool was_high = channel_out(ch, tick), gate = ch->gate;
 
-    if (which == CONTROL_READ_BACK) {
-        read_back(pit, value, tick);
-        return;
-    }
-    ch = &pit->channel[which];
-    if (access == ACCESS_LATCH) {
-        latch_count(ch, tick);
-        return;
-    }
-    was_high = channel_out(ch, tick);
-    gate = ch->gate;
     *ch = (struct pit_channel){
         .gate = gate,
         .access = access,
+        .both = access == ACCESS_BOTH,
+        .high_next_read = access == ACCESS_HIGH,
         .mode = mode > 5 ? mode & 3 : mode, /* 6 and 7 are 2 and 3 */
         .bcd = (value & CONTROL_BCD) != 0,
         .count = ch->count,
@@ -344,27 +333,13 @@ static void write_command(struct pit *pit, uint8_t value, int64_t tick)
         add_edges(pit, 1);
 }
 
-static uint8_t read_channel(struct pit_channel *ch, int64_t tick)
+/* The byte of a count that is due. */
+static inline uint32_t next_byte(struct pit_channel *ch, uint32_t value)
 {
-    uint16_t value;
-    bool high;
+    bool high = ch->high_next_read;
 
-    if (ch->status_latched) {
-        ch->status_latched = false;
-        return ch->status;
-    }
-    if (ch->latched_bytes != 0) {
-        value = ch->latched;
-        ch->latched_bytes--;
-    } else {
-        uint32_t counter = channel_counter(ch, tick);
-
-        value = ch->bcd ? to_bcd(counter) : (uint16_t)counter;
-    }
-    high = ch->access == ACCESS_HIGH || (ch->access == ACCESS_BOTH && ch->high_next_read);
-    if (ch->access == ACCESS_BOTH)
-        ch->high_next_read = !ch->high_next_read;
-    return (uint8_t)(high ? value >> 8 : value);
+    ch->high_next_read = high ^ ch->both;
+    return value >> (high ? 8 : 0) & 0xff;
 }
 
 /* "Gate Pin Operations Summary". */
@@ -386,29 +361,83 @@ static void set_gate(struct pit_channel *ch, bool gate, int64_t tick)
     ch->gate = gate;
 }
 
-uint8_t pit_read(struct pit *pit, uint16_t port, uint64_t now)
+static uint32_t read_speaker(struct pit *pit, int64_t tick)
 {
-    int64_t tick = tick_at(now);
-
-    let_in(pit, tick);
-    switch (port) {
-    case PIT_PORT_CHANNEL0:
-    case PIT_PORT_CHANNEL1:
-    case PIT_PORT_CHANNEL2: return read_channel(&pit->channel[port - PIT_PORT_CHANNEL0], tick);
-    case PIT_PORT_SPEAKER:
-        return (uint8_t)(pit->speaker | (tick / REFRESH_TICKS & 1 ? SPEAKER_REFRESH : 0) |
-                         (channel_out(&pit->channel[2], tick) ? SPEAKER_OUT2 : 0));
-    default: return 0xFF; /* the control word cannot be read */
-    }
+    let_in(pit, &pit->channel[2], tick);
+    return pit->speaker | (tick / REFRESH_TICKS & 1 ? SPEAKER_REFRESH : 0) |
+           (channel_out(&pit->channel[2], tick) ? SPEAKER_OUT2 : 0);
 }
 
-bool pit_write(struct pit *pit, uint16_t port, uint8_t value, uint64_t now)
+static NOINLINE uint32_t read_slowly(struct pit *pit, unsigned int port, uint64_t now)
 {
-    int64_t tick = tick_at(now);
+    unsigned int which = port - PIT_PORT_CHANNEL0;
+    struct pit_channel *ch;
 
-    if (port == PIT_PORT_COMMAND && is_latch(value)) {
-        let_in(pit, tick);
-        write_command(pit, value, tick);
+    if (port == PIT_PORT_SPEAKER)
+        return read_speaker(pit, (int64_t)now);
+    if (which >= PIT_CHANNELS)
+        return 0xFF; /* the control word cannot be read */
+    ch = &pit->channel[which];
+    let_in(pit, ch, (int64_t)now);
+    if (ch->status_latched) {
+        ch->status_latched = false;
+        return ch->status;
+    }
+    if (ch->latched_bytes == 0)
+        return next_byte(ch, channel_counter(ch, (int64_t)now));
+    ch->latched_bytes--;
+    return next_byte(ch, ch->latched);
+}
+
+uint32_t pit_read(struct pit *pit, unsigned int port, uint64_t now)
+{
+    unsigned int which = port - PIT_PORT_CHANNEL0;
+
+    if (likely(which < PIT_CHANNELS)) {
+        struct pit_channel *ch = &pit->channel[which];
+
+        if (likely(ch->reload_at > (int64_t)now &&
+                   !(ch->status_latched | ch->latched_bytes | ch->bcd)))
+            return next_byte(ch, (uint32_t)counter_value(ch, (int64_t)now));
+    }
+    return read_slowly(pit, port, now);
+}
+
+static NOINLINE void latch_slowly(struct pit *pit, uint8_t command, int64_t tick)
+{
+    unsigned int which = command >> CONTROL_CHANNEL_SHIFT;
+
+    sync(pit, tick);
+    if (which == CONTROL_READ_BACK)
+        read_back(pit, command, tick);
+    else
+        latch_count(&pit->channel[which], tick);
+}
+
+void pit_latch(struct pit *pit, uint8_t command, uint64_t now)
+{
+    unsigned int which = command >> CONTROL_CHANNEL_SHIFT;
+
+    if (likely(which < PIT_CHANNELS)) {
+        struct pit_channel *ch = &pit->channel[which];
+
+        if (ch->latched_bytes != 0)
+            return; /* as in latch_count() */
+        if (likely(ch->reload_at > (int64_t)now && !ch->bcd)) {
+            ch->latched = (uint16_t)counter_value(ch, (int64_t)now);
+            ch->latched_bytes = ch->both + 1;
+            return;
+        }
+    }
+    latch_slowly(pit, command, (int64_t)now);
+}
+
+bool pit_write(struct pit *pit, unsigned int port, uint8_t value, uint64_t now)
+{
+    int64_t tick = (int64_t)now;
+
+    if (port == PIT_PORT_COMMAND && pit_is_latch(value)) {
+        pit_latch(pit, value, now);
         return false;
     }
     sync(pit, tick);
@@ -418,7 +447,7 @@ bool pit_write(struct pit *pit, uint16_t port, uint8_t value, uint64_t now)
     case PIT_PORT_CHANNEL2:
         write_channel(&pit->channel[port - PIT_PORT_CHANNEL0], value, tick);
         return port == PIT_PORT_CHANNEL0;
-    case PIT_PORT_COMMAND: write_command(pit, value, tick); return true;
+    case PIT_PORT_COMMAND: write_control(pit, value, tick); return true;
     case PIT_PORT_SPEAKER:
         pit->speaker = value & SPEAKER_WRITABLE;
         set_gate(&pit->channel[2], (value & SPEAKER_GATE2) != 0, tick);
@@ -445,14 +474,14 @@ uint64_t pit_next_irq(const struct pit *pit, uint64_t now)
         return UINT64_MAX;
     if (mode_is_periodic(ch.mode) && ch.count < MIN_EVENT_TICKS)
         edge = MAX(edge, pit->polled + MIN_EVENT_TICKS);
-    return edge <= 0 ? 0 : ticks_to_ns((uint64_t)edge, PIT_HZ);
+    return (uint64_t)MAX(edge, (int64_t)0);
 }
 
 unsigned int pit_poll_irq(struct pit *pit, uint64_t now)
 {
     unsigned int edges;
 
-    sync(pit, tick_at(now));
+    sync(pit, (int64_t)now);
     edges = pit->edges;
     pit->edges = 0;
     return edges;

@@ -2,7 +2,7 @@
 #define BULKHEAD_VMM_IRQCHIP_PIT_H
 
 /* The 8254 interval timer and port 61h (gate and output of channel 2). All state is a function of
- * time; times are nanoseconds since boot, monotonic. The caller serializes. */
+ * time; times are in ticks of PIT_HZ since boot, below 2^63, monotonic. The caller serializes. */
 
 #include "lib/macros.h"
 
@@ -17,7 +17,6 @@ enum pit_port {
     PIT_PORT_SPEAKER = 0x61,
 };
 
-/* Ticks are counted from time 0, so that every channel stands on the same grid. */
 struct pit_channel {
     int64_t start;         /* tick at which the present count was loaded */
     int64_t reload_at;     /* tick at which `next_count` takes effect, INT64_MAX: none waits */
@@ -35,6 +34,7 @@ struct pit_channel {
     bool gate;
     bool high_next_write; /* the next write is the high byte */
     bool high_next_read;
+    bool both;    /* bytes alternate */
     bool written; /* a count was written since the control word */
     bool running; /* counting from `start`: written, and in mode 1 and 5 triggered */
 };
@@ -50,9 +50,18 @@ struct pit {
 void pit_reset(struct pit *pit, uint64_t now);
 
 /* Byte accesses to the ports in enum pit_port; others read FFh and ignore writes. */
-uint8_t pit_read(struct pit *pit, uint16_t port, uint64_t now);
+uint32_t pit_read(struct pit *pit, unsigned int port, uint64_t now);
 /* True when pit_poll_irq() or pit_next_irq() may return something else now. */
-bool pit_write(struct pit *pit, uint16_t port, uint8_t value, uint64_t now);
+bool pit_write(struct pit *pit, unsigned int port, uint8_t value, uint64_t now);
+
+/* Whether a command only freezes what is to be read: the counter latch and read-back commands. */
+static inline bool pit_is_latch(uint8_t command)
+{
+    return (command & 0x30) == 0 || command >= 0xc0;
+}
+
+/* Writes such a command. */
+void pit_latch(struct pit *pit, uint8_t command, uint64_t now);
 
 /* The time of the first rising edge of OUT0 that pit_poll_irq() has not returned yet: <= now when
  * one is due, UINT64_MAX when none comes. A guest that asks for more than 50,000 interrupts a

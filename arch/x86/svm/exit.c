@@ -124,15 +124,17 @@ static enum exit_action on_cache(struct vcpu *v, struct vmcb *vmcb)
 static enum exit_action on_io(struct vcpu *v, struct vmcb *vmcb)
 {
     uint64_t info = vmcb->exit_info1;
-    const struct io_exit io = {
-        .port = IOIO_PORT(info),
-        .size = (uint8_t)IOIO_SIZE(info),
-        .in = (info & IOIO_IN) != 0,
-        .string = (info & IOIO_STRING) != 0,
-        .next_rip = vmcb->exit_info2,
-    };
+    uint64_t next = vmcb->exit_info2; /* always saved (APM vol. 2, 15.10.2) */
 
-    return exit_io(v, &io);
+    if (unlikely(info & IOIO_STRING)) {
+        return exit_string_io(v);
+    }
+    if (info & IOIO_IN) {
+        return likely(info & IOIO_BYTE) ? exit_in(v, IOIO_PORT(info), next)
+                                        : exit_in_wide(v, IOIO_PORT(info), next, IOIO_SIZE(info));
+    }
+    return likely(info & IOIO_BYTE) ? exit_out(v, IOIO_PORT(info), next)
+                                    : exit_out_wide(v, IOIO_PORT(info), next, IOIO_SIZE(info));
 }
 
 static enum exit_action on_msr(struct vcpu *v, unsigned int length)

@@ -87,8 +87,9 @@
 /* EXITINFO1 of an I/O exit (APM vol. 2, 15.10.2). */
 #define IOIO_IN      BIT64(0)
 #define IOIO_STRING  BIT64(2)
+#define IOIO_BYTE    BIT64(4)
 #define IOIO_SIZE(i) ((unsigned int)((i) >> 4 & 7)) /* 1, 2 or 4: the bits are one-hot */
-#define IOIO_PORT(i) ((uint16_t)((i) >> 16))
+#define IOIO_PORT(i) ((uint32_t)(i) >> 16)
 
 /* EXITINFO1 of a nested page fault (APM vol. 2, 15.25.6): a page-fault error code, and whether
  * one of the guest's page tables was the target, not its final address. */

@@ -140,15 +140,17 @@ static enum exit_action on_undefined(struct vcpu *v, uint64_t qualification)
 
 static enum exit_action on_io(struct vcpu *v, uint64_t qualification)
 {
-    const struct io_exit io = {
-        .port = IO_QUAL_PORT(qualification),
-        .size = IO_QUAL_SIZE(qualification),
-        .in = (qualification & IO_QUAL_IN) != 0,
-        .string = (qualification & IO_QUAL_STRING) != 0,
-        .next_rip = v->rip + insn_length(),
-    };
+    unsigned int port = IO_QUAL_PORT(qualification), size = IO_QUAL_SIZE(qualification);
+    uint64_t next;
 
-    return exit_io(v, &io);
+    if (unlikely(qualification & IO_QUAL_STRING)) {
+        return exit_string_io(v);
+    }
+    next = v->rip + insn_length();
+    if (qualification & IO_QUAL_IN) {
+        return likely(size == 1) ? exit_in(v, port, next) : exit_in_wide(v, port, next, size);
+    }
+    return likely(size == 1) ? exit_out(v, port, next) : exit_out_wide(v, port, next, size);
 }
 
 /* The first debug register access since the vCPU came on: the instruction runs again, for real. */

@@ -275,10 +275,10 @@ enum vmx_exit_reason {
 #define CR_QUAL_GPR(q)    ((unsigned int)((q) >> 8 & 15))
 
 /* ... of I/O instructions (table 28-5). */
-#define IO_QUAL_SIZE(q) ((uint8_t)(((q)&7) + 1))
+#define IO_QUAL_SIZE(q) ((unsigned int)((q)&7) + 1)
 #define IO_QUAL_IN      BIT64(3)
 #define IO_QUAL_STRING  BIT64(4)
-#define IO_QUAL_PORT(q) ((uint16_t)((q) >> 16))
+#define IO_QUAL_PORT(q) ((uint32_t)(q) >> 16)
 
 /* ... of EPT violations (table 28-7). */
 #define EPT_QUAL_WRITE        BIT64(1)
