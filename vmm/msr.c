@@ -208,7 +208,7 @@ static enum exit_action write_x2apic_tpr(struct vcpu *v, unsigned int length, ui
     }
     pv_eoi_sync(v);
     lapic_set_tpr(&v->lapic, (uint32_t)value);
-    vcpu_set_cpu_tpr(v);
+    vcpu_tell_cpu_tpr(v, (uint8_t)value);
     vcpu_check_lapic(v);
     return done_here(v, length);
 }
@@ -238,13 +238,10 @@ static enum exit_action read_efer(struct vcpu *v, unsigned int length)
     return answer_here(v, virt->get_efer(v), length);
 }
 
-static enum exit_action write_efer(struct vcpu *v, unsigned int length, uint64_t value)
+static NOINLINE enum exit_action change_efer(struct vcpu *v, unsigned int length, uint64_t value)
 {
     uint64_t old = virt->get_efer(v);
 
-    if (value == old) {
-        return done_here(v, length);
-    }
     if ((value & ~cpuid_guest_efer_mask()) ||
         ((virt->get_cr0(v) & CR0_PG) && ((value ^ old) & EFER_LME))) {
         return refuse(v);
@@ -254,6 +251,14 @@ static enum exit_action write_efer(struct vcpu *v, unsigned int length, uint64_t
         virt->flush_guest(v);
     }
     return done(v, length);
+}
+
+static enum exit_action write_efer(struct vcpu *v, unsigned int length, uint64_t value)
+{
+    if (likely(value == virt->get_efer(v))) {
+        return done_here(v, length);
+    }
+    return change_efer(v, length, value);
 }
 
 /* Memory types 0, 1, 4, 5, 6 and 7 exist (SDM vol. 3, table 12-10). */

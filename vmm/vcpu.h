@@ -154,9 +154,17 @@ static inline uint64_t vcpu_next_rip(struct vcpu *v, unsigned int length)
 void vcpu_end_shadow(struct vcpu *v);
 
 /* Tells the CPU of the LAPIC's task priority. */
+static inline void vcpu_tell_cpu_tpr(struct vcpu *v, uint8_t tpr)
+{
+    uint8_t shown = (uint8_t)(tpr >> v->cpu_tpr_shift);
+
+    *v->cpu_tpr = shown;
+    v->known_tpr = shown;
+}
+
 static inline void vcpu_set_cpu_tpr(struct vcpu *v)
 {
-    v->known_tpr = *v->cpu_tpr = (uint8_t)(*lapic_reg(&v->lapic, LAPIC_TPR) >> v->cpu_tpr_shift);
+    vcpu_tell_cpu_tpr(v, (uint8_t)*lapic_reg(&v->lapic, LAPIC_TPR));
 }
 
 /* After an access to its LAPIC by the guest that runs: what is requested there is looked at before

@@ -221,7 +221,7 @@ void pit_reset(struct pit *pit, uint64_t now)
 
         ch->gate = i != 2; /* only channel 2's gate is not tied high */
         ch->access = ACCESS_BOTH;
-        ch->both = true;
+        ch->read_toggle = 8;
         ch->mode = MODE_SQUARE; /* OUT is high, as firmware would leave it */
         ch->count = ch->next_count = 0x10000;
         ch->reload_at = NEVER;
@@ -280,7 +280,7 @@ static void latch_count(struct pit_channel *ch, int64_t tick)
     if (ch->latched_bytes != 0)
         return; /* "Counter Latch Command": ignored until the first one was read */
     ch->latched = channel_counter(ch, tick);
-    ch->latched_bytes = ch->both ? 2 : 1;
+    ch->latched_bytes = ch->read_toggle ? 2 : 1;
 }
 
 static void latch_status(struct pit_channel *ch, int64_t tick)
@@ -321,8 +321,8 @@ static void write_control(struct pit *pit, uint8_t value, int64_t tick)
     *ch = (struct pit_channel){
         .gate = gate,
         .access = access,
-        .both = access == ACCESS_BOTH,
-        .high_next_read = access == ACCESS_HIGH,
+        .read_toggle = access == ACCESS_BOTH ? 8 : 0,
+        .read_shift = access == ACCESS_HIGH ? 8 : 0,
         .mode = mode > 5 ? mode & 3 : mode, /* 6 and 7 are 2 and 3 */
         .bcd = (value & CONTROL_BCD) != 0,
         .count = ch->count,
@@ -336,10 +336,9 @@ static void write_control(struct pit *pit, uint8_t value, int64_t tick)
 /* The byte of a count that is due. */
 static inline uint32_t next_byte(struct pit_channel *ch, uint32_t value)
 {
-    bool high = ch->high_next_read;
-
-    ch->high_next_read = high ^ ch->both;
-    return value >> (high ? 8 : 0) & 0xff;
+    value >>= ch->read_shift;
+    ch->read_shift ^= ch->read_toggle;
+    return value & 0xff;
 }
 
 /* "Gate Pin Operations Summary". */
@@ -396,8 +395,8 @@ uint32_t pit_read(struct pit *pit, unsigned int port, uint64_t now)
     if (likely(which < PIT_CHANNELS)) {
         struct pit_channel *ch = &pit->channel[which];
 
-        if (likely(ch->reload_at > (int64_t)now &&
-                   !(ch->status_latched | ch->latched_bytes | ch->bcd)))
+        __asm__("" : "+r"(ch)); /* not computed again */
+        if (likely(ch->reload_at > (int64_t)now && ch->unusual == 0))
             return next_byte(ch, (uint32_t)counter_value(ch, (int64_t)now));
     }
     return read_slowly(pit, port, now);
@@ -425,7 +424,7 @@ void pit_latch(struct pit *pit, uint8_t command, uint64_t now)
             return; /* as in latch_count() */
         if (likely(ch->reload_at > (int64_t)now && !ch->bcd)) {
             ch->latched = (uint16_t)counter_value(ch, (int64_t)now);
-            ch->latched_bytes = ch->both + 1;
+            ch->latched_bytes = ch->read_toggle ? 2 : 1;
             return;
         }
     }

@@ -18,25 +18,30 @@ enum pit_port {
 };
 
 struct pit_channel {
-    int64_t start;         /* tick at which the present count was loaded */
-    int64_t reload_at;     /* tick at which `next_count` takes effect, INT64_MAX: none waits */
-    int64_t paused_at;     /* ticks already counted when the gate stopped the count (mode 0, 4) */
-    uint32_t count;        /* the count in use, 1..65536 */
-    uint32_t next_count;   /* the count register: what the next load brings */
-    uint16_t latched;      /* what a counter latch command froze */
-    uint8_t mode;          /* 0..5 */
-    uint8_t access;        /* PIT_ACCESS_* */
-    uint8_t low_byte;      /* the first byte of a two-byte write */
-    uint8_t latched_bytes; /* how many bytes of `latched` are still to be read */
-    uint8_t status;        /* latched status byte */
-    bool status_latched;
-    bool bcd;
+    int64_t start;       /* tick at which the present count was loaded */
+    int64_t reload_at;   /* tick at which `next_count` takes effect, INT64_MAX: none waits */
+    int64_t paused_at;   /* ticks already counted when the gate stopped the count (mode 0, 4) */
+    uint32_t count;      /* the count in use, 1..65536 */
+    uint32_t next_count; /* the count register: what the next load brings */
+    uint16_t latched;    /* what a counter latch command froze */
+    uint8_t mode;        /* 0..5 */
+    uint8_t access;      /* PIT_ACCESS_* */
+    uint8_t low_byte;    /* the first byte of a two-byte write */
+    uint8_t status;      /* latched status byte */
     bool gate;
     bool high_next_write; /* the next write is the high byte */
-    bool high_next_read;
-    bool both;    /* bytes alternate */
-    bool written; /* a count was written since the control word */
-    bool running; /* counting from `start`: written, and in mode 1 and 5 triggered */
+    uint8_t read_shift;   /* the byte that is read next: its place in the count */
+    uint8_t read_toggle;  /* changes it after each: 8 when the bytes alternate */
+    bool written;         /* a count was written since the control word */
+    bool running;         /* counting from `start`: written, and in mode 1 and 5 triggered */
+    union {
+        struct {
+            uint8_t latched_bytes; /* how many bytes of `latched` are still to be read */
+            bool status_latched;
+            bool bcd;
+        };
+        uint32_t unusual; /* any of these: one test when the counter is read */
+    };
 };
 
 struct pit {

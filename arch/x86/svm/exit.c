@@ -129,12 +129,11 @@ static enum exit_action on_io(struct vcpu *v, struct vmcb *vmcb)
     if (unlikely(info & IOIO_STRING)) {
         return exit_string_io(v);
     }
-    if (info & IOIO_IN) {
-        return likely(info & IOIO_BYTE) ? exit_in(v, IOIO_PORT(info), next)
-                                        : exit_in_wide(v, IOIO_PORT(info), next, IOIO_SIZE(info));
+    if (unlikely(!(info & IOIO_BYTE))) {
+        return info & IOIO_IN ? exit_in_wide(v, IOIO_PORT(info), next, IOIO_SIZE(info))
+                              : exit_out_wide(v, IOIO_PORT(info), next, IOIO_SIZE(info));
     }
-    return likely(info & IOIO_BYTE) ? exit_out(v, IOIO_PORT(info), next)
-                                    : exit_out_wide(v, IOIO_PORT(info), next, IOIO_SIZE(info));
+    return info & IOIO_IN ? exit_in(v, IOIO_PORT(info), next) : exit_out(v, IOIO_PORT(info), next);
 }
 
 static enum exit_action on_msr(struct vcpu *v, unsigned int length)
@@ -286,7 +285,10 @@ static enum exit_action on_unknown(struct vcpu *v, struct vmcb *vmcb)
     return EXIT_STOP;
 }
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverride-init"
 static const struct exit_entry exit_table[SVM_EXIT_ROWS] = {
+    [0 ... SVM_EXIT_ROWS - 1] = HANDLER(on_unknown, OTHER),
     [SVM_EXIT_CR0_READ] = HANDLER(on_cr, CR),
     [SVM_EXIT_CR4_READ] = HANDLER(on_cr, CR),
     [SVM_EXIT_CR0_WRITE] = HANDLER(on_cr, CR),
@@ -327,8 +329,8 @@ static const struct exit_entry exit_table[SVM_EXIT_ROWS] = {
     [SVM_EXIT_XSETBV] = INSTRUCTION(exit_xsetbv, CR, XSETBV),
     [SVM_EXIT_RDPRU] = HANDLER(on_undefined, OTHER),
     [SVM_EXIT_NPF_ROW] = HANDLER(on_nested_fault, MMIO),
-    [SVM_EXIT_UNKNOWN_ROW] = HANDLER(on_unknown, OTHER),
 };
+#pragma GCC diagnostic pop
 
 /* An exit in the middle of an event's delivery: the event must be delivered again. Software
  * interrupts are not: their instruction simply runs again. */
@@ -394,7 +396,7 @@ static inline enum exit_action handle_event(struct vcpu *v, struct vmcb *vmcb,
             return exit_delivery_fault(v, vmcb->exit_info2);
         }
     }
-    return likely(entry->handler) ? entry->handler(v, vmcb) : on_unknown(v, vmcb);
+    return entry->handler(v, vmcb);
 }
 
 static inline const struct exit_entry *entry_of(const struct vmcb *vmcb)

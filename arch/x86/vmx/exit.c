@@ -273,7 +273,10 @@ static enum exit_action on_unknown(struct vcpu *v, uint64_t qualification)
     return EXIT_STOP;
 }
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverride-init"
 static const struct exit_entry exit_table[VMX_EXIT_REASONS + 1] = {
+    [0 ... VMX_EXIT_REASONS] = EVENT(on_unknown, OTHER),
     [VMX_EXIT_EXCEPTION_NMI] = EVENT(on_exception_or_nmi, EXCEPTION),
     [VMX_EXIT_EXTERNAL_INTERRUPT] = EVENT(on_interrupt, INTERRUPT),
     [VMX_EXIT_TRIPLE_FAULT] = EVENT(on_triple_fault, OTHER),
@@ -311,6 +314,7 @@ static const struct exit_entry exit_table[VMX_EXIT_REASONS + 1] = {
     [VMX_EXIT_ENCLS] = EVENT(on_undefined, OTHER),
     [VMX_EXIT_SEAMCALL... VMX_EXIT_TDCALL] = EVENT(on_undefined, OTHER),
 };
+#pragma GCC diagnostic pop
 
 /* An exit in the middle of an event's delivery: the event must be delivered again. What comes from
  * an instruction is not (types 4 to 6): the instruction simply runs again. */
@@ -410,9 +414,6 @@ static inline enum exit_action handle_event(struct vcpu *v, const struct exit_en
         if (entry == &exit_table[VMX_EXIT_EPT_VIOLATION]) {
             return exit_delivery_fault(v, vmcs_read(VMCS_GUEST_PHYSICAL_ADDRESS));
         }
-    }
-    if (unlikely(!entry->handler)) {
-        return on_unknown(v, 0);
     }
     return entry->handler(v, vmcs_read(VMCS_EXIT_QUALIFICATION));
 }
