@@ -164,8 +164,7 @@ static enum exit_action write_apic_base(struct vcpu *v, unsigned int length, uin
     return done_or_refuse(v, err, length);
 }
 
-/* x2APIC registers. To a write, a TPR that the CPU has changed meanwhile is no matter: what it
- * requests is looked at again in vcpu_deliver_pending(). */
+/* x2APIC registers. */
 static enum exit_action read_x2apic(struct vcpu *v, unsigned int length)
 {
     uint64_t value;
@@ -181,7 +180,7 @@ static enum exit_action write_x2apic(struct vcpu *v, unsigned int length, uint64
 {
     uint32_t msr = msr_of(v);
 
-    pv_eoi_sync(v);
+    virt_sync_lapic(v);
     if (unlikely(lapic_msr_write(&v->lapic, msr, value, rdtsc()) != 0)) {
         return refuse(v);
     }

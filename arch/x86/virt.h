@@ -43,7 +43,7 @@ struct virt_ops {
     void (*vcpu_unload)(struct vcpu *v);
 
     /* Enters the guest and handles exits until one asks for something else than to resume, or
-     * sched_must_leave(). Interrupts off. */
+     * somebody for sched_leave(). Interrupts off. */
     enum exit_action (*vcpu_run)(struct vcpu *v);
 
     void (*get_sysregs)(struct vcpu *v, struct vcpu_sysregs *regs);

@@ -95,6 +95,18 @@ static void check_interrupts(void)
     clear();
 }
 
+/* An offer, and its end, are nothing that TPR shows. */
+static void check_tpr(void)
+{
+    lapic_write(LAPIC_REG_TPR, 0x25);
+    lapic_send_self(LOW_VEC);
+    take();
+    check_eq("tpr", lapic_read(LAPIC_REG_TPR), 0x25);
+    check_eq("ppr", lapic_read(LAPIC_REG_PPR), 0x25);
+    lapic_write(LAPIC_REG_TPR, 0);
+    clear();
+}
+
 void group_pv_eoi(void)
 {
     uint64_t value = ~0ull;
@@ -112,6 +124,7 @@ void group_pv_eoi(void)
     wrmsr(MSR_PV_EOI, word_msr());
     check_eq("reads-back", rdmsr(MSR_PV_EOI), word_msr());
     check_interrupts();
+    check_tpr();
     wrmsr(MSR_PV_EOI, 0);
     lapic_send_self(LOW_VEC);
     take();

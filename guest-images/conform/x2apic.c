@@ -85,6 +85,10 @@ static void check_registers(uint32_t id, uint32_t version)
     uint64_t cr8;
     __asm__ volatile("mov %%cr8, %0" : "=r"(cr8));
     check_eq("tpr-in-cr8", cr8, 5);
+    __asm__ volatile("mov %0, %%cr8" ::"r"(9ull) : "memory");
+    wrmsr(X2_SVR, rdmsr(X2_SVR));
+    __asm__ volatile("mov %%cr8, %0" : "=r"(cr8));
+    check_eq("cr8-after-svr", cr8, 9);
     __asm__ volatile("mov %0, %%cr8" ::"r"(0ull) : "memory");
     check_eq("cr8-in-tpr", rdmsr(X2_TPR), 0);
 }

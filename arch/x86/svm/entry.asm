@@ -5,11 +5,11 @@
 ; VMRUN itself switches RAX, RSP, RIP, RFLAGS, segments and control registers. VMLOAD and VMSAVE
 ; switch FS, GS, TR, LDTR and the SYSCALL and SYSENTER MSRs: once at the way in and once at the way
 ; out, because the core needs none of them while it handles an exit, but its TSS for the stacks of
-; NMI, machine check and double fault.
+; NMI and machine check, which wait: GIF stays off from the one to the other (APM vol. 2, 15.17). A
+; double fault would find no stack; it takes an error in the core that overruns this one.
 ;
-; Hence GIF stays off from the one to the other: NMIs wait (APM vol. 2, 15.17). IF is on at VMRUN, so
-; that a physical interrupt ends the guest (V_INTR_MASKING: the host's IF counts), and when GIF comes
-; back on, which is when what has ended the guest is taken.
+; IF is on at VMRUN, so that a physical interrupt ends the guest (V_INTR_MASKING: the host's IF counts),
+; and when GIF comes back on, which is when what has ended the guest is taken.
 
 %include "arch/x86/guest_gprs.inc"
 %include "arch/x86/defence.inc"

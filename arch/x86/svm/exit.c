@@ -235,15 +235,17 @@ static enum exit_action decode_cr(struct vcpu *v, struct vmcb *vmcb)
 static enum exit_action on_cr(struct vcpu *v, struct vmcb *vmcb)
 {
     uint64_t info = vmcb->exit_info1;
+    uint64_t length = vmcb->next_rip - vmcb->rip;
     bool long_mode = (vmcb->efer & EFER_LMA) && (vmcb->seg[SEG_CS].attrib & SEG_ATTR_L);
 
     v->pending |= PENDING_REGISTERS;
-    if (!svm_features.decode_assists || !svm_features.nrips || !(info & CR_INFO_MOV)) {
+    if (!svm_features.decode_assists || !svm_features.nrips || !(info & CR_INFO_MOV) ||
+        length - 1 >= INSN_MAX_LENGTH) {
         return decode_cr(v, vmcb);
     }
     if (move_cr(v, vmcb->exit_code, vmcb->exit_code < SVM_EXIT_CR0_WRITE,
                 &v->gpr[info & CR_INFO_GPR], long_mode)) {
-        vcpu_skip(v, (unsigned int)(vmcb->next_rip - v->rip));
+        vcpu_skip(v, (unsigned int)length);
     }
     return EXIT_RESUME;
 }

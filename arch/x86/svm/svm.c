@@ -476,8 +476,10 @@ static void want_tpr_exit(struct vcpu *v, bool on)
 static void sync_lapic(struct vcpu *v)
 {
     pv_eoi_sync(v);
+    if (*v->cpu_tpr != (uint8_t)v->known_tpr) {
+        lapic_set_cr8(&v->lapic, *v->cpu_tpr);
+    }
     v->known_tpr = *v->cpu_tpr;
-    lapic_set_cr8(&v->lapic, *v->cpu_tpr);
 }
 
 /* An ASID's translations are the guest's and the nested ones in one. */
