@@ -1,9 +1,10 @@
 """Where a round trip's instructions go: runs one row of the bench guest one instruction at a time, and
 prints how many each function of the core takes.
 
-  exit_profile.py ROW [--machine bochs-vmx] [--listing] [--order]
+  exit_profile.py ROW [--machine bochs-vmx] [--listing] [--order] [--path]
 
---listing: the instructions that ran, each with its count; --order: the functions in the order of execution.
+--listing: the instructions that ran, each with its count; --order: the functions in the order of execution;
+--path: all instructions in that order.
 """
 
 import argparse
@@ -142,12 +143,26 @@ def show_order(trip, core):
         at = end
 
 
+def show_path(trip, core):
+    """Every instruction in turn, without addresses, which differ from build to build."""
+    previous = None
+    for pc in trip:
+        if pc not in core.code:
+            continue
+        name = core.function(pc)
+        if name != previous:
+            print("%s:" % name)
+            previous = name
+        print("    " + re.sub(r"\b[0-9a-f]{16} (?=<)", "", re.sub(r"\s*#.*", "", core.code[pc])))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("row")
     parser.add_argument("--machine", default="qemu-svm", choices=list(MACHINES))
     parser.add_argument("--listing", action="store_true")
     parser.add_argument("--order", action="store_true")
+    parser.add_argument("--path", action="store_true")
     args = parser.parse_args()
     if args.row.startswith(GAPS):
         parser.error("%s is measured from outside, as a gap: it cannot be profiled" % args.row)
@@ -161,6 +176,8 @@ def main():
     show_functions(trip, core)
     if args.order:
         show_order(trip, core)
+    if args.path:
+        show_path(trip, core)
     if args.listing:
         show_listing(trip, core)
 

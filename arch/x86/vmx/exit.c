@@ -431,6 +431,7 @@ enum exit_action vmx_exit(struct vcpu *v)
     enum exit_action action;
     uint64_t rip;
 
+    __asm__("" : "+r"(entry)); /* once computed, kept: indexing the table anew costs more */
     v->gpr[GPR_RSP] = vmcs_read(VMCS_GUEST_RSP);
     v->rip = rip = vmcs_read(VMCS_GUEST_RIP);
     v->rflags = vmcs_read(VMCS_GUEST_RFLAGS);
