@@ -27,9 +27,16 @@ struct io_exit {
 };
 enum exit_action exit_io(struct vcpu *v, const struct io_exit *io);
 
-/* The usual nested page fault, that of an access and not of a fetch or a table walk: a plain MOV
- * from or to a device's register at `gpa`. False: it is something else, and nothing was done. */
-bool exit_device_mov(struct vcpu *v, uint64_t gpa, bool write);
+/* The usual nested page fault, that of an access and not of a fetch or a table walk, to a device's
+ * register at `gpa`: what faults is no RAM, which is mapped with all rights. */
+enum exit_action exit_device_access(struct vcpu *v, uint64_t gpa, bool write);
+
+/* The same in fewer steps. `code` is code_cache_insn() of RIP, and kept for this RIP: with a mode
+ * that was compared, or with mode and bytes that were. */
+enum exit_action exit_device_mov(struct vcpu *v, uint64_t gpa, bool write,
+                                 const struct code_insn *code);
+enum exit_action exit_decoded_mov(struct vcpu *v, uint64_t gpa, bool write,
+                                  const struct code_insn *code);
 
 /* Any nested page fault at `gpa`. `bytes`/`len`: the instruction, when the CPU gave it. */
 enum exit_action exit_nested_fault(struct vcpu *v, uint64_t gpa, bool write, bool fetch,
@@ -48,8 +55,8 @@ enum exit_action exit_delivery_fault(struct vcpu *v, uint64_t gpa);
  */
 enum exit_action exit_task_switch(struct vcpu *v, uint16_t selector);
 
-/* #DB and #AC that were intercepted are raised. Their delivery may bring the next one, and so on, with
- * no instruction in between at which an interrupt could end the guest (CVE-2015-5307,
+/* #DB and #AC that were intercepted are raised. Their delivery may bring the next one, and so on,
+ * with no instruction in between at which an interrupt could end the guest (CVE-2015-5307,
  * CVE-2015-8104): interrupts are taken here, and the run loop looks at the time. */
 enum exit_action exit_exception(struct vcpu *v, uint8_t vector);
 
