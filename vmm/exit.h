@@ -29,9 +29,16 @@ enum exit_action exit_out_wide(struct vcpu *v, unsigned int port, uint64_t next_
 /* INS and OUTS. */
 enum exit_action exit_string_io(struct vcpu *v);
 
-/* The usual nested page fault, that of an access and not of a fetch or a table walk: a plain MOV
- * from or to a device's register at `gpa`. False: it is something else, and nothing was done. */
-bool exit_device_mov(struct vcpu *v, uint64_t gpa, bool write);
+/* The usual nested page fault, that of an access and not of a fetch or a table walk, to a device's
+ * register at `gpa`: what faults is no RAM, which is mapped with all rights. */
+enum exit_action exit_device_access(struct vcpu *v, uint64_t gpa, bool write);
+
+/* The same in fewer steps. `code` is code_cache_insn() of RIP, and kept for this RIP: with a mode
+ * that was compared, or with mode and bytes that were. */
+enum exit_action exit_device_mov(struct vcpu *v, uint64_t gpa, bool write,
+                                 const struct code_insn *code);
+enum exit_action exit_decoded_mov(struct vcpu *v, uint64_t gpa, bool write,
+                                  const struct code_insn *code);
 
 /* Any nested page fault at `gpa`. `bytes`/`len`: the instruction, when the CPU gave it. */
 enum exit_action exit_nested_fault(struct vcpu *v, uint64_t gpa, bool write, bool fetch,

@@ -3,6 +3,7 @@
 
 #include "vmm/exit.h"
 
+#include "arch/x86/mm/window_path.h"
 #include "arch/x86/virt.h"
 #include "lib/error.h"
 #include "lib/log.h"
@@ -21,7 +22,7 @@ static int emu_read(void *ctx, uint64_t gpa, void *buf, unsigned int len)
     struct vcpu *v = ctx;
 
     if (guest_read(v->vm, gpa, buf, len) != 0) {
-        uint64_t value = platform_mmio_read(v->vm, gpa);
+        uint64_t value = platform_mmio_read(v, gpa);
         memcpy(buf, &value, len);
     }
     return 0;
@@ -34,7 +35,7 @@ static int emu_write(void *ctx, uint64_t gpa, const void *buf, unsigned int len)
     if (guest_write(v->vm, gpa, buf, len) != 0) {
         uint64_t value = 0;
         memcpy(&value, buf, MIN(len, (unsigned int)sizeof(value)));
-        platform_mmio_write(v->vm, gpa, len, value);
+        platform_mmio_write(v, gpa, len, value);
     }
     return 0;
 }
@@ -174,10 +175,10 @@ static NOINLINE struct window_bytes walk_to_code(struct vcpu *v, struct code_wal
 
     virt->get_code_mode(v, &mode);
     mode.cpu_mode = (uint8_t)emu_mode_of(mode.cr0, mode.efer, v->rflags, mode.cs.attrib);
-    if (!code_cache_fill(walk, &mode, v->rip, code_page, v)) {
+    if (!code_cache_fill(&v->code, &mode, v->rip, code_page, v)) {
         return (struct window_bytes){0, 0};
     }
-    return window_path_read(&walk->path, v->rip % PAGE_SIZE_4K);
+    return window_path_read(&walk->path, &v->rip);
 }
 
 /* The bytes at CS:RIP, when they are to be had quickly, and the mode in walk->mode.cpu_mode; else
@@ -193,40 +194,89 @@ static inline struct window_bytes read_code(struct vcpu *v, const struct code_wa
         return bytes;
     }
     if (likely(walk->rip_page == v->rip - offset && virt->in_code_mode(v, &walk->mode))) {
-        bytes = window_path_read(&walk->path, offset);
+        bytes = window_path_read(&walk->path, &v->rip);
     }
     return likely(bytes.low) ? bytes : walk_to_code(v, walk);
 }
 
-/* What faults is no RAM: that is mapped, with all rights. */
-bool exit_device_mov(struct vcpu *v, uint64_t gpa, bool write)
+static NOINLINE enum exit_action read_device(struct vcpu *v, uint64_t gpa, const struct insn *insn)
+{
+    emu_mov_finish(insn, v->gpr, platform_mmio_read(v, gpa));
+    return EXIT_RESUME;
+}
+
+/* RIP is behind it already: nothing is left to be done afterwards. */
+static inline enum exit_action access_device(struct vcpu *v, uint64_t gpa,
+                                             const struct code_insn *code)
+{
+    if (!code->mov.write) {
+        return read_device(v, gpa, &code->insn);
+    }
+    platform_mmio_write(v, gpa, code->mov.size, emu_mov_value(&code->insn, v->gpr));
+    return EXIT_RESUME;
+}
+
+static NOINLINE enum exit_action skip_and_access(struct vcpu *v, uint64_t gpa,
+                                                 const struct code_insn *code)
+{
+    vcpu_skip(v, code->insn.length);
+    return access_device(v, gpa, code);
+}
+
+static NOINLINE enum exit_action any_mov(struct vcpu *v, uint64_t gpa, bool write,
+                                         const struct code_insn *code)
+{
+    uint64_t base = code->mov.has_base ? virt->get_segment_base(v, code->insn.mem.seg) : 0;
+
+    if (!emu_mov_fits(&code->mov, &code->insn, v->gpr, v->rip, base, gpa, write)) {
+        return exit_nested_fault(v, gpa, write, false, false, NULL, 0);
+    }
+    return skip_and_access(v, gpa, code);
+}
+
+static inline enum exit_action decoded_mov(struct vcpu *v, uint64_t gpa, bool write,
+                                           const struct code_insn *code)
+{
+    if (unlikely(!emu_mov_fits_plainly(&code->mov, &code->insn, v->gpr, gpa, write))) {
+        return any_mov(v, gpa, write, code);
+    }
+    if (unlikely(v->in_shadow || (v->rflags & (RFLAGS_RF | RFLAGS_TF)))) {
+        return skip_and_access(v, gpa, code);
+    }
+    v->rip += code->insn.length; /* in 64-bit mode */
+    return access_device(v, gpa, code);
+}
+
+enum exit_action exit_decoded_mov(struct vcpu *v, uint64_t gpa, bool write,
+                                  const struct code_insn *code)
+{
+    return decoded_mov(v, gpa, write, code);
+}
+
+enum exit_action exit_device_mov(struct vcpu *v, uint64_t gpa, bool write,
+                                 const struct code_insn *code)
+{
+    struct window_bytes bytes = window_path_read(&code->walk->path, &v->rip);
+
+    if (unlikely(!code_insn_is(code, bytes))) {
+        return exit_device_access(v, gpa, write);
+    }
+    return decoded_mov(v, gpa, write, code);
+}
+
+enum exit_action exit_device_access(struct vcpu *v, uint64_t gpa, bool write)
 {
     const struct code_walk *walk;
-    const struct code_insn *code;
+    const struct code_insn *code = NULL;
     struct window_bytes bytes = read_code(v, &walk);
-    uint64_t base = 0;
 
-    if (unlikely(bytes.low == 0)) {
-        return false;
+    if (bytes.low) {
+        code = code_cache_decode(&v->code, walk->mode.cpu_mode, v->rip, walk, bytes);
     }
-    code = code_cache_decode(&v->code, walk->mode.cpu_mode, v->rip, bytes);
     if (unlikely(!code || code->mov.size == 0)) {
-        return false;
+        return exit_nested_fault(v, gpa, write, false, false, NULL, 0);
     }
-    const struct insn *insn = &code->insn;
-    if (unlikely(!code->mov.plain && code->mov.has_base)) {
-        base = virt->get_segment_base(v, insn->mem.seg);
-    }
-    if (!emu_mov_fits(&code->mov, insn, v->gpr, v->rip, base, gpa, write)) {
-        return false;
-    }
-    if (write) {
-        platform_mmio_write(v->vm, gpa, code->mov.size, emu_mov_value(insn, v->gpr));
-    } else {
-        emu_mov_finish(insn, v->gpr, platform_mmio_read(v->vm, gpa));
-    }
-    vcpu_skip(v, insn->length);
-    return true;
+    return any_mov(v, gpa, write, code);
 }
 
 enum exit_action exit_nested_fault(struct vcpu *v, uint64_t gpa, bool write, bool fetch,
@@ -260,7 +310,7 @@ enum exit_action exit_string_io(struct vcpu *v)
     struct emu_cpu cpu;
 
     if (likely(bytes.low)) {
-        code = code_cache_decode(&v->code, walk->mode.cpu_mode, v->rip, bytes);
+        code = code_cache_decode(&v->code, walk->mode.cpu_mode, v->rip, walk, bytes);
     }
     emu_cpu_get(v, &cpu);
     result = likely(code) ? emu_execute(&cpu, &code->insn, &emu_ops, v, &fault)

@@ -4,16 +4,12 @@
 #include "arch/x86/virt.h"
 #include "lib/log.h"
 #include "vmm/console.h"
-#include "vmm/pv_eoi.h"
 #include "vmm/sched.h"
 
 #define COM1_IRQ 4
 #define PIT_IRQ  0
 #define PIT_GSI  2 /* the MADT's override */
 
-#define LAPIC_BASE  0xfee00000ull
-#define LAPIC_SIZE  0x1000ull
-#define IOAPIC_SIZE 0x1000ull
 
 uint64_t platform_boot_epoch;
 
@@ -213,81 +209,14 @@ void platform_power_button(struct vm *vm)
     set_isa_irq(vm, GUEST_PM_SCI_IRQ, acpi_pm_sci(&vm->pm));
 }
 
-/* Device memory ------------------------------------------------------------------------------ */
+/* I/O APIC ---------------------------------------------------------------------------------- */
 
-COLD static void log_mmio(struct vm *vm, const char *what, uint64_t gpa)
-{
-    if (!vm->logged_mmio) {
-        vm->logged_mmio = true;
-        log_info("%s: %s of address 0x%llx, where no memory or device is (further ones are not "
-                 "logged)",
-                 vm_name(vm), what, LLU(gpa));
-    }
-}
-
-/* The registers below SVR have nothing to do with the time. */
-static inline uint64_t lapic_time(uint32_t offset)
-{
-    return offset >= LAPIC_SVR ? rdtsc() : 0;
-}
-
-static NOINLINE uint64_t read_lapic(struct vcpu *v, uint32_t offset)
-{
-    uint32_t value = UINT32_MAX;
-
-    virt_sync_lapic(v);
-    if (lapic_mmio_read(&v->lapic, offset & ~3u, &value, lapic_time(offset)) == 0) {
-        value >>= 8 * (offset & 3);
-    }
-    vcpu_check_lapic(v); /* a register that is not there is an error, with a vector */
-    return ~(uint64_t)UINT32_MAX | value;
-}
-
-/* Other than 32-bit accesses are undefined (SDM vol. 3, 11.4.1): ignored. A request that comes by a
- * TPR that the CPU has changed is looked at again in vcpu_deliver_pending(). */
-static NOINLINE void write_lapic(struct vcpu *v, uint32_t offset, unsigned int size, uint32_t value)
-{
-    pv_eoi_sync(v);
-    if (size != 4 || lapic_mmio_write(&v->lapic, offset, value, lapic_time(offset)) != 0) {
-        return;
-    }
-    if (offset == LAPIC_TPR) {
-        vcpu_set_cpu_tpr(v);
-    }
-    if (unlikely(lapic_requested(&v->lapic) || pic_pending(&v->vm->pic))) {
-        v->pending |= PENDING_INTERRUPT;
-    }
-}
-
-static NOINLINE void write_ioapic(struct vm *vm, uint32_t offset, uint32_t value)
+void platform_write_ioapic(struct vm *vm, uint32_t offset, uint32_t value)
 {
     platform_catch_up_pit(vm);
     ioapic_write(&vm->ioapic, offset, value);
     platform_arm_device_timer(vm);
     vcpu_check_interrupts(vm->vcpu);
-}
-
-uint64_t platform_mmio_read(struct vm *vm, uint64_t gpa)
-{
-    if (gpa - LAPIC_BASE < LAPIC_SIZE) {
-        return read_lapic(vm->vcpu, (uint32_t)(gpa - LAPIC_BASE));
-    }
-    if (gpa - IOAPIC_BASE < IOAPIC_SIZE) {
-        return ~(uint64_t)UINT32_MAX | ioapic_read(&vm->ioapic, (uint32_t)(gpa - IOAPIC_BASE));
-    }
-    log_mmio(vm, "read", gpa);
-    return UINT64_MAX;
-}
-
-void platform_mmio_write(struct vm *vm, uint64_t gpa, unsigned int size, uint64_t value)
-{
-    if (gpa - LAPIC_BASE < LAPIC_SIZE) {
-        write_lapic(vm->vcpu, (uint32_t)(gpa - LAPIC_BASE), size, (uint32_t)value);
-    } else if (gpa - IOAPIC_BASE < IOAPIC_SIZE) {
-        write_ioapic(vm, (uint32_t)(gpa - IOAPIC_BASE), (uint32_t)value);
-    } else {
-        log_mmio(vm, "write", gpa);
-    }
 }
 
 /* Life --------------------------------------------------------------------------------------- */

@@ -23,8 +23,11 @@ void platform_out_string(struct vm *vm, uint16_t port, unsigned int size, const 
                          unsigned int count);
 
 /* Device memory accesses of 1 to 8 bytes inside a page, of which a value has the low ones. */
-uint64_t platform_mmio_read(struct vm *vm, uint64_t gpa);
-void platform_mmio_write(struct vm *vm, uint64_t gpa, unsigned int size, uint64_t value);
+uint64_t platform_mmio_read(struct vcpu *v, uint64_t gpa);
+void platform_mmio_write(struct vcpu *v, uint64_t gpa, unsigned int size, uint64_t value);
+
+/* A write to the I/O APIC's register at `offset`. */
+void platform_write_ioapic(struct vm *vm, uint32_t offset, uint32_t value);
 
 /* The VM's power button is pressed. */
 void platform_power_button(struct vm *vm);

@@ -95,10 +95,15 @@ extern const struct virt_ops *virt;
 extern const struct virt_ops svm_ops;
 extern const struct virt_ops vmx_ops;
 
+static inline bool virt_lapic_synced(const struct vcpu *v)
+{
+    return *v->cpu_tpr == v->known_tpr;
+}
+
 /* Brings the virtual LAPIC up to date with what the CPU did while the guest ran. */
 static inline void virt_sync_lapic(struct vcpu *v)
 {
-    if (unlikely(*v->cpu_tpr != v->known_tpr)) {
+    if (unlikely(!virt_lapic_synced(v))) {
         virt->sync_lapic(v);
     }
 }

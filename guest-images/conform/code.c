@@ -2,7 +2,8 @@
  * lead to them, between two runs at the same address. The old and the new one differ in length and
  * in what they do, so that neither is taken for the other unnoticed. */
 
-#include "check.h"
+#include "low.h"
+
 #include "lib/format.h"
 
 #define PAGE   0u
@@ -125,6 +126,61 @@ static void check_cr4(void)
     check_step("cr4", good && runs(OLD));
 }
 
+/* 64-bit mode: MOV EAX, [0xffffff80fee00080]. 32-bit mode: MOV EAX, [0xfee00080]; CMP BH, -1;
+ * INC EBX. */
+static const uint8_t moffs[] = {0xa1, 0x80, 0, 0xe0, 0xfe, 0x80, 0xff, 0xff, 0xff, 0xc3, 0xc3};
+/* MOV EAX, [EDI]; in 16-bit modes AX, and in 32-bit mode MOV EAX, [BX]. */
+static const uint8_t small_address[] = {0x67, 0x8b, 0x07, 0xc3};
+
+#define TPR 0x60u
+
+static bool runs_long(uint16_t cs, uint64_t rax, uint64_t rbx)
+{
+    struct guest_regs r = {.rax = ~0ull, .rdi = GUEST_LAPIC + LAPIC_REG_TPR};
+    int vector = guest_exec_in(cs, (void *)(uintptr_t)LOW_CODE, &r);
+
+    return vector == GUEST_RETURNED && (uint32_t)r.rax == rax && (uint32_t)r.rbx == rbx;
+}
+
+/* Leaves long mode and comes back; the code is put to LOW_CODE once more. */
+static bool runs_low(struct low_box box, const uint8_t *code, size_t len, uint32_t eax,
+                     uint32_t ebx)
+{
+    box.edi = GUEST_LAPIC + LAPIC_REG_TPR;
+    box.eax = UINT32_MAX;
+    low_run(&box, code, code + len);
+    return box.vector == LOW_RETURNED && box.eax == eax && box.ebx == ebx;
+}
+
+/* The same bytes at the same RIP, in one mode after the other: with the long mode's CR3, with
+ * paging and without. */
+static void check_modes(void)
+{
+    const struct low_box flat = {.mode = LOW_PM32, .cr3 = (uint32_t)read_cr3()};
+    const struct low_box paged = {
+        .mode = LOW_PM32, .cr0_set = CR0_PG, .cr4 = CR4_PSE, .cr3 = (uintptr_t)low_pd32};
+    const struct low_box real = {.mode = LOW_REAL, .cr3 = (uint32_t)read_cr3(), .big = 1};
+    uint64_t before = guest_pml4[511];
+    bool good = true;
+
+    low_make_tables();
+    set_entry(&guest_pml4[511], guest_pml4[0]);
+    lapic_write(LAPIC_REG_TPR, TPR);
+    for (unsigned int i = 0; i < 6; i++) {
+        good = good && runs_low(i % 2 ? paged : flat, moffs, sizeof(moffs), TPR, 1);
+        good = good && runs_long(SEL_CODE64, TPR, 0) && runs_long(SEL_CODE64, TPR, 0);
+        good = good && runs_long(SEL_CODE32, TPR, 1) && runs_long(SEL_CODE64, TPR, 0);
+    }
+    check_that("mode-32-64", good, 0, "the instruction in this mode");
+    for (unsigned int i = 0; i < 4; i++) {
+        good = good && runs_low(real, small_address, sizeof(small_address), 0xffff0000u | TPR, 0);
+        good = good && runs_long(SEL_CODE64, TPR, 0) && runs_long(SEL_CODE64, TPR, 0);
+    }
+    check_that("mode-16-64", good, 0, "the instruction in this mode");
+    set_entry(&guest_pml4[511], before);
+    flush(true);
+}
+
 void group_code(void)
 {
     uint64_t *pd = table_of(guest_pdpt[1]);
@@ -152,6 +208,7 @@ void group_code(void)
         check_other_cr3();
         check_cr4();
     }
+    check_modes();
     lapic_write(LAPIC_REG_TPR, 0);
     guest_map(PAGE, 0, 0);
 }

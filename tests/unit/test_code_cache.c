@@ -89,7 +89,7 @@ static bool cached(uint64_t rip, struct window_bytes *bytes)
         *bytes = path_read(&walk->path, rip % 4096);
     if (bytes->low)
         return true;
-    if (!code_cache_fill(walk, &mode, rip, physical, NULL))
+    if (!code_cache_fill(&cache, &mode, rip, physical, NULL))
         return false;
     *bytes = path_read(&walk->path, rip % 4096);
     return true;
@@ -102,6 +102,41 @@ static bool anew(uint64_t rip, uint8_t bytes[INSN_MAX_LENGTH])
 
     cpu.rip = rip;
     return emu_fetch(&cpu, &ops, NULL, bytes, &len, &fault) == EMU_DONE && len == INSN_MAX_LENGTH;
+}
+
+/* The instruction that is kept for this RIP, as a backend and exit_device_mov() find it. */
+static const struct code_insn *kept(uint64_t rip)
+{
+    const struct code_insn *code = code_cache_insn(&cache, rip);
+    struct code_mode mode = mode_now();
+
+    if (code->rip != rip || memcmp(&mode, &code->walk->mode, sizeof(mode)) != 0)
+        return NULL;
+    return code_insn_is(code, path_read(&code->walk->path, rip % 4096)) ? code : NULL;
+}
+
+static unsigned int kept_insns;
+
+/* It must be what stands there. What stands there is kept, if it can be. */
+static void expect_kept(uint64_t rip)
+{
+    const struct code_insn *code = kept(rip);
+    uint8_t bytes[INSN_MAX_LENGTH];
+    struct window_bytes quick;
+    struct insn insn;
+
+    if (code) {
+        kept_insns++;
+        assert_true(anew(rip, bytes));
+        assert_int_equal(insn_decode(&insn, bytes, sizeof(bytes), MODE_64), 0);
+        assert_memory_equal(&insn, &code->insn, sizeof(insn));
+    }
+    if (cached(rip, &quick) && quick.low) {
+        const struct code_walk *walk = code_cache_walk(&cache, rip);
+
+        code = code_cache_decode(&cache, walk->mode.cpu_mode, rip, walk, quick);
+        assert_true((kept(rip) != NULL) == (code && code->mov.size && emu_mode(&cpu) == MODE_64));
+    }
 }
 
 static void expect_same(uint64_t rip)
@@ -288,10 +323,69 @@ static void test_random(void **state)
         case 6: memcpy(ram + tables[rand() % 5] + 8, &round, sizeof(round)); break;
         default: break;
         }
+        if (rand() % 4 == 0)
+            ram[rip] = 0x8b;
+        expect_kept(rip);
         expect_same(rip);
         good += cached(rip, &bytes);
+        /* There once more, when other pages and modes may have come in between. */
+        expect_kept(0x8000 + (rip & 0x4ffe));
     }
-    assert_true(good > 20000 && fills > 2000);
+    assert_true(good > 20000 && fills > 2000 && kept_insns > 2000);
+}
+
+/* An instruction is kept no longer than the walk that leads to it. */
+static void test_kept(void **state)
+{
+    const uint64_t alias = CODE + CODE_WALKS * 4096;
+    struct window_bytes bytes;
+
+    (void)state;
+    put_code(CODE, "8b 03");
+    expect_kept(CODE);
+    assert_non_null(kept(CODE));
+    put_code(CODE, "8b 0b");
+    assert_null(kept(CODE));
+    expect_kept(CODE);
+    assert_int_equal(kept(CODE)->insn.dst.reg, GPR_RCX);
+    /* Another page takes its walk, and the page comes back, elsewhere. */
+    set_pte(PT, (unsigned int)(alias / 4096), 0x9000 | P);
+    assert_true(cached(alias, &bytes));
+    assert_null(kept(CODE));
+    set_pte(PT, CODE / 4096, 0x9000 | P);
+    assert_true(cached(CODE, &bytes));
+    assert_null(kept(CODE));
+    set_pte(PT, CODE / 4096, CODE | P);
+    expect_kept(CODE);
+    assert_non_null(kept(CODE));
+    /* A walk in another mode that does not end well leaves nothing of the one before. */
+    cpu.cr3 = 0x5000;
+    assert_false(cached(CODE, &bytes));
+    cpu.cr3 = PML4;
+    assert_null(kept(CODE));
+    expect_kept(CODE);
+    assert_non_null(kept(CODE));
+    /* The same RIP in compatibility mode. */
+    cpu.seg[SEG_CS].attrib &= (uint16_t)~SEG_ATTR_L;
+    assert_null(kept(CODE));
+    expect_kept(CODE);
+    assert_null(kept(CODE));
+    cpu.seg[SEG_CS].attrib |= SEG_ATTR_L;
+    assert_null(kept(CODE));
+    expect_kept(CODE);
+    assert_non_null(kept(CODE));
+    /* No MOV, nor what the CPU gave: that has no walk. */
+    put_code(CODE, "86 03");
+    expect_kept(CODE);
+    assert_int_equal(code_cache_insn(&cache, CODE)->rip, CODE_NO_RIP);
+    expect_kept(CODE);
+    code_cache_reset(&cache);
+    assert_null(kept(CODE));
+}
+
+static const struct code_insn *decode(enum cpu_mode mode, struct window_bytes bytes)
+{
+    return code_cache_decode(&cache, mode, CODE, NULL, bytes);
 }
 
 /* The decoder's results: of the same bytes in the same mode only. */
@@ -302,32 +396,32 @@ static void test_decoded(void **state)
 
     (void)state;
     memcpy(&low, "\x8b\x03\x90\x90\x90\x90\x90\x90", 8); /* mov eax, [rbx] */
-    first = code_cache_decode(&cache, MODE_64, CODE, (struct window_bytes){low, 1});
+    first = decode(MODE_64, (struct window_bytes){low, 1});
     assert_non_null(first);
     assert_int_equal(first->insn.length, 2);
     assert_int_equal(first->mov.size, 4);
     /* What follows the instruction does not matter; its last byte does, and the mode. */
-    again = code_cache_decode(&cache, MODE_64, CODE, (struct window_bytes){low ^ 0xff0000, 2});
+    again = decode(MODE_64, (struct window_bytes){low ^ 0xff0000, 2});
     assert_ptr_equal(first, again);
-    again = code_cache_decode(&cache, MODE_64, CODE, (struct window_bytes){low ^ 0x800, 2});
+    again = decode(MODE_64, (struct window_bytes){low ^ 0x800, 2});
     assert_int_equal(again->insn.dst.reg, GPR_RCX);
-    again = code_cache_decode(&cache, MODE_16, CODE, (struct window_bytes){low, 1});
+    again = decode(MODE_16, (struct window_bytes){low, 1});
     assert_int_equal(again->mov.size, 2);
     assert_true(again->mov.has_base);
     /* Undefined, and not to be found afterwards. */
-    assert_null(code_cache_decode(&cache, MODE_64, CODE, (struct window_bytes){0x06, 0}));
-    assert_null(code_cache_decode(&cache, MODE_64, CODE, (struct window_bytes){0x06, 0}));
+    assert_null(decode(MODE_64, (struct window_bytes){0x06, 0}));
+    assert_null(decode(MODE_64, (struct window_bytes){0x06, 0}));
     /* Longer than a word: movabs with prefixes, 12 bytes. */
     memcpy(&low, "\x3e\x64\xa1\x80\x00\xe0\xfe\x00", 8);
-    first = code_cache_decode(&cache, MODE_64, CODE, (struct window_bytes){low, 0});
+    first = decode(MODE_64, (struct window_bytes){low, 0});
     assert_int_equal(first->insn.length, 11);
-    again = code_cache_decode(&cache, MODE_64, CODE, (struct window_bytes){low, 0x010000});
+    again = decode(MODE_64, (struct window_bytes){low, 0x010000});
     assert_true(again->insn.mem.disp == 0x1000000fee00080);
-    again = code_cache_decode(&cache, MODE_64, CODE, (struct window_bytes){low, 0x01010000});
+    again = decode(MODE_64, (struct window_bytes){low, 0x01010000});
     assert_true(again->insn.mem.disp == 0x1000000fee00080);
 }
 
-static unsigned int fitted;
+static unsigned int fitted, plainly;
 
 /* Both ways from the same state, for one instruction; only those that the short way takes. */
 static void compare_mov(const struct code_insn *code, uint64_t gpa, bool write)
@@ -337,7 +431,13 @@ static void compare_mov(const struct code_insn *code, uint64_t gpa, bool write)
     uint64_t mask = code->mov.size == 8 ? ~0ull : (1ull << 8 * code->mov.size) - 1;
     uint64_t read = 0;
 
-    if (!code->mov.size || !emu_mov_fits(&code->mov, insn, gpr, cpu.rip, base, gpa, write))
+    if (!code->mov.size)
+        return;
+    if (emu_mov_fits_plainly(&code->mov, insn, gpr, gpa, write)) {
+        plainly++;
+        assert_true(emu_mov_fits(&code->mov, insn, gpr, cpu.rip, base, gpa, write));
+    }
+    if (!emu_mov_fits(&code->mov, insn, gpr, cpu.rip, base, gpa, write))
         return;
     memcpy(before, gpr, sizeof(gpr));
     memcpy(&read, backing(gpa, code->mov.size), code->mov.size);
@@ -383,7 +483,7 @@ static void random_mov(void)
     ram[CODE + at] = opcode;
     ram[CODE + at + 1] &= opcode >= 0xc0 ? 0xc7 : 0xff;
     memcpy(&bytes, ram + CODE, sizeof(bytes));
-    code = code_cache_decode(&cache, emu_mode(&cpu), CODE, bytes);
+    code = decode(emu_mode(&cpu), bytes);
     if (!code)
         return;
     for (unsigned int i = 0; i < GPR_COUNT; i++)
@@ -405,7 +505,7 @@ static void test_mov(void **state)
         cpu.seg[SEG_FS].base = cpu.seg[SEG_GS].base = 0x1008;
         random_mov();
     }
-    assert_true(fitted > 800);
+    assert_true(fitted > 800 && plainly > 200);
 }
 
 /* What the short way must leave alone. */
@@ -423,7 +523,7 @@ static void test_not_mov(void **state)
 
         put_code(CODE, texts[i]);
         memcpy(&bytes, ram + CODE, sizeof(bytes));
-        code = code_cache_decode(&cache, MODE_64, CODE, bytes);
+        code = decode(MODE_64, bytes);
         if (i != 11) /* MOVNTI is one */
             assert_true(!code || code->mov.size == 0);
     }
@@ -434,7 +534,7 @@ static void test_not_mov(void **state)
 
         put_code(CODE, fits[i]);
         memcpy(&bytes, ram + CODE, sizeof(bytes));
-        code = code_cache_decode(&cache, MODE_64, CODE, bytes);
+        code = decode(MODE_64, bytes);
         assert_true(emu_mov_fits(&code->mov, &code->insn, gpr, CODE, 0, DEVICE + 0x10, write));
         assert_false(emu_mov_fits(&code->mov, &code->insn, gpr, CODE, 0, DEVICE + 0x10, !write));
         assert_false(emu_mov_fits(&code->mov, &code->insn, gpr, CODE, 0, DEVICE + 0x14, write));
@@ -444,7 +544,7 @@ static void test_not_mov(void **state)
     gpr[GPR_RBX] = DEVICE + 0xffe;
     put_code(CODE, "8b 03");
     memcpy(&bytes, ram + CODE, sizeof(bytes));
-    const struct code_insn *code = code_cache_decode(&cache, MODE_64, CODE, bytes);
+    const struct code_insn *code = decode(MODE_64, bytes);
     assert_false(emu_mov_fits(&code->mov, &code->insn, gpr, CODE, 0, DEVICE + 0xffe, false));
 }
 
@@ -457,6 +557,7 @@ int main(void)
         cmocka_unit_test_setup(test_segments, setup_cache),
         cmocka_unit_test_setup(test_32bit_paging, setup_cache),
         cmocka_unit_test_setup(test_random, setup_cache),
+        cmocka_unit_test_setup(test_kept, setup_cache),
         cmocka_unit_test_setup(test_decoded, setup_cache),
         cmocka_unit_test_setup(test_mov, setup_cache),
         cmocka_unit_test_setup(test_not_mov, setup_cache),

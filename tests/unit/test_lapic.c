@@ -52,7 +52,7 @@ static uint32_t rd(uint32_t offset)
 
 static void wr_at(uint32_t offset, uint32_t v, uint64_t now)
 {
-    assert_int_equal(lapic_mmio_write(&apic, offset, v, now), 0);
+    lapic_mmio_write(&apic, offset, v, now);
 }
 
 static void wr(uint32_t offset, uint32_t v)
@@ -305,8 +305,11 @@ static void test_mmio_checks(void **state)
     (void)state;
     assert_int_equal(lapic_mmio_read(&apic, 0x21, &v, 0), -BH_EINVAL);
     assert_int_equal(lapic_mmio_read(&apic, 0x24, &v, 0), -BH_EINVAL);
-    assert_int_equal(lapic_mmio_write(&apic, 0x1000, 0, 0), -BH_EINVAL);
-    assert_int_equal(lapic_mmio_write(&apic, 0xFFFFFFF0, 0, 0), -BH_EINVAL);
+    lapic_mmio_write(&apic, 0x1000, 0, 0);
+    lapic_mmio_write(&apic, 0xFFFFFFF0, 0, 0);
+    lapic_mmio_write(&apic, LAPIC_TPR + 4, 0x30, 0);
+    assert_int_equal(rd(LAPIC_TPR), 0);
+    assert_int_equal(errors(), 0);
     for (uint32_t offset = 0; offset < 0x1000; offset += 16) { /* nothing may break */
         lapic_mmio_read(&apic, offset, &v, UINT64_MAX);
         lapic_mmio_write(&apic, offset, 0xFFFFFFFF, UINT64_MAX);
@@ -316,7 +319,35 @@ static void test_mmio_checks(void **state)
     assert_int_equal(rd(LAPIC_VERSION), 0x01050014);
     lapic_set_base(&apic, APIC_BASE_ADDRESS, 0);
     assert_int_equal(lapic_mmio_read(&apic, LAPIC_ID, &v, 0), -BH_ENOENT);
-    assert_int_equal(lapic_mmio_write(&apic, LAPIC_TPR, 0, 0), -BH_ENOENT);
+    lapic_mmio_write(&apic, LAPIC_TPR, 0x30, 0);
+    assert_int_equal(*lapic_reg(&apic, LAPIC_TPR), 0);
+}
+
+/* Those that are read without a call: what the call would give, and nothing that it would do. */
+static void test_plain(void **state)
+{
+    unsigned int plain = 0;
+    uint32_t v;
+
+    (void)state;
+    for (uint32_t offset = 0; offset < 0x1000; offset += 4) {
+        int err;
+
+        wr(LAPIC_ESR, 0);
+        *lapic_reg(&apic, offset) = 0x12340000 | offset;
+        err = lapic_mmio_read(&apic, offset, &v, 0);
+        assert_int_equal(lapic_is_plain(&apic, offset),
+                         err == 0 && apic.errors == 0 && v == (0x12340000 | offset));
+        plain += lapic_is_plain(&apic, offset);
+    }
+    assert_int_equal(plain, 8 + 24 + 1 + 9 + 1);
+    assert_false(lapic_is_plain(&apic, LAPIC_TIMER_CUR));
+    assert_false(lapic_is_plain(&apic, LAPIC_SELF_IPI));
+    assert_false(lapic_is_plain(&apic, 0x1000 + LAPIC_TPR));
+    lapic_set_base(&apic, APIC_BASE_ADDRESS | 0xC00, 0);
+    assert_false(lapic_is_plain(&apic, LAPIC_TPR));
+    lapic_set_base(&apic, APIC_BASE_ADDRESS, 0);
+    assert_false(lapic_is_plain(&apic, LAPIC_TPR));
 }
 
 static void test_lvt_bits(void **state)
@@ -843,6 +874,7 @@ int main(void)
         cmocka_unit_test_setup(test_suppress_eoi, setup),
         cmocka_unit_test_setup(test_errors, setup),
         cmocka_unit_test_setup(test_mmio_checks, setup),
+        cmocka_unit_test_setup(test_plain, setup),
         cmocka_unit_test_setup(test_lvt_bits, setup),
         cmocka_unit_test_setup(test_ipi, setup),
         cmocka_unit_test_setup(test_x2apic_registers, setup_x2apic),

@@ -6,6 +6,7 @@
  *   only as long as the control registers and all these entries are what they were, which is
  *   compared at each use; the instruction's bytes themselves are read each time.
  * - What the decoder made of an instruction's bytes, which are compared at each use, too.
+ * Rights need no comparison: the CPU itself has fetched the instruction a moment ago.
  * What is not done here (instructions across a page, faults) is for emu_fetch(). */
 
 #include <stddef.h>
@@ -18,6 +19,9 @@
 
 #define CODE_WALKS 8
 #define CODE_INSNS 16
+
+#define CODE_NO_RIP BIT64(62)   /* not canonical */
+#define CODE_HASH   0x9e3779b1u /* 2^32 by the golden ratio */
 
 /* What decides where code is fetched and how it is decoded. Bits of the control registers that do
  * neither may be as the hardware has them. */
@@ -36,6 +40,8 @@ struct code_walk {
 } ALIGNED(256); /* cheap to index */
 
 struct code_insn {
+    uint64_t rip;                 /* CODE_NO_RIP, or it is a MOV there, in 64-bit mode */
+    const struct code_walk *walk; /* to this RIP; NULL: the CPU gave the bytes */
     uint64_t bytes[2];
     uint64_t mask[2]; /* of those that belong to the instruction */
     struct insn insn;
@@ -43,8 +49,8 @@ struct code_insn {
 } ALIGNED(128);
 
 struct code_cache {
-    struct code_walk walks[CODE_WALKS];
     struct code_insn insns[CODE_INSNS];
+    struct code_walk walks[CODE_WALKS];
 };
 
 /* Host-physical address of guest-physical memory: 0, or negative when it is not RAM. RAM comes in
@@ -59,30 +65,32 @@ static inline struct code_walk *code_cache_walk(struct code_cache *cache, uint64
     return &cache->walks[rip / PAGE_SIZE_4K % CODE_WALKS];
 }
 
-/* Walks to the code at RIP, and keeps that in `walk`, which is RIP's. False: what stands there is
- * not all in one page of RAM that the guest may fetch from, or the segment's limit or base come in
- * between. */
-bool code_cache_fill(struct code_walk *walk, const struct code_mode *mode, uint64_t rip,
+/* Walks to the code at RIP, and keeps that in RIP's walk. False: what stands there is not all in
+ * one page of RAM that the guest may fetch from, or the segment's limit or base come in between. */
+bool code_cache_fill(struct code_cache *cache, const struct code_mode *mode, uint64_t rip,
                      code_physical *physical, void *ctx);
 
-const struct code_insn *code_cache_decode_anew(struct code_insn *entry, enum cpu_mode mode,
-                                               uint64_t low, uint64_t high);
-
-/* The decoded instruction at the start of `bytes`; valid until the next call. `rip` only helps to
- * find it. NULL: it is undefined. */
-static inline const struct code_insn *code_cache_decode(struct code_cache *cache,
-                                                        enum cpu_mode mode, uint64_t rip,
-                                                        struct window_bytes bytes)
+/* Where the instruction at RIP is kept: it is that one when entry->rip is RIP, entry->walk's mode
+ * is the vCPU's and its bytes are still code_insn_is(). */
+static inline struct code_insn *code_cache_insn(struct code_cache *cache, uint64_t rip)
 {
-    struct code_insn *entry = &cache->insns[(rip ^ rip >> 4) % CODE_INSNS];
-    uint64_t different = ((bytes.low ^ entry->bytes[0]) & entry->mask[0]) |
-                         ((bytes.high ^ entry->bytes[1]) & entry->mask[1]) |
-                         (mode ^ entry->insn.mode);
+    struct code_insn *entry = &cache->insns[(uint32_t)(rip * CODE_HASH) / (BIT64(32) / CODE_INSNS)];
 
-    if (unlikely(different)) {
-        return code_cache_decode_anew(entry, mode, bytes.low, bytes.high);
-    }
+    __asm__("" : "+r"(entry)); /* once computed, kept: indexing the table anew costs more */
     return entry;
 }
+
+static inline bool code_insn_is(const struct code_insn *entry, struct window_bytes bytes)
+{
+    return ((bytes.low ^ entry->bytes[0]) & entry->mask[0]) == 0 &&
+           (likely(entry->insn.length <= sizeof(bytes.low)) ||
+            ((bytes.high ^ entry->bytes[1]) & entry->mask[1]) == 0);
+}
+
+/* The decoded instruction at the start of `bytes`, which stand at `rip` and were reached by `walk`,
+ * NULL: the CPU gave them; valid until the next call. NULL: it is undefined. */
+const struct code_insn *code_cache_decode(struct code_cache *cache, enum cpu_mode mode,
+                                          uint64_t rip, const struct code_walk *walk,
+                                          struct window_bytes bytes);
 
 #endif

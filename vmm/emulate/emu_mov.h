@@ -13,8 +13,9 @@ struct emu_mov {
     uint8_t size; /* of the access in bytes; 0: the instruction is another one */
     bool write;
     bool has_base; /* the base of the segment insn.mem.seg counts */
-    bool plain;    /* the address is only a register and a displacement */
+    uint8_t plain; /* `write`, when the address is only a register and a displacement */
 };
+#define EMU_MOV_NOT_PLAIN 2
 
 void emu_mov_of(const struct insn *insn, struct emu_mov *mov);
 
@@ -41,11 +42,18 @@ static inline bool emu_mov_fits(const struct emu_mov *mov, const struct insn *in
                                 const uint64_t *regs, uint64_t rip, uint64_t base, uint64_t gpa,
                                 bool write)
 {
-    uint64_t linear = likely(mov->plain) ? (uint64_t)insn->mem.disp + regs[insn->mem.base]
-                                         : base + emu_effective_address(insn, regs, rip);
+    uint64_t linear = base + emu_effective_address(insn, regs, rip);
 
     return mov->write == write && ((linear ^ gpa) & (PAGE_SIZE_4K - 1)) == 0 &&
            (gpa & (mov->size - 1u)) == 0;
+}
+
+/* The same for a plain address, and false for any other. */
+static inline bool emu_mov_fits_plainly(const struct emu_mov *mov, const struct insn *insn,
+                                        const uint64_t *regs, uint64_t gpa, bool write)
+{
+    return likely(mov->plain == write) && likely((gpa & (mov->size - 1u)) == 0) &&
+           likely((((uint64_t)insn->mem.disp + regs[insn->mem.base]) ^ gpa) % PAGE_SIZE_4K == 0);
 }
 
 /* What it writes: the low mov.size bytes. */

@@ -114,6 +114,7 @@ void lapic_init(struct lapic *l, uint32_t *regs_page, uint32_t apic_id, bool bsp
     *l = (struct lapic){
         .regs = regs_page,
         .base = APIC_BASE_ADDRESS | APIC_BASE_ENABLE | (bsp ? APIC_BASE_BSP : 0),
+        .xapic = true,
         .apic_id = apic_id,
         .ops = ops,
         .ctx = ctx,

@@ -47,6 +47,7 @@ struct lapic {
     uint8_t irr_words; /* bit n: IRR register n is not 0 */
     uint8_t isr_words;
     uint8_t lint_level; /* bit n: LINTn is asserted */
+    bool xapic;         /* cached: what `base` says, see lapic_is_xapic() */
     bool tmr_changed;   /* TMR is not what it was when somebody last cleared this */
     uint64_t base;      /* IA32_APIC_BASE */
     uint32_t apic_id;
@@ -84,9 +85,10 @@ void lapic_update_priority(struct lapic *l);
 
 /* xAPIC accesses of 32 bits at `offset` in the page. -BH_ENOENT: no xAPIC is decoded there now
  * (globally disabled or x2APIC mode); -BH_EINVAL: `offset` is not 16-byte aligned in the page.
- * Reads of reserved registers give 0 and set ESR. */
+ * Reads of reserved registers give 0 and set ESR. Writes: as if there were no error, and nothing is
+ * written. */
 int lapic_mmio_read(struct lapic *l, uint32_t offset, uint32_t *value, uint64_t now);
-int lapic_mmio_write(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now);
+void lapic_mmio_write(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now);
 
 /* x2APIC accesses to MSRs 800h..8FFh. -BH_EINVAL: the guest gets #GP. */
 int lapic_msr_read(struct lapic *l, uint32_t msr, uint64_t *value, uint64_t now);
@@ -105,6 +107,12 @@ static inline bool lapic_is_x2apic(const struct lapic *l)
     return (l->base & APIC_BASE_X2APIC) != 0;
 }
 
+/* In the mode whose registers are in memory. */
+static inline bool lapic_is_xapic(const struct lapic *l)
+{
+    return l->xapic;
+}
+
 /* Enabled by IA32_APIC_BASE. */
 static inline bool lapic_hw_enabled(const struct lapic *l)
 {
@@ -115,6 +123,14 @@ static inline bool lapic_hw_enabled(const struct lapic *l)
 static inline bool lapic_enabled(const struct lapic *l)
 {
     return lapic_hw_enabled(l) && (*lapic_reg(l, LAPIC_SVR) & SVR_ENABLE) != 0;
+}
+
+/* Whether lapic_mmio_read() gives what stands in the page, and does no more. */
+static inline bool lapic_is_plain(const struct lapic *l, uint32_t offset)
+{
+    uint32_t index = offset >> 4 | offset << 28;
+
+    return lapic_is_xapic(l) && index < 64 && (LAPIC_PLAIN >> index & 1);
 }
 
 /* Interrupts ------------------------------------------------------------------------------- */
@@ -212,6 +228,9 @@ static inline uint64_t lapic_timer_next(const struct lapic *l)
  * one-shot and periodic mode when the time has not come. Says timer_changed if it is to be called
  * again: the others are done with. */
 void lapic_timer_expired(struct lapic *l, uint64_t now);
+
+/* The guest reads the current count. One that reads 0 has set the IRR. */
+uint32_t lapic_timer_read(struct lapic *l, uint64_t now);
 
 /* The guest writes the initial count. */
 void lapic_timer_write_initial(struct lapic *l, uint32_t value, uint64_t now);

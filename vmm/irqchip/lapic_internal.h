@@ -18,6 +18,5 @@ void lapic_deliver_lvt(struct lapic *l, uint32_t lvt_offset);
 void lapic_timer_reset(struct lapic *l);
 void lapic_timer_write_divide(struct lapic *l, uint32_t value, uint64_t now);
 void lapic_timer_write_lvt(struct lapic *l, uint32_t value, uint64_t now);
-uint32_t lapic_timer_current(const struct lapic *l, uint64_t now);
 
 #endif

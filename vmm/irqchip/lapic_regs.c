@@ -23,17 +23,16 @@
 /* Bits that guests write although they can only be read; ignored in x2APIC mode, too. */
 #define LVT_READ_ONLY (LVT_PENDING | LVT_REMOTE_IRR)
 
-/* A count that reads 0 has set the IRR: the call that would do so may still be under way. */
 static uint32_t read_register(struct lapic *l, uint32_t offset, uint64_t now)
 {
-    if (offset != LAPIC_TIMER_CUR)
-        return *lapic_reg(l, offset);
-    if (lapic_timer_next(l) <= now)
-        lapic_timer_expired(l, now);
-    return lapic_timer_current(l, now);
+    return offset == LAPIC_TIMER_CUR ? lapic_timer_read(l, now) : *lapic_reg(l, offset);
 }
 
 /* The functions below write a register; `value` has only writable bits. */
+
+static void write_nothing(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
+{
+}
 
 static void write_plain(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
 {
@@ -162,23 +161,22 @@ static void write_timer_divide(struct lapic *l, uint32_t offset, uint32_t value,
     }
 
 /* What exists, and the bits that can be written: in x2APIC mode setting any but `x2apic` is #GP, in
- * xAPIC mode the others are ignored. A write to EOI or ESR acts whatever its bits. What can only be
- * read has no function. */
+ * xAPIC mode the others are ignored. A write to EOI or ESR acts whatever its bits. */
 static const struct lapic_register {
     uint8_t rights;
     uint32_t writable;
     uint64_t x2apic;
     void (*write)(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now);
 } ALIGNED(32) /* cheap to index */ registers[LAPIC_SELF_IPI / REG_SIZE + 1] = {
-    REG(ID) = {RO | XW, 0, 0, NULL},
-    REG(VERSION) = {RO | XW, 0, 0, NULL},
+    REG(ID) = {RO | XW, 0, 0, write_nothing},
+    REG(VERSION) = {RO | XW, 0, 0, write_nothing},
     REG(TPR) = {RW, 0xFF, 0xFF, write_tpr},
-    REG(PPR) = {RO | XW, 0, 0, NULL},
+    REG(PPR) = {RO | XW, 0, 0, write_nothing},
     REG(EOI) = {XR | XW | X2W, 0, 0, write_eoi},
     REG(LDR) = {RO | XW, 0xFF000000, 0, write_plain},
     REG(DFR) = {XR | XW, DFR_WRITABLE, 0, write_dfr},
     REG(SVR) = {RW, SVR_WRITABLE, SVR_WRITABLE, write_svr},
-    [LAPIC_ISR / REG_SIZE... LAPIC_IRR / REG_SIZE + 7] = {RO | XW, 0, 0, NULL},
+    [LAPIC_ISR / REG_SIZE... LAPIC_IRR / REG_SIZE + 7] = {RO | XW, 0, 0, write_nothing},
     REG(ESR) = {RW, 0, 0, write_esr},
     REG(ICR) = {RW, ICR_WRITABLE, ICR_DEST | ICR_PENDING | ICR_WRITABLE, write_icr},
     REG(ICR_HIGH) = {XR | XW, 0xFF000000, 0, write_plain},
@@ -189,7 +187,7 @@ static const struct lapic_register {
     REG(LVT_LINT1) = LVT(LINT_WRITABLE),
     REG(LVT_ERROR) = LVT(LVT_VECTOR | LVT_MASKED),
     REG(TIMER_INIT) = {RW, UINT32_MAX, UINT32_MAX, write_timer_initial},
-    REG(TIMER_CUR) = {RO | XW, 0, 0, NULL},
+    REG(TIMER_CUR) = {RO | XW, 0, 0, write_nothing},
     REG(TIMER_DIV) = {RW, 0xB, 0xB, write_timer_divide},
     REG(SELF_IPI) = {X2W, ICR_VECTOR, ICR_VECTOR, write_self_ipi},
 };
@@ -208,21 +206,17 @@ static inline uint32_t index_of(uint32_t offset)
     return offset / REG_SIZE | offset << 28;
 }
 
-static inline bool is_xapic(const struct lapic *l)
-{
-    return (l->base & (APIC_BASE_ENABLE | APIC_BASE_X2APIC)) == APIC_BASE_ENABLE;
-}
-
 static inline void write_register(struct lapic *l, const struct lapic_register *row,
                                   uint32_t offset, uint32_t value, uint64_t now)
 {
-    if (row->write)
-        row->write(l, offset, value & row->writable, now);
+    row->write(l, offset, value & row->writable, now);
 }
 
 /* What is no register that can be so accessed. */
 COLD static int refuse_mmio(struct lapic *l, uint32_t offset)
 {
+    if (!lapic_is_xapic(l))
+        return -BH_ENOENT;
     if (offset >= PAGE_SIZE_4K || !IS_ALIGNED(offset, REG_SIZE))
         return -BH_EINVAL;
     lapic_error(l, ESR_ILLEGAL_REGISTER);
@@ -231,9 +225,7 @@ COLD static int refuse_mmio(struct lapic *l, uint32_t offset)
 
 int lapic_mmio_read(struct lapic *l, uint32_t offset, uint32_t *value, uint64_t now)
 {
-    if (unlikely(!is_xapic(l)))
-        return -BH_ENOENT;
-    if (unlikely(!row_of(index_of(offset), XR))) {
+    if (unlikely(!lapic_is_xapic(l) || !row_of(index_of(offset), XR))) {
         int err = refuse_mmio(l, offset);
 
         *value = err ? *value : 0;
@@ -243,16 +235,14 @@ int lapic_mmio_read(struct lapic *l, uint32_t offset, uint32_t *value, uint64_t 
     return 0;
 }
 
-int lapic_mmio_write(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
+void lapic_mmio_write(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
 {
     const struct lapic_register *row = row_of(index_of(offset), XW);
 
-    if (unlikely(!is_xapic(l)))
-        return -BH_ENOENT;
-    if (unlikely(!row))
-        return refuse_mmio(l, offset);
-    write_register(l, row, offset, value, now);
-    return 0;
+    if (unlikely(!lapic_is_xapic(l) || !row))
+        (void)refuse_mmio(l, offset);
+    else
+        write_register(l, row, offset, value, now);
 }
 
 int lapic_msr_read(struct lapic *l, uint32_t msr, uint64_t *value, uint64_t now)
@@ -303,6 +293,7 @@ int lapic_set_base(struct lapic *l, uint64_t value, uint64_t now)
     if (from == to)
         return 0;
     l->base = (l->base & ~mode) | to;
+    l->xapic = to == APIC_BASE_ENABLE;
     if (to == mode)
         enter_x2apic(l);
     else

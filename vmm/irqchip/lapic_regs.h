@@ -32,6 +32,16 @@
 #define LAPIC_TIMER_DIV  0x3E0u
 #define LAPIC_SELF_IPI   0x3F0u /* x2APIC only */
 
+/* Those that xAPIC reads give as they stand in the page, a bit each. */
+#define LAPIC_BIT(reg) BIT64((reg) / 0x10)
+#define LAPIC_PLAIN                                                                                \
+    (LAPIC_BIT(LAPIC_ID) | LAPIC_BIT(LAPIC_VERSION) | LAPIC_BIT(LAPIC_TPR) |                       \
+     LAPIC_BIT(LAPIC_PPR) | LAPIC_BIT(LAPIC_EOI) | LAPIC_BIT(LAPIC_LDR) | LAPIC_BIT(LAPIC_DFR) |   \
+     LAPIC_BIT(LAPIC_SVR) | (LAPIC_BIT(LAPIC_ESR) - LAPIC_BIT(LAPIC_ISR)) | /* with TMR and IRR */ \
+     LAPIC_BIT(LAPIC_ESR) |                                                                        \
+     (LAPIC_BIT(LAPIC_TIMER_CUR) - LAPIC_BIT(LAPIC_ICR)) | /* ICR, LVT, initial count */           \
+     LAPIC_BIT(LAPIC_TIMER_DIV))
+
 #define X2APIC_MSR_FIRST 0x800u
 #define X2APIC_MSR_TPR   (X2APIC_MSR_FIRST + LAPIC_TPR / 0x10)
 #define X2APIC_MSR_EOI   (X2APIC_MSR_FIRST + LAPIC_EOI / 0x10)

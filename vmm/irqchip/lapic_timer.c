@@ -77,7 +77,7 @@ void lapic_timer_reset(struct lapic *l)
     set_divide(l, 0);
 }
 
-uint32_t lapic_timer_current(const struct lapic *l, uint64_t now)
+static uint32_t current_count(const struct lapic *l, uint64_t now)
 {
     bool periodic = timer_mode(l) == LVT_TIMER_PERIODIC;
     uint64_t period, left = l->timer_expiry - now;
@@ -97,6 +97,14 @@ uint32_t lapic_timer_current(const struct lapic *l, uint64_t now)
     return (uint32_t)MIN(tsc_span_to_ns(left) >> divide_shift(l), (uint64_t)UINT32_MAX);
 }
 
+/* The call of lapic_timer_expired() that is due may still be under way. */
+uint32_t lapic_timer_read(struct lapic *l, uint64_t now)
+{
+    if (unlikely(lapic_timer_next(l) <= now))
+        lapic_timer_expired(l, now);
+    return current_count(l, now);
+}
+
 void lapic_timer_write_initial(struct lapic *l, uint32_t value, uint64_t now)
 {
     /* 10.5.4.1: in TSC-deadline mode writes are ignored. */
@@ -113,7 +121,7 @@ void lapic_timer_write_divide(struct lapic *l, uint32_t value, uint64_t now)
 
     if (*lapic_reg(l, LAPIC_LVT_TIMER) & LVT_MASKED)
         advance(l, now);
-    current = lapic_timer_current(l, now);
+    current = current_count(l, now);
     set_divide(l, value);
     /* What is due is still to be delivered. */
     if (l->timer_expiry == UINT64_MAX || l->timer_expiry <= now)

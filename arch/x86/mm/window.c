@@ -44,32 +44,6 @@ void window_path_end(struct window_path *path, uint64_t page_pa)
     path->page_pte = page_pa | PTE_WINDOW;
 }
 
-struct window_bytes window_path_read(const struct window_path *path, uint64_t offset)
-{
-    const char *va = (const char *)CPU_WINDOW_VA + WINDOW_PTE * PAGE_SIZE_4K;
-    uint64_t *pte = &this_cpu->window_ptes[WINDOW_PTE];
-    const struct window_word *word;
-    uint64_t low = 0, high = 0;
-
-    /* Each mapping takes the place of the one before. */
-    for (word = path->words; word != path->end; word++) {
-        *pte = word->pte;
-        invlpg(va);
-        if (unlikely(*word->va != word->value)) {
-            break;
-        }
-    }
-    if (likely(word == path->end)) {
-        *pte = path->page_pte;
-        invlpg(va);
-        __builtin_memcpy(&low, va + offset, sizeof(low));
-        __builtin_memcpy(&high, va + offset + sizeof(low), sizeof(high));
-    }
-    *pte = 0;
-    invlpg(va);
-    return (struct window_bytes){low, high};
-}
-
 void *window_map_2m(enum window_slot_2m slot, uint64_t pa)
 {
     char *va = (char *)CPU_WINDOW2M_VA + slot * PAGE_SIZE_2M;

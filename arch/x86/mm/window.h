@@ -37,6 +37,7 @@ struct window_path {
     } words[WINDOW_PATH_MAX];
 };
 
+/* What window_path_read() (window_path.h) gives. */
 struct window_bytes {
     uint64_t low, high;
 };
@@ -48,10 +49,6 @@ void window_path_start(struct window_path *path);
 uint64_t window_path_add(struct window_path *path, uint64_t pa);
 /* Completes it with the page that it leads to. */
 void window_path_end(struct window_path *path, uint64_t page_pa);
-
-/* The 16 bytes at `offset` in the path's page, which must have them all; zeroes when an entry has
- * changed. */
-struct window_bytes window_path_read(const struct window_path *path, uint64_t offset);
 
 /* Copies physical memory that is not guest RAM (boot modules, firmware tables) into the core. */
 void window_read_physical(uint64_t pa, void *dst, size_t len);

@@ -253,21 +253,51 @@ static enum exit_action on_cr(struct vcpu *v, struct vmcb *vmcb)
 static NOINLINE enum exit_action other_nested_fault(struct vcpu *v, const struct vmcb *vmcb)
 {
     uint64_t info = vmcb->exit_info1;
-    unsigned int len = svm_features.decode_assists ? vmcb->insn_length & 15u : 0;
+    unsigned int len = svm_features.decode_assists ? vmcb->insn_length & INSN_LENGTH_MASK : 0;
 
     return exit_nested_fault(v, vmcb->exit_info2, (info & PF_WRITE) != 0, (info & PF_FETCH) != 0,
                              (info & NPF_TABLE_WALK) != 0, vmcb->insn_bytes, len);
 }
 
+/* With the instruction's bytes in the VMCB (APM vol. 2, 15.33.4). Memory has been read for them
+ * already, and these are what the CPU has executed. */
+static NOINLINE enum exit_action access_with_bytes(struct vcpu *v, const struct vmcb *vmcb)
+{
+    const uint64_t usual = EFER_LMA | EFER_SVME;
+    const struct code_insn *code = code_cache_insn(&v->code, v->rip);
+    bool write = (vmcb->exit_info1 & PF_WRITE) != 0;
+    struct window_bytes bytes;
+
+    if (unlikely((vmcb->efer & usual) != usual || !(vmcb->seg[SEG_CS].attrib & SEG_ATTR_L))) {
+        return other_nested_fault(v, vmcb);
+    }
+    /* One byte beyond; an instruction has 15. */
+    __builtin_memcpy(&bytes, (const char *)vmcb + offsetof(struct vmcb, insn_bytes), sizeof(bytes));
+    if (unlikely(code->rip != v->rip || !code_insn_is(code, bytes))) {
+        code = code_cache_decode(&v->code, MODE_64, v->rip, NULL, bytes);
+    }
+    if (unlikely(!code || code->rip != v->rip ||
+                 (vmcb->insn_length & INSN_LENGTH_MASK) < code->insn.length)) {
+        return other_nested_fault(v, vmcb);
+    }
+    return exit_decoded_mov(v, vmcb->exit_info2, write, code);
+}
+
 static enum exit_action on_nested_fault(struct vcpu *v, struct vmcb *vmcb)
 {
-    uint64_t info = vmcb->exit_info1;
+    uint64_t info = vmcb->exit_info1, gpa = vmcb->exit_info2;
+    const struct code_insn *code = code_cache_insn(&v->code, v->rip);
 
-    if (likely(!(info & (PF_FETCH | NPF_TABLE_WALK)) &&
-               exit_device_mov(v, vmcb->exit_info2, (info & PF_WRITE) != 0))) {
-        return EXIT_RESUME;
+    if (unlikely(info & (PF_FETCH | NPF_TABLE_WALK))) {
+        return other_nested_fault(v, vmcb);
     }
-    return other_nested_fault(v, vmcb);
+    if (svm_features.decode_assists) {
+        return access_with_bytes(v, vmcb);
+    }
+    if (unlikely(code->rip != v->rip || !svm_in_64bit_code(vmcb, &code->walk->mode))) {
+        return exit_device_access(v, gpa, (info & PF_WRITE) != 0);
+    }
+    return exit_device_mov(v, gpa, (info & PF_WRITE) != 0, code);
 }
 
 static enum exit_action on_shutdown(struct vcpu *v, struct vmcb *vmcb)

@@ -325,16 +325,6 @@ static void get_sysregs(struct vcpu *v, struct vcpu_sysregs *regs)
     regs->cpl = vmcb->cpl;
 }
 
-/* All of CS but its base. */
-static uint64_t cs_key(const struct vmcb *vmcb)
-{
-    uint64_t key;
-
-    __builtin_memcpy(&key, &vmcb->seg[SEG_CS], sizeof(key));
-    return key;
-}
-static_assert(offsetof(struct segment, base) == sizeof(uint64_t), "selector, attributes, limit");
-
 static void get_code_mode(struct vcpu *v, struct code_mode *mode)
 {
     const struct vmcb *vmcb = v->svm->vmcb;
@@ -345,7 +335,7 @@ static void get_code_mode(struct vcpu *v, struct code_mode *mode)
     mode->efer = get_efer(v);
     mode->cs = vmcb->seg[SEG_CS];
     mode->cpl = vmcb->cpl;
-    mode->key = cs_key(vmcb);
+    mode->key = svm_cs_key(vmcb);
 }
 
 /* LMA follows from LME and PG. */
@@ -353,9 +343,11 @@ static bool in_code_mode(struct vcpu *v, const struct code_mode *mode)
 {
     const struct vmcb *vmcb = v->svm->vmcb;
 
-    return ((vmcb->cr0 ^ mode->cr0) | (vmcb->cr3 ^ mode->cr3) | (vmcb->cr4 ^ mode->cr4) |
-            ((vmcb->efer ^ mode->efer) & ~(EFER_SVME | EFER_LMA)) | (cs_key(vmcb) ^ mode->key) |
-            (vmcb->seg[SEG_CS].base ^ mode->cs.base) | (uint64_t)(vmcb->cpl ^ mode->cpl)) == 0;
+    return svm_in_64bit_code(vmcb, mode) ||
+           (mode->cpu_mode != MODE_64 &&
+            ((vmcb->cr0 ^ mode->cr0) | (vmcb->cr3 ^ mode->cr3) | (vmcb->cr4 ^ mode->cr4) |
+             ((vmcb->efer ^ mode->efer) & ~(EFER_SVME | EFER_LMA)) |
+             (svm_cs_key(vmcb) ^ mode->key) | (vmcb->seg[SEG_CS].base ^ mode->cs.base)) == 0);
 }
 
 static uint64_t get_segment_base(struct vcpu *v, enum seg_index seg)

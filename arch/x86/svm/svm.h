@@ -33,6 +33,24 @@ extern struct svm_features svm_features;
 extern uint64_t svm_iopm_pa;
 extern uint64_t svm_msrpm_pa;
 
+/* All of CS but its base. */
+static inline uint64_t svm_cs_key(const struct vmcb *vmcb)
+{
+    uint64_t key;
+
+    __builtin_memcpy(&key, &vmcb->seg[SEG_CS], sizeof(key));
+    return key;
+}
+static_assert(offsetof(struct segment, base) == sizeof(uint64_t), "selector, attributes, limit");
+
+/* The code that exited runs in 64-bit mode, and `mode` is that mode, still as it was got. */
+static inline bool svm_in_64bit_code(const struct vmcb *vmcb, const struct code_mode *mode)
+{
+    return likely(mode->cpu_mode == MODE_64) &&
+           likely(((vmcb->cr3 ^ mode->cr3) | (svm_cs_key(vmcb) ^ mode->key) |
+                   (vmcb->cr0 ^ mode->cr0) | (vmcb->efer ^ mode->efer ^ EFER_SVME)) == 0);
+}
+
 /* Marks parts of the VMCB as changed since the last run. */
 static inline void svm_dirty(struct svm_vcpu *svm, uint32_t clean_bits)
 {

@@ -77,6 +77,8 @@
 /* All but interrupt control, to which vcpu->cpu_tpr points. */
 #define CLEAN_ALL (~CLEAN_TPR)
 
+#define INSN_LENGTH_MASK 0xfu /* of insn_length */
+
 /* EXITINFO1 of control register accesses, with decode assists (APM vol. 2, 15.33.1). */
 #define CR_INFO_MOV BIT64(63)
 #define CR_INFO_GPR 15u

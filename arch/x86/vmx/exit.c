@@ -252,11 +252,15 @@ static enum exit_action on_ept_violation(struct vcpu *v, uint64_t q)
     const uint64_t usual = EPT_QUAL_LINEAR_VALID | EPT_QUAL_TRANSLATED;
     uint64_t gpa = vmcs_read(VMCS_GUEST_PHYSICAL_ADDRESS);
 
-    if (likely((q & (usual | EPT_QUAL_FETCH | EPT_QUAL_NMI_UNBLOCK)) == usual &&
-               exit_device_mov(v, gpa, (q & EPT_QUAL_WRITE) != 0))) {
-        return EXIT_RESUME;
+    const struct code_insn *code = code_cache_insn(&v->code, v->rip);
+
+    if (unlikely((q & (usual | EPT_QUAL_FETCH | EPT_QUAL_NMI_UNBLOCK)) != usual)) {
+        return other_ept_violation(v, gpa, q);
     }
-    return other_ept_violation(v, gpa, q);
+    if (unlikely(code->rip != v->rip || !vmx_in_64bit_code(&code->walk->mode))) {
+        return exit_device_access(v, gpa, (q & EPT_QUAL_WRITE) != 0);
+    }
+    return exit_device_mov(v, gpa, (q & EPT_QUAL_WRITE) != 0, code);
 }
 
 static enum exit_action on_entry_failure(struct vcpu *v, uint64_t qualification)

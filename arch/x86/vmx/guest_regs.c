@@ -247,12 +247,6 @@ void vmx_get_sysregs(struct vcpu *v, struct vcpu_sysregs *regs)
     regs->cpl = (uint8_t)(vmcs_read(VMCS_GUEST_SS_ACCESS) >> 5 & 3);
 }
 
-/* What CS and the CPL (which is SS's DPL) are: the access rights of both. */
-static uint64_t rights_key(void)
-{
-    return vmcs_read(VMCS_GUEST_SS_ACCESS) << 32 | vmcs_read(VMCS_GUEST_CS_ACCESS);
-}
-
 void vmx_get_code_mode(struct vcpu *v, struct code_mode *mode)
 {
     mode->cr0 = vmcs_read(VMCS_GUEST_CR0);
@@ -261,21 +255,18 @@ void vmx_get_code_mode(struct vcpu *v, struct code_mode *mode)
     mode->efer = vmcs_read(VMCS_GUEST_EFER);
     read_segment(VMCS_CS, &mode->cs);
     mode->cpl = (uint8_t)(vmcs_read(VMCS_GUEST_SS_ACCESS) >> 5 & 3);
-    mode->key = rights_key();
+    mode->key = vmcs_read(VMCS_GUEST_CS_ACCESS);
 }
 
 bool vmx_in_code_mode(struct vcpu *v, const struct code_mode *mode)
 {
-    uint64_t different = (vmcs_read(VMCS_GUEST_CR0) ^ mode->cr0) |
-                         (vmcs_read(VMCS_GUEST_CR3) ^ mode->cr3) |
-                         (vmcs_read(VMCS_GUEST_CR4) ^ mode->cr4) |
-                         (vmcs_read(VMCS_GUEST_EFER) ^ mode->efer) | (rights_key() ^ mode->key);
-
-    if (unlikely(mode->cpu_mode != MODE_64)) {
-        different |= (vmcs_read(VMCS_SEGMENT(VMCS_GUEST_ES_BASE, VMCS_CS)) ^ mode->cs.base) |
-                     (vmcs_read(VMCS_SEGMENT(VMCS_GUEST_ES_LIMIT, VMCS_CS)) ^ mode->cs.limit);
-    }
-    return different == 0;
+    return vmx_in_64bit_code(mode) ||
+           (mode->cpu_mode != MODE_64 && vmcs_read(VMCS_GUEST_CR0) == mode->cr0 &&
+            vmcs_read(VMCS_GUEST_CR3) == mode->cr3 && vmcs_read(VMCS_GUEST_CR4) == mode->cr4 &&
+            vmcs_read(VMCS_GUEST_EFER) == mode->efer &&
+            vmcs_read(VMCS_GUEST_CS_ACCESS) == mode->key &&
+            vmcs_read(VMCS_SEGMENT(VMCS_GUEST_ES_BASE, VMCS_CS)) == mode->cs.base &&
+            vmcs_read(VMCS_SEGMENT(VMCS_GUEST_ES_LIMIT, VMCS_CS)) == mode->cs.limit);
 }
 
 uint64_t vmx_get_segment_base(struct vcpu *v, enum seg_index seg)

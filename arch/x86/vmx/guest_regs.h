@@ -3,6 +3,7 @@
 
 /* The guest's system registers, in the VMCS and beside it: struct virt_ops says what each does. */
 
+#include "arch/x86/vmx/vmx.h"
 #include "vmm/vcpu.h"
 
 /* Writes the state of a CPU after RESET, with `regs` on top. The VMCS is current. */
@@ -24,6 +25,15 @@ uint64_t vmx_get_efer(struct vcpu *v);
 
 /* The code that exited runs in 64-bit mode. The VMCS is current. */
 bool vmx_in_64bit_mode(void);
+
+/* And `mode` is that mode, still as it was got. LMA and CS.L say that paging is on, and PAE; LA57
+ * is not the guest's to set. */
+static inline bool vmx_in_64bit_code(const struct code_mode *mode)
+{
+    return likely(mode->cpu_mode == MODE_64) && likely(vmcs_read(VMCS_GUEST_CR3) == mode->cr3) &&
+           likely(vmcs_read(VMCS_GUEST_CS_ACCESS) == mode->key) &&
+           likely(vmcs_read(VMCS_GUEST_EFER) == mode->efer);
+}
 
 /* Whether PAE paging would accept what stands at the guest's CR3, should these values of CR0 and
  * CR4 turn it on: reserved bits in one of the four entries are #GP (SDM vol. 3, 4.4.1). */
