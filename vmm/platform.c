@@ -10,7 +10,6 @@
 #define PIT_IRQ  0
 #define PIT_GSI  2 /* the MADT's override */
 
-
 uint64_t platform_boot_epoch;
 
 /* Interrupt lines ---------------------------------------------------------------------------- */

@@ -25,11 +25,11 @@
 #define LOW_RAM_MAX 0xc0000000ull
 #define HIGH_RAM    (4 * GIB)
 /* Memory that is scrubbed without looking at anything else in between. */
-#define SCRUB_STEP  (4 * MIB)
+#define SCRUB_STEP               (4 * MIB)
 #define MISC_ENABLE_FAST_STRINGS 1ull
-#define PAT_RESET   0x0007040600070406ull
-#define MTRR_WB_ON  0xc06ull /* enabled, fixed ranges too, default write-back: as firmware does */
-#define MTRR_ALL_WB 0x0606060606060606ull
+#define PAT_RESET                0x0007040600070406ull
+#define MTRR_WB_ON               0xc06ull /* enabled, fixed ranges too, default write-back: as firmware does */
+#define MTRR_ALL_WB              0x0606060606060606ull
 
 struct vm *vms[CONFIG_MAX_VMS];
 unsigned int vm_count;
