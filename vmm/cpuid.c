@@ -113,9 +113,16 @@ INIT static void fix_power(struct cpuid_regs *r)
 }
 
 /* No further subleaves are shown. */
+INIT static bool tsc_is_invariant(void)
+{
+    return cpuid(0x80000000, 0).eax >= 0x80000007 &&
+           (cpuid(0x80000007, 0).edx & FE7D_INVARIANT_TSC) != 0;
+}
+
+/* TSC_ADJUST helps where the TSC is trusted; elsewhere Linux reads it once a second for nothing. */
 INIT static void fix_leaf7(struct cpuid_regs *r)
 {
-    r->ebx |= F7B_TSC_ADJUST;
+    r->ebx = tsc_is_invariant() ? r->ebx | F7B_TSC_ADJUST : r->ebx & ~F7B_TSC_ADJUST;
 }
 
 /* Subleaves, as the machine has them. */
