@@ -4,11 +4,8 @@
 
 /* What one conversion specification asks for. */
 struct spec {
-    bool left;      /* '-' */
-    bool zero;      /* '0' */
-    bool alternate; /* '#' */
-    bool space;     /* ' ' */
-    bool plus;      /* '+' */
+    bool left; /* '-' */
+    bool zero; /* '0' */
     bool has_precision;
     unsigned int width;
     unsigned int precision;
@@ -64,23 +61,22 @@ static void put_padded(struct sink *s, const struct spec *spec, const char *text
 
 /* Writes the digits of `value` so that they end at `end`; returns how many. Zero has none, as C
  * wants it for a precision of 0. */
-static unsigned int digits_before(char *end, uint64_t value, unsigned int base, bool upper)
+static unsigned int digits_before(char *end, uint64_t value, unsigned int base)
 {
-    const char *const set = upper ? "0123456789ABCDEF" : "0123456789abcdef";
     unsigned int n = 0;
 
     for (; value != 0; value /= base) {
-        end[-(int)++n] = set[value % base];
+        end[-(int)++n] = "0123456789abcdef"[value % base];
     }
     return n;
 }
 
 static void put_number(struct sink *s, const struct spec *spec, uint64_t value, unsigned int base,
-                       bool upper, const char *prefix)
+                       const char *prefix)
 {
     char digits[DIGITS_MAX];
     char *const end = digits + sizeof(digits);
-    unsigned int n = digits_before(end, value, base, upper);
+    unsigned int n = digits_before(end, value, base);
     unsigned int prefix_len = (unsigned int)strlen(prefix);
     unsigned int least = spec->has_precision ? spec->precision : 1;
     unsigned int zeros = n < least ? least - n : 0;
@@ -105,17 +101,9 @@ static void put_number(struct sink *s, const struct spec *spec, uint64_t value, 
 
 static void put_signed(struct sink *s, const struct spec *spec, int64_t value)
 {
-    const char *sign = value < 0 ? "-" : spec->plus ? "+" : spec->space ? " " : "";
     uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
 
-    put_number(s, spec, magnitude, 10, false, sign);
-}
-
-static void put_hex(struct sink *s, const struct spec *spec, uint64_t value, bool upper)
-{
-    const char *prefix = upper ? "0X" : "0x";
-
-    put_number(s, spec, value, 16, upper, spec->alternate && value != 0 ? prefix : "");
+    put_number(s, spec, magnitude, 10, value < 0 ? "-" : "");
 }
 
 static void put_string(struct sink *s, const struct spec *spec, const char *text)
@@ -128,16 +116,11 @@ static void put_string(struct sink *s, const struct spec *spec, const char *text
 
 static const char *parse_flags(const char *p, struct spec *spec)
 {
-    for (;; p++) {
-        switch (*p) {
-        case '-': spec->left = true; break;
-        case '0': spec->zero = true; break;
-        case '#': spec->alternate = true; break;
-        case ' ': spec->space = true; break;
-        case '+': spec->plus = true; break;
-        default: return p;
-        }
+    for (; *p == '-' || *p == '0'; p++) {
+        spec->left = spec->left || *p == '-';
+        spec->zero = spec->zero || *p == '0';
     }
+    return p;
 }
 
 static const char *parse_number(const char *p, unsigned int *out)
@@ -159,7 +142,6 @@ static const char *parse_length(const char *p, unsigned int *size)
     switch (*p) {
     case 'z': *size = sizeof(size_t); return p + 1;
     case 'l': *size = twice ? sizeof(long long) : sizeof(long); return p + 1 + twice;
-    case 'h': *size = twice ? sizeof(char) : sizeof(short); return p + 1 + twice;
     default: *size = sizeof(int); return p;
     }
 }
@@ -199,14 +181,12 @@ static const char *parse_spec(const char *p, struct spec *spec, struct arguments
     return p;
 }
 
-/* An integer of `size` bytes, extended to 64 bits; what is smaller than an int came as an int. */
+/* An integer of `size` bytes, those of an int or 8, extended to 64 bits. */
 static uint64_t next_integer(struct arguments *args, unsigned int size, bool is_signed)
 {
-    unsigned int shift = 64 - 8 * size;
     uint64_t value = size > sizeof(int) ? va_arg(args->ap, uint64_t) : va_arg(args->ap, unsigned);
 
-    value <<= shift;
-    return is_signed ? (uint64_t)((int64_t)value >> shift) : value >> shift;
+    return is_signed && size == sizeof(int) ? (uint64_t)(int32_t)value : value;
 }
 
 /* `conversion` is the specification's text from its '%' on, for what is not known here. Returns
@@ -219,12 +199,10 @@ static const char *convert(struct sink *s, const char *conversion, struct argume
     char c;
 
     switch (*p) {
-    case 'd':
-    case 'i': put_signed(s, &spec, (int64_t)next_integer(args, size, true)); break;
-    case 'u': put_number(s, &spec, next_integer(args, size, false), 10, false, ""); break;
-    case 'x':
-    case 'X': put_hex(s, &spec, next_integer(args, size, false), *p == 'X'); break;
-    case 'p': put_number(s, &spec, va_arg(args->ap, uintptr_t), 16, false, "0x"); break;
+    case 'd': put_signed(s, &spec, (int64_t)next_integer(args, size, true)); break;
+    case 'u': put_number(s, &spec, next_integer(args, size, false), 10, ""); break;
+    case 'x': put_number(s, &spec, next_integer(args, size, false), 16, ""); break;
+    case 'p': put_number(s, &spec, va_arg(args->ap, uintptr_t), 16, "0x"); break;
     case 'c':
         c = (char)va_arg(args->ap, int);
         put_padded(s, &spec, &c, 1);

@@ -3,8 +3,8 @@
 
 /* printf-style formatting without libc.
  *
- * Conversions: %d %i %u %x %X %c %s %p %%; length modifiers hh h l ll z; flags '-' '0' '#' ' ' '+';
- * width and precision as numbers or '*'. No floating point and no %n.
+ * Conversions: %d %u %x %c %s %p %%; length modifiers l ll z; flags '-' '0'; width and precision as
+ * numbers or '*'.
  * The names differ from libc's so that host builds use these, too. */
 
 #include <stdarg.h>

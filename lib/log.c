@@ -14,12 +14,7 @@ static char ring[LOG_RING_SIZE];
 static uint64_t ring_written; /* bytes ever written */
 static enum log_level console_level = LOG_INFO;
 
-static const char *const level_names[LOG_LEVELS] = {
-    [LOG_ERROR] = "error",
-    [LOG_WARN] = "warn ",
-    [LOG_INFO] = "info ",
-    [LOG_DEBUG] = "debug",
-};
+static const char *const level_names[LOG_LEVELS] = {"error", "warn ", "info ", "debug"};
 
 static void ring_put(const char *text, size_t len)
 {

@@ -187,12 +187,7 @@ INIT static void parse_section(struct config_parser *p, struct text_span text)
                      "section: found \"%.*s%s\" behind the ], expected nothing but a comment",
                      SHOW(behind));
     }
-    for (word = inner, word.len = 0; word.len < inner.len; word.len++) {
-        if (inner.at[word.len] == ' ' || inner.at[word.len] == '\t') {
-            break;
-        }
-    }
-    name = text_trim((struct text_span){word.at + word.len, inner.len - word.len});
+    text_split_word(inner, &word, &name);
     if (text_equals(word, "vm")) {
         begin_vm(p, name);
     } else if (text_equals(inner, "core")) {
@@ -383,16 +378,6 @@ INIT int config_parse_core_key(struct config *out, const char *text, size_t len,
     return p.errors == 0 ? 0 : -BH_EINVAL;
 }
 
-INIT static bool is_among(const char *name, const char *const *names, unsigned int count)
-{
-    for (unsigned int i = 0; i < count; i++) {
-        if (strcmp(name, names[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The boot modules, for config_check_modules(). */
 struct module_names {
     const char *const *names;
@@ -408,8 +393,13 @@ INIT static void check_module(struct module_names *m, unsigned int line, const c
 {
     char text[CONFIG_TEXT_MAX];
 
-    if (name[0] == '\0' || is_among(name, m->names, m->count)) {
+    if (name[0] == '\0') {
         return;
+    }
+    for (unsigned int i = 0; i < m->count; i++) {
+        if (strcmp(name, m->names[i]) == 0) {
+            return;
+        }
     }
     m->missing++;
     format(text, sizeof(text), "%s: found \"%s\", expected %s%s", key, name,

@@ -29,10 +29,12 @@ struct config_key {
     void (*set)(struct config_parser *p, struct text_span value);
     enum config_times times;
     const char *expected; /* completes the sentence 'found "...", expected ' */
-    /* Keys that take one of a few words: these, and where in the section's structure the value
-     * goes, an enum or a bool. */
-    const struct config_word *words;
+    /* Where in the section's structure the value of a word or a number goes, an enum or a bool. */
     size_t offset, size;
+    const struct config_word *words; /* keys that take one of a few */
+    /* Keys that take a number: how it is written, and its bounds; a multiple of `unit`. */
+    bool (*number)(struct text_span s, uint64_t *value);
+    uint64_t min, max, unit;
 };
 
 struct config_parser {

@@ -29,13 +29,32 @@ INIT static const struct config_word *find_word(const struct config_word *words,
     return words->text != NULL ? words : NULL;
 }
 
+/* Stores a value in the section's structure; all are little-endian. */
+INIT static void store(struct config_parser *p, const void *value)
+{
+    char *section = p->section == SECTION_VM ? (char *)p->vm : (char *)p->out;
+
+    memcpy(section + p->key->offset, value, p->key->size);
+}
+
 INIT static void set_word(struct config_parser *p, struct text_span value)
 {
     const struct config_word *word = find_word(p->key->words, value);
-    char *section = p->section == SECTION_VM ? (char *)p->vm : (char *)p->out;
 
     if (word != NULL)
-        memcpy(section + p->key->offset, &word->value, p->key->size);
+        store(p, &word->value);
+    else
+        config_bad_value(p, value);
+}
+
+INIT static void set_number(struct config_parser *p, struct text_span value)
+{
+    const struct config_key *key = p->key;
+    uint64_t number;
+
+    if (key->number(value, &number) && number >= key->min && number <= key->max &&
+        number % key->unit == 0)
+        store(p, &number);
     else
         config_bad_value(p, value);
 }
@@ -54,12 +73,7 @@ INIT static bool take_port(struct text_span where, uint64_t *port)
         *port = com->value;
         return true;
     }
-    if (!text_starts_with(where, "0x"))
-        return false;
-    where.at += 2;
-    where.len -= 2;
-    return text_number(where, 16, port) && *port >= CONFIG_UART_PORT_MIN &&
-           *port <= CONFIG_UART_PORT_MAX;
+    return text_hex(where, port) && *port >= CONFIG_UART_PORT_MIN && *port <= CONFIG_UART_PORT_MAX;
 }
 
 INIT static void set_console(struct config_parser *p, struct text_span value)
@@ -85,7 +99,7 @@ INIT static void set_console(struct config_parser *p, struct text_span value)
         config_bad_value(p, value);
         return;
     }
-    if (has_rate && (!text_number(rate, 10, &baud) || !is_baud_rate(baud))) {
+    if (has_rate && (!text_decimal(rate, &baud) || !is_baud_rate(baud))) {
         config_bad_value_expected(p, value,
                                   "a baud rate that divides " STRING(CONFIG_BAUD_MAX) ", " STRING(
                                       CONFIG_BAUD_MIN) " at least");
@@ -96,36 +110,6 @@ INIT static void set_console(struct config_parser *p, struct text_span value)
     p->out->console_baud = (uint32_t)baud;
 }
 
-INIT static void set_slice(struct config_parser *p, struct text_span value)
-{
-    uint64_t us;
-
-    if (!text_duration(value, &us) || us < CONFIG_SLICE_MIN_US || us > CONFIG_SLICE_MAX_US) {
-        config_bad_value(p, value);
-        return;
-    }
-    p->out->slice_us = (uint32_t)us;
-}
-
-/* A size within bounds, in whole CONFIG_MEM_UNITs. */
-INIT static void take_memory(struct config_parser *p, struct text_span value, uint64_t min,
-                             uint64_t max, uint64_t *out)
-{
-    uint64_t bytes;
-
-    if (!text_size(value, &bytes) || bytes < min || bytes > max ||
-        !IS_ALIGNED(bytes, CONFIG_MEM_UNIT)) {
-        config_bad_value(p, value);
-        return;
-    }
-    *out = bytes;
-}
-
-INIT static void set_core_memory(struct config_parser *p, struct text_span value)
-{
-    take_memory(p, value, CONFIG_POOL_MIN, CONFIG_POOL_MAX, &p->out->memory);
-}
-
 static_assert(CONFIG_POOL_MIN == 2 * MIB && CONFIG_POOL_MAX == 256 * MIB &&
                   CONFIG_VM_MEM_MIN == 2 * MIB && CONFIG_VM_MEM_MAX == 1024 * GIB &&
                   CONFIG_MEM_UNIT == 2 * MIB && CONFIG_SLICE_MIN_US == 100 &&
@@ -133,25 +117,29 @@ static_assert(CONFIG_POOL_MIN == 2 * MIB && CONFIG_POOL_MAX == 256 * MIB &&
                   CONFIG_CMDLINE_MAX == 2048 && MAX_PCPUS == 64,
               "the texts below name these limits");
 
-/* For the keys of which set_word stores the value. */
-#define NO_WORDS NULL, 0, 0
-#define WORDS(words, type, member) \
-    words, offsetof(struct type, member), sizeof(((struct type *)NULL)->member)
+#define PLACE(type, member) \
+    .offset = offsetof(struct type, member), .size = sizeof(((struct type *)NULL)->member)
+#define WORDS(list, type, member) PLACE(type, member), .words = (list)
+#define NUMBER(how, from, to, step, type, member) \
+    PLACE(type, member), .number = (how), .min = (from), .max = (to), .unit = (step)
 
+/* clang-format off */
 const struct config_key config_core_keys[] = {
-    {"console", set_console, CONFIG_OPTIONAL,
+    {"console", set_console, CONFIG_OPTIONAL, .expected =
      "com1 to com4 or 0xPORT (0x100 to 0xfff8), each optionally with a baud rate such as "
-     "com1,115200; or none",
-     NO_WORDS},
+     "com1,115200; or none"},
     {"log", set_word, CONFIG_OPTIONAL, "error, warn, info or debug",
      WORDS(log_levels, config, log)},
-    {"slice", set_slice, CONFIG_OPTIONAL, "100us to 1000ms, such as 5ms", NO_WORDS},
-    {"memory", set_core_memory, CONFIG_OPTIONAL, "2M to 256M in steps of 2M, such as 8M", NO_WORDS},
+    {"slice", set_number, CONFIG_OPTIONAL, "100us to 1000ms, such as 5ms",
+     NUMBER(text_duration, CONFIG_SLICE_MIN_US, CONFIG_SLICE_MAX_US, 1, config, slice_us)},
+    {"memory", set_number, CONFIG_OPTIONAL, "2M to 256M in steps of 2M, such as 8M",
+     NUMBER(text_size, CONFIG_POOL_MIN, CONFIG_POOL_MAX, CONFIG_MEM_UNIT, config, memory)},
     {"when-done", set_word, CONFIG_OPTIONAL, "poweroff, reboot or halt",
      WORDS(done_actions, config, when_done)},
     {"scrub-at-boot", set_word, CONFIG_OPTIONAL, "yes or no",
      WORDS(answers, config, scrub_at_boot)},
 };
+/* clang-format on */
 const unsigned int config_core_key_count = ARRAY_SIZE(config_core_keys);
 
 /* Stores the name of a boot module; returns whether it can be one. */
@@ -187,19 +175,14 @@ INIT static void set_initrd(struct config_parser *p, struct text_span value)
 INIT static void set_module(struct config_parser *p, struct text_span value)
 {
     struct vm_config *vm = p->vm;
-    struct text_span name = value, rest;
+    struct text_span name, rest;
 
     if (vm->module_count == CONFIG_VM_MODULES_MAX) {
         config_error(p, p->line, "module: found one more in [vm %s], expected at most %d", vm->name,
                      CONFIG_VM_MODULES_MAX);
         return;
     }
-    for (name.len = 0; name.len < value.len; name.len++) {
-        if (value.at[name.len] == ' ' || value.at[name.len] == '\t') {
-            break;
-        }
-    }
-    rest = text_trim((struct text_span){value.at + name.len, value.len - name.len});
+    text_split_word(value, &name, &rest);
     if (rest.len >= CONFIG_ARGUMENTS_MAX) {
         config_error(p, p->line, "module: found %zu characters of arguments, expected at most %d",
                      rest.len, CONFIG_ARGUMENTS_MAX - 1);
@@ -226,22 +209,6 @@ INIT static void set_cmdline(struct config_parser *p, struct text_span value)
     p->vm->cmdline[value.len] = '\0';
 }
 
-INIT static void set_vm_memory(struct config_parser *p, struct text_span value)
-{
-    take_memory(p, value, CONFIG_VM_MEM_MIN, CONFIG_VM_MEM_MAX, &p->vm->memory);
-}
-
-INIT static void set_vcpus(struct config_parser *p, struct text_span value)
-{
-    uint64_t n;
-
-    if (!text_number(value, 10, &n) || n < 1 || n > VM_MAX_VCPUS) {
-        config_bad_value(p, value);
-        return;
-    }
-    p->vm->vcpus = (unsigned int)n;
-}
-
 /* One item of a list of CPUs: `3` or `0-3`. */
 INIT static bool take_cpus(struct text_span item, uint64_t *cpus)
 {
@@ -249,11 +216,11 @@ INIT static bool take_cpus(struct text_span item, uint64_t *cpus)
     uint64_t from, to;
     bool is_range = text_split(item, '-', &from_text, &to_text);
 
-    if (!text_number(from_text, 10, &from)) {
+    if (!text_decimal(from_text, &from)) {
         return false;
     }
     to = from;
-    if (is_range && !text_number(to_text, 10, &to)) {
+    if (is_range && !text_decimal(to_text, &to)) {
         return false;
     }
     if (from > to || to >= MAX_PCPUS) {
@@ -301,20 +268,25 @@ INIT static void set_role(struct config_parser *p, struct text_span value)
 #define MODULE_EXPECTED \
     "the name of a boot module: up to 63 characters, no blanks, quotes or slashes"
 
+/* clang-format off */
 const struct config_key config_vm_keys[] = {
-    {"kernel", set_kernel, CONFIG_REQUIRED, MODULE_EXPECTED, NO_WORDS},
-    {"initrd", set_initrd, CONFIG_OPTIONAL, MODULE_EXPECTED, NO_WORDS},
-    {"module", set_module, CONFIG_REPEATED, MODULE_EXPECTED "; its arguments may follow", NO_WORDS},
-    {"cmdline", set_cmdline, CONFIG_OPTIONAL, "up to 2047 characters (\"\" for none)", NO_WORDS},
-    {"memory", set_vm_memory, CONFIG_REQUIRED, "2M to 1T in steps of 2M, such as 256M", NO_WORDS},
-    {"vcpus", set_vcpus, CONFIG_OPTIONAL,
-     "a number from 1 to " STRING(VM_MAX_VCPUS) ", which is this version's limit", NO_WORDS},
-    {"cpus", set_cpus, CONFIG_OPTIONAL, "numbers of CPUs from 0 to 63, such as 0 or 0-3 or 0,2",
-     NO_WORDS},
+    {"kernel", set_kernel, CONFIG_REQUIRED, .expected = MODULE_EXPECTED},
+    {"initrd", set_initrd, CONFIG_OPTIONAL, .expected = MODULE_EXPECTED},
+    {"module", set_module, CONFIG_REPEATED,
+     .expected = MODULE_EXPECTED "; its arguments may follow"},
+    {"cmdline", set_cmdline, CONFIG_OPTIONAL, .expected = "up to 2047 characters (\"\" for none)"},
+    {"memory", set_number, CONFIG_REQUIRED, "2M to 1T in steps of 2M, such as 256M",
+     NUMBER(text_size, CONFIG_VM_MEM_MIN, CONFIG_VM_MEM_MAX, CONFIG_MEM_UNIT, vm_config, memory)},
+    {"vcpus", set_number, CONFIG_OPTIONAL,
+     "a number from 1 to " STRING(VM_MAX_VCPUS) ", which is this version's limit",
+     NUMBER(text_decimal, 1, VM_MAX_VCPUS, 1, vm_config, vcpus)},
+    {"cpus", set_cpus, CONFIG_OPTIONAL,
+     .expected = "numbers of CPUs from 0 to 63, such as 0 or 0-3 or 0,2"},
     {"role", set_role, CONFIG_OPTIONAL, "guest or management", WORDS(roles, vm_config, role)},
     {"autostart", set_word, CONFIG_OPTIONAL, "yes or no", WORDS(answers, vm_config, autostart)},
     {"entry", set_word, CONFIG_OPTIONAL, "auto or 32", WORDS(entries, vm_config, entry32)},
 };
+/* clang-format on */
 const unsigned int config_vm_key_count = ARRAY_SIZE(config_vm_keys);
 
 static_assert(ARRAY_SIZE(config_core_keys) <= CONFIG_KEYS_MAX &&

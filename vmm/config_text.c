@@ -84,6 +84,14 @@ INIT bool text_split(struct text_span s, char c, struct text_span *before, struc
     return false;
 }
 
+INIT void text_split_word(struct text_span s, struct text_span *word, struct text_span *after)
+{
+    for (*word = s, word->len = 0; word->len < s.len && !is_blank(s.at[word->len]);) {
+        word->len++;
+    }
+    *after = text_trim((struct text_span){s.at + word->len, s.len - word->len});
+}
+
 INIT bool text_unquote(struct text_span *s)
 {
     size_t i = 1;
@@ -128,70 +136,60 @@ INIT static unsigned int digit_value(char c)
     return c >= 'a' && c <= 'f' ? (unsigned int)(c - 'a') + 10 : UINT32_MAX;
 }
 
-INIT bool text_take_number(struct text_span *s, unsigned int base, uint64_t *value)
+/* Takes an unsigned number off the start of `s`. Returns false when there is no digit or when it
+ * exceeds 64 bits. */
+INIT static bool take_number(struct text_span *s, unsigned int base, uint64_t *value)
 {
-    uint64_t n = 0;
     size_t i = 0;
 
-    for (; i < s->len && digit_value(s->at[i]) < base; i++) {
-        if (__builtin_mul_overflow(n, (uint64_t)base, &n) ||
-            __builtin_add_overflow(n, (uint64_t)digit_value(s->at[i]), &n)) {
+    for (*value = 0; i < s->len && digit_value(s->at[i]) < base; i++) {
+        if (__builtin_mul_overflow(*value, (uint64_t)base, value) ||
+            __builtin_add_overflow(*value, (uint64_t)digit_value(s->at[i]), value)) {
             return false;
         }
     }
-    if (i == 0) {
-        return false;
-    }
-    *value = n;
     s->at += i;
     s->len -= i;
-    return true;
+    return i > 0;
 }
 
-INIT bool text_number(struct text_span s, unsigned int base, uint64_t *value)
+INIT bool text_decimal(struct text_span s, uint64_t *value)
 {
-    uint64_t n;
+    return take_number(&s, 10, value) && s.len == 0;
+}
 
-    if (!text_take_number(&s, base, &n) || s.len != 0) {
+INIT bool text_hex(struct text_span s, uint64_t *value)
+{
+    if (!text_starts_with(s, "0x")) {
         return false;
     }
-    *value = n;
-    return true;
+    s.at += 2;
+    s.len -= 2;
+    return take_number(&s, 16, value) && s.len == 0;
 }
 
 INIT bool text_size(struct text_span s, uint64_t *bytes)
 {
     static const char units[] = "kmgt";
-    uint64_t n;
 
-    if (!text_take_number(&s, 10, &n)) {
+    if (!take_number(&s, 10, bytes)) {
         return false;
     }
     s = text_trim(s);
-    if (s.len != 1) {
-        return false;
-    }
-    const char *unit = strchr(units, lower(s.at[0]));
+    const char *unit = s.len == 1 ? strchr(units, lower(s.at[0])) : NULL;
 
-    if (unit == NULL || *unit == '\0') {
-        return false;
-    }
-    return !__builtin_mul_overflow(n, BIT64(10 * (unit - units + 1)), bytes);
+    return unit != NULL && *unit != '\0' &&
+           !__builtin_mul_overflow(*bytes, BIT64(10 * (unit - units + 1)), bytes);
 }
 
 INIT bool text_duration(struct text_span s, uint64_t *us)
 {
-    uint64_t n;
-
-    if (!text_take_number(&s, 10, &n)) {
+    if (!take_number(&s, 10, us)) {
         return false;
     }
     s = text_trim(s);
-    if (text_equals(s, "us")) {
-        *us = n;
-        return true;
-    }
-    return text_equals(s, "ms") && !__builtin_mul_overflow(n, (uint64_t)1000, us);
+    return text_equals(s, "us") ||
+           (text_equals(s, "ms") && !__builtin_mul_overflow(*us, (uint64_t)1000, us));
 }
 
 #define WORD_MAX 16 /* letters of what is searched for */

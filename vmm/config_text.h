@@ -33,19 +33,20 @@ bool text_find_unprintable(struct text_span s, bool allow_high, uint8_t *byte);
  * returns false; `before` is then all of it, trimmed, and `after` is empty. */
 bool text_split(struct text_span s, char c, struct text_span *before, struct text_span *after);
 
+/* Splits at the first blank; what stands behind it is trimmed, and may be empty. */
+void text_split_word(struct text_span s, struct text_span *word, struct text_span *after);
+
 /* Takes the double quotes off when they enclose the whole of it. Returns whether they did. */
 bool text_unquote(struct text_span *s);
 
 bool text_equals(struct text_span s, const char *word);
 bool text_starts_with(struct text_span s, const char *word);
 
-/* Takes an unsigned number off the start of `s`. Returns false, with nothing stored, when there is
- * no digit or when it exceeds 64 bits. `base` is 10 or 16. */
-bool text_take_number(struct text_span *s, unsigned int base, uint64_t *value);
-
-/* The whole of `s` is a number / a size in bytes with unit K, M, G or T / a duration with unit us
- * or ms. Blanks before the unit are free. False when it is not, or exceeds 64 bits. */
-bool text_number(struct text_span s, unsigned int base, uint64_t *value);
+/* The whole of `s` is a number / one in hexadecimal behind "0x" / a size in bytes with unit K, M, G
+ * or T / a duration with unit us or ms. Blanks before the unit are free. False when it is not, or
+ * exceeds 64 bits; the value is anything then. */
+bool text_decimal(struct text_span s, uint64_t *value);
+bool text_hex(struct text_span s, uint64_t *value);
 bool text_size(struct text_span s, uint64_t *bytes);
 bool text_duration(struct text_span s, uint64_t *us);
 

@@ -9,7 +9,8 @@
 #include "vmm/vm.h"
 
 #define KEY_ESCAPE  0x01       /* Ctrl-A */
-#define ERASE_LINE  "\r\033[K" /* ECMA-48, 8.3.41 */
+#define HIDE        "\r\033[K" /* ECMA-48, 8.3.41 */
+#define BREAK       "\r\n"
 #define POLL_ROUNDS 8
 #define POLL_BYTES  64
 #define ESC         0x1b
@@ -33,21 +34,12 @@ static void put_prefix(const struct vm *vm)
     put("| ", 2);
 }
 
-/* Takes the unfinished line off the screen, so that another one can be printed in its place and it
- * comes back after it. */
-static void hide_line(void)
+/* Ends the unfinished line on the screen: HIDE takes it off, so that another one can be printed in
+ * its place and it comes back after it; with BREAK it stays there. */
+static void end_line(const char *how)
 {
     if (line_open) {
-        put(ERASE_LINE, sizeof(ERASE_LINE) - 1);
-        line_open = false;
-    }
-}
-
-/* Ends the unfinished line on the screen: it stays there. */
-static void break_line(void)
-{
-    if (line_open) {
-        put("\r\n", 2);
+        put(how, strlen(how));
         line_open = false;
     }
 }
@@ -78,14 +70,14 @@ static void put_line(const char *text, size_t len)
 
 void console_core_line(const char *text, size_t len)
 {
-    hide_line();
+    end_line(HIDE);
     put_line(text, len);
     restore_line();
 }
 
 void console_crash_line(const char *text, size_t len)
 {
-    break_line();
+    end_line(BREAK);
     put_line(text, len);
     uart_flush();
 }
@@ -103,7 +95,7 @@ void console_monitor_write(const char *text, size_t len)
 /* A finished line of a VM that has not the keyboard, or what fits of it. */
 static void print_line(struct vm *vm)
 {
-    hide_line();
+    end_line(HIDE);
     put_prefix(vm);
     put_line(vm->line, vm->line_len);
     vm->line_len = 0;
@@ -145,8 +137,7 @@ static void output_newline(struct vm *vm)
         return;
     }
     open_line(vm);
-    put("\r\n", 2);
-    line_open = false;
+    end_line(BREAK);
     vm->line_len = 0;
 }
 
@@ -237,7 +228,7 @@ void console_vm_end(struct vm *vm)
 {
     if (vm->line_len > 0) {
         if (vm == focus) {
-            break_line();
+            end_line(BREAK);
             vm->line_len = 0;
         } else {
             print_line(vm);
@@ -251,7 +242,7 @@ void console_vm_end(struct vm *vm)
 
 static void set_focus(struct vm *vm)
 {
-    break_line();
+    end_line(BREAK);
     focus = vm;
     if (vm) {
         say("--- keyboard: %s%s (Ctrl-A ? for keys)", vm_name(vm),
@@ -272,7 +263,7 @@ static void focus_next(void)
 
 static void list_keys(void)
 {
-    break_line();
+    end_line(BREAK);
     say("Ctrl-A 0    the core's monitor");
     for (unsigned int i = 0; i < vm_count && i < 9; i++) {
         say("Ctrl-A %u    %s%s", i + 1, vm_name(vms[i]), vms[i] == focus ? " (now)" : "");
@@ -307,7 +298,7 @@ static void command_key(uint8_t c)
     if (c >= '0' && c <= '9') {
         unsigned int n = c - '0';
         if (n > vm_count) {
-            break_line();
+            end_line(BREAK);
             say("--- there is no VM %u", n);
             restore_line();
         } else {
@@ -318,7 +309,7 @@ static void command_key(uint8_t c)
     switch (c) {
     case 'n': focus_next(); break;
     case 'q':
-        break_line();
+        end_line(BREAK);
         monitor_power_off();
         break;
     case 'a':

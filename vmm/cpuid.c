@@ -6,7 +6,6 @@
 #include "arch/x86/fpu.h"
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
-#include "lib/string.h"
 #include "vmm/exit.h"
 #include "vmm/vm.h"
 
@@ -81,22 +80,19 @@
 /* State components for guests: x87 SSE AVX and AVX-512. Not PKRU, MPX, AMX. */
 #define XCR0_SHOWN 0xe7ull
 
-typedef void adjust_fn(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r);
-typedef void fix_fn(struct cpuid_regs *r);
+enum subleaves {
+    NO_SUBLEAVES,
+    FIRST_SUBLEAF, /* it has some, of which only 0 is shown */
+    ALL_SUBLEAVES, /* the machine is asked */
+};
 
 struct cpuid_row {
     uint32_t leaf;
-    struct cpuid_regs mask;
-    fix_fn *fix;       /* may be NULL: at boot, on the answer that is kept */
-    adjust_fn *adjust; /* may be NULL: at each execution */
-    bool subleaves;    /* it has some: with `adjust` the machine is asked, else only 0 is shown */
-    const char *reason;
+    struct cpuid_regs mask, add;
+    /* What is known only at execution; may be NULL. */
+    void (*adjust)(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r);
+    enum subleaves subleaves;
 };
-
-INIT static void fix_max(struct cpuid_regs *r)
-{
-    r->eax = MIN(r->eax, MAX_BASIC);
-}
 
 static void adjust_features(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
 {
@@ -105,29 +101,6 @@ static void adjust_features(struct vcpu *v, uint32_t subleaf, struct cpuid_regs 
     if (v->vm->state == VM_RUNNING && (virt->get_cr4(v) & CR4_OSXSAVE)) {
         r->ecx |= F1C_OSXSAVE;
     }
-}
-
-INIT static void fix_power(struct cpuid_regs *r)
-{
-    r->eax = BIT(2); /* ARAT: the LAPIC timer never stops */
-}
-
-/* No further subleaves are shown. */
-INIT static bool tsc_is_invariant(void)
-{
-    return cpuid(0x80000000, 0).eax >= 0x80000007 &&
-           (cpuid(0x80000007, 0).edx & FE7D_INVARIANT_TSC) != 0;
-}
-
-/* TSC_ADJUST helps where the TSC is trusted; elsewhere Linux reads it once a second for nothing. */
-INIT static void fix_leaf7(struct cpuid_regs *r)
-{
-    r->ebx = tsc_is_invariant() ? r->ebx | F7B_TSC_ADJUST : r->ebx & ~F7B_TSC_ADJUST;
-}
-
-/* Subleaves, as the machine has them. */
-static void adjust_nothing(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
-{
 }
 
 /* One package, one core, one thread; the APIC ID in EDX is what x2APIC guests look for. */
@@ -175,90 +148,48 @@ static void adjust_xsave(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
     }
 }
 
-INIT static void fix_max_extended(struct cpuid_regs *r)
-{
-    r->eax = MIN(r->eax, MAX_EXTENDED);
-}
-
-INIT static void fix_hypervisor(struct cpuid_regs *r)
-{
-    *r = (struct cpuid_regs){.eax = HV_FREQUENCIES};
-    memcpy(&r->ebx, "Bulk", 4);
-    memcpy(&r->ecx, "head", 4);
-    memcpy(&r->edx, "Core", 4);
-}
-
-INIT static void fix_hypervisor_version(struct cpuid_regs *r)
-{
-    *r = (struct cpuid_regs){.eax = 1}; /* version of this interface */
-}
-
-INIT static void fix_kvm(struct cpuid_regs *r)
-{
-    *r = (struct cpuid_regs){.eax = HV_KVM_BASE + 1};
-    memcpy(&r->ebx, "KVMK", 4);
-    memcpy(&r->ecx, "VMKV", 4);
-    memcpy(&r->edx, "M\0\0\0", 4);
-}
-
-INIT static void fix_kvm_features(struct cpuid_regs *r)
-{
-    *r = (struct cpuid_regs){.eax = KVM_FEATURE_CLOCKSOURCE | KVM_FEATURE_NOP_IO_DELAY |
-                                    KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_PV_EOI |
-                                    KVM_FEATURE_CLOCKSOURCE_STABLE};
-}
-
-/* As VMware defined it, and FreeBSD reads it behind KVM's signature, too: kHz of the TSC and of the
- * LAPIC timer. */
-INIT static void fix_frequencies(struct cpuid_regs *r)
-{
-    *r = (struct cpuid_regs){.eax = (uint32_t)time_scale.khz, .ebx = LAPIC_TIMER_KHZ};
-}
+/* clang-format off */
+#define AS_IS             {ALL, ALL, ALL, ALL}
+#define CHARS(a, b, c, d) ((uint32_t)(a) | (b) << 8 | (c) << 16 | (uint32_t)(d) << 24)
 
 static const struct cpuid_row rows[] = {
-    {0x0, {ALL, ALL, ALL, ALL}, fix_max, NULL, false, "vendor; the highest leaf listed here"},
-    {0x1,
-     {0x0fff3fff, 0x0000ff00, F1C_SHOWN, F1D_SHOWN},
-     NULL,
-     adjust_features,
-     false,
-     "what needs no emulation or is emulated; not: MONITOR, virtualization, thermal, debug store"},
-    {0x2, {ALL, ALL, ALL, ALL}, NULL, NULL, false, "cache descriptors"},
-    {0x4,
-     {0x00003fff, ALL, ALL, ALL},
-     NULL,
-     adjust_nothing,
-     true,
-     "caches, without who shares them"},
-    {0x6, {0, 0, 0, 0}, fix_power, NULL, false, "ARAT only: no thermal or power interface"},
-    {0x7,
-     {0, F7B_SHOWN, F7C_SHOWN, F7D_SHOWN},
-     fix_leaf7,
-     NULL,
-     true,
-     "not: SGX, MPX, RTM, PQM, PKU, LA57, Intel PT; speculation control MSRs are not offered"},
-    {0xb, {0, 0, 0, 0}, NULL, adjust_topology, false, "one CPU; its x2APIC ID"},
-    {0xd, {ALL, ALL, ALL, ALL}, NULL, adjust_xsave, true, "components that are switched"},
-    {HV_BASE, {0, 0, 0, 0}, fix_hypervisor, NULL, false, "Bulkhead's signature"},
-    {HV_BASE + 1, {0, 0, 0, 0}, fix_hypervisor_version, NULL, false, "interface version"},
-    {HV_FREQUENCIES, {0, 0, 0, 0}, fix_frequencies, NULL, false, "of TSC and LAPIC timer"},
-    {HV_KVM_BASE, {0, 0, 0, 0}, fix_kvm, NULL, false, "KVM-compatible paravirtual interface"},
-    {HV_KVM_BASE + 1, {0, 0, 0, 0}, fix_kvm_features, NULL, false, "kvmclock, stable; EOI"},
-    {0x80000000, {ALL, ALL, ALL, ALL}, fix_max_extended, NULL, false, "highest leaf"},
-    {0x80000001,
-     {0x0fff3fff, 0, FE1C_SHOWN, FE1D_SHOWN},
-     NULL,
-     NULL,
-     false,
-     "not: SVM, extended APIC space, OSVW, IBS, watchdog, topology, counters, MONITORX"},
-    {0x80000002, {ALL, ALL, ALL, ALL}, NULL, NULL, false, "name"},
-    {0x80000003, {ALL, ALL, ALL, ALL}, NULL, NULL, false, "name"},
-    {0x80000004, {ALL, ALL, ALL, ALL}, NULL, NULL, false, "name"},
-    {0x80000005, {ALL, ALL, ALL, ALL}, NULL, NULL, false, "L1 caches and TLBs"},
-    {0x80000006, {ALL, ALL, ALL, ALL}, NULL, NULL, false, "L2 and L3 caches"},
-    {0x80000007, {0, 0, 0, FE7D_INVARIANT_TSC}, NULL, NULL, false, "invariant TSC, if it is"},
-    {0x80000008, {0x0000ffff, FE8B_SHOWN, 0, 0}, NULL, NULL, false, "address sizes; one CPU"},
+    {0x0, .mask = AS_IS}, /* vendor; EAX: see cpuid_policy_init() */
+    /* What needs no emulation or is emulated; not: MONITOR, virtualization, thermal, debug store.
+     */
+    {0x1, .mask = {0x0fff3fff, 0x0000ff00, F1C_SHOWN, F1D_SHOWN}, .adjust = adjust_features},
+    {0x2, .mask = AS_IS}, /* cache descriptors */
+    /* Caches, without who shares them. */
+    {0x4, .mask = {0x00003fff, ALL, ALL, ALL}, .subleaves = ALL_SUBLEAVES},
+    {0x6, .add = {.eax = BIT(2)}}, /* ARAT only, as the LAPIC timer never stops */
+    /* Not: SGX, MPX, RTM, PQM, PKU, LA57, Intel PT; speculation control MSRs are not offered. */
+    {0x7, .mask = {0, F7B_SHOWN, F7C_SHOWN, F7D_SHOWN}, .subleaves = FIRST_SUBLEAF},
+    {0xb, .adjust = adjust_topology}, /* one CPU; its x2APIC ID */
+    /* Components that are switched. */
+    {0xd, .mask = AS_IS, .adjust = adjust_xsave, .subleaves = ALL_SUBLEAVES},
+    {HV_BASE, .add = {HV_FREQUENCIES, CHARS('B', 'u', 'l', 'k'), CHARS('h', 'e', 'a', 'd'),
+                      CHARS('C', 'o', 'r', 'e')}},
+    {HV_BASE + 1, .add = {.eax = 1}}, /* version of this interface */
+    /* As VMware defined it, and FreeBSD reads it behind KVM's signature, too: kHz of the TSC (see
+     * below) and of the LAPIC timer. */
+    {HV_FREQUENCIES, .add = {.ebx = LAPIC_TIMER_KHZ}},
+    /* KVM-compatible paravirtual interface. */
+    {HV_KVM_BASE, .add = {HV_KVM_BASE + 1, CHARS('K', 'V', 'M', 'K'), CHARS('V', 'M', 'K', 'V'),
+                          CHARS('M', 0, 0, 0)}},
+    {HV_KVM_BASE + 1, .add = {.eax = KVM_FEATURE_CLOCKSOURCE | KVM_FEATURE_NOP_IO_DELAY |
+                                     KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_PV_EOI |
+                                     KVM_FEATURE_CLOCKSOURCE_STABLE}},
+    {0x80000000, .mask = AS_IS}, /* EAX: see below */
+    /* Not: SVM, extended APIC space, OSVW, IBS, watchdog, topology, counters, MONITORX. */
+    {0x80000001, .mask = {0x0fff3fff, 0, FE1C_SHOWN, FE1D_SHOWN}},
+    {0x80000002, .mask = AS_IS}, /* name */
+    {0x80000003, .mask = AS_IS},
+    {0x80000004, .mask = AS_IS},
+    {0x80000005, .mask = AS_IS}, /* L1 caches and TLBs */
+    {0x80000006, .mask = AS_IS}, /* L2 and L3 caches */
+    {0x80000007, .mask = {.edx = FE7D_INVARIANT_TSC}}, /* if it is */
+    {0x80000008, .mask = {0x0000ffff, FE8B_SHOWN, 0, 0}}, /* address sizes; one CPU */
 };
+/* clang-format on */
 
 /* The answers, made at boot: CPUID serializes and may itself be an exit when the core is nested, so
  * it is executed on the exit path for subleaves only. */
@@ -299,11 +230,9 @@ static struct cpuid_regs *answer_of(const struct cpuid_row *row)
 
 static struct cpuid_regs apply(const struct cpuid_row *row, struct cpuid_regs r)
 {
-    r.eax &= row->mask.eax;
-    r.ebx &= row->mask.ebx;
-    r.ecx &= row->mask.ecx;
-    r.edx &= row->mask.edx;
-    return r;
+    return (struct cpuid_regs){
+        (r.eax & row->mask.eax) | row->add.eax, (r.ebx & row->mask.ebx) | row->add.ebx,
+        (r.ecx & row->mask.ecx) | row->add.ecx, (r.edx & row->mask.edx) | row->add.edx};
 }
 
 INIT void cpuid_policy_init(void)
@@ -312,19 +241,23 @@ INIT void cpuid_policy_init(void)
     uint32_t max_extended = cpuid(0x80000000, 0).eax;
 
     for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
-        bool present = rows[i].leaf >= 0x80000000 ? rows[i].leaf <= max_extended
-                                                  : rows[i].leaf <= machine_max_basic;
-        if (present) {
-            *answer_of(&rows[i]) = apply(&rows[i], cpuid(rows[i].leaf, 0));
-        }
-        if (rows[i].fix) {
-            rows[i].fix(answer_of(&rows[i]));
-        }
-        answers[i].leaf = rows[i].leaf;
+        uint32_t leaf = rows[i].leaf;
+        bool present = leaf <= (leaf >= 0x80000000 ? max_extended : machine_max_basic);
+
+        answers[i].regs = apply(&rows[i], present ? cpuid(leaf, 0) : (struct cpuid_regs){0});
+        answers[i].leaf = leaf;
         answers[i].ecx = rows[i].subleaves ? ALL : 0;
         if (!rows[i].adjust) {
-            *slot_of(rows[i].leaf) = (uint8_t)i;
+            *slot_of(leaf) = (uint8_t)i;
         }
+    }
+    /* The highest leaves that are listed above. */
+    answers[0].regs.eax = MIN(machine_max_basic, MAX_BASIC);
+    answer_of(find(0x80000000))->eax = MIN(max_extended, MAX_EXTENDED);
+    answer_of(find(HV_FREQUENCIES))->eax = (uint32_t)time_scale.khz;
+    /* Helps where the TSC is trusted; elsewhere Linux would read it once a second for nothing. */
+    if (answer_of(find(0x80000007))->edx & FE7D_INVARIANT_TSC) {
+        answer_of(find(7))->ebx |= F7B_TSC_ADJUST;
     }
     struct cpuid_regs f1 = *answer_of(find(1));
     struct cpuid_regs f7 = *answer_of(find(7));
@@ -356,12 +289,13 @@ static NOINLINE void answer_anew(struct vcpu *v)
     const struct cpuid_row *row = find(leaf);
     struct cpuid_regs r = {0};
 
-    if (row && row->adjust) {
-        r = row->subleaves && leaf <= machine_max_basic ? apply(row, cpuid(leaf, subleaf))
-                                                        : *answer_of(row);
-        row->adjust(v, subleaf, &r);
-    } else if (row && !row->subleaves) {
-        r = *answer_of(row); /* another leaf has its slot */
+    if (row && (subleaf == 0 || row->subleaves != FIRST_SUBLEAF)) {
+        r = row->subleaves == ALL_SUBLEAVES && leaf <= machine_max_basic
+                ? apply(row, cpuid(leaf, subleaf))
+                : *answer_of(row);
+        if (row->adjust) {
+            row->adjust(v, subleaf, &r);
+        }
     }
     set_gprs(v, &r);
 }

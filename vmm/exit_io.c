@@ -6,6 +6,7 @@
 #include "arch/x86/mm/window_path.h"
 #include "arch/x86/virt.h"
 #include "lib/error.h"
+#include "lib/format.h"
 #include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/cpuid.h"
@@ -17,7 +18,7 @@
 
 #define BYTES_PER_WORD 3 /* two hex digits and a space */
 
-static int emu_read(void *ctx, uint64_t gpa, void *buf, unsigned int len)
+static void emu_read(void *ctx, uint64_t gpa, void *buf, unsigned int len)
 {
     struct vcpu *v = ctx;
 
@@ -25,10 +26,9 @@ static int emu_read(void *ctx, uint64_t gpa, void *buf, unsigned int len)
         uint64_t value = platform_mmio_read(v, gpa);
         memcpy(buf, &value, len);
     }
-    return 0;
 }
 
-static int emu_write(void *ctx, uint64_t gpa, const void *buf, unsigned int len)
+static void emu_write(void *ctx, uint64_t gpa, const void *buf, unsigned int len)
 {
     struct vcpu *v = ctx;
 
@@ -37,7 +37,6 @@ static int emu_write(void *ctx, uint64_t gpa, const void *buf, unsigned int len)
         memcpy(&value, buf, MIN(len, (unsigned int)sizeof(value)));
         platform_mmio_write(v, gpa, len, value);
     }
-    return 0;
 }
 
 static int emu_read_ram(void *ctx, uint64_t gpa, void *buf, unsigned int len)
@@ -54,30 +53,13 @@ static int emu_read_pte(void *ctx, uint64_t gpa, unsigned int size, uint64_t *pt
     return guest_read_pte(v->vm, gpa, size, pte);
 }
 
-static int emu_io_in(void *ctx, uint16_t port, unsigned int size, void *data, unsigned int count)
-{
-    struct vcpu *v = ctx;
-
-    platform_in_string(v->vm, port, size, data, count);
-    return 0;
-}
-
-static int emu_io_out(void *ctx, uint16_t port, unsigned int size, const void *data,
-                      unsigned int count)
-{
-    struct vcpu *v = ctx;
-
-    platform_out_string(v->vm, port, size, data, count);
-    return 0;
-}
-
 static const struct emu_ops emu_ops = {
     .read = emu_read,
     .write = emu_write,
     .read_ram = emu_read_ram,
     .read_pte = emu_read_pte,
-    .io_in = emu_io_in,
-    .io_out = emu_io_out,
+    .io_in = platform_in_string,
+    .io_out = platform_out_string,
 };
 
 static void emu_cpu_get(struct vcpu *v, struct emu_cpu *cpu)
@@ -112,7 +94,6 @@ static void raise_fault(struct vcpu *v, const struct emu_fault *fault)
 /* Once a VM: what it executed that is not emulated. */
 static void log_unknown(struct vcpu *v, struct emu_cpu *cpu, uint64_t gpa)
 {
-    static const char digits[] = "0123456789abcdef";
     uint8_t bytes[INSN_MAX_LENGTH];
     char text[INSN_MAX_LENGTH * BYTES_PER_WORD + 1] = "";
     struct emu_fault fault;
@@ -126,14 +107,11 @@ static void log_unknown(struct vcpu *v, struct emu_cpu *cpu, uint64_t gpa)
         len = 0;
     }
     for (size_t i = 0; i < len; i++) {
-        text[i * BYTES_PER_WORD] = digits[bytes[i] >> 4];
-        text[i * BYTES_PER_WORD + 1] = digits[bytes[i] & 15];
-        text[i * BYTES_PER_WORD + 2] = ' ';
-        text[i * BYTES_PER_WORD + 3] = '\0';
+        format(text + i * BYTES_PER_WORD, BYTES_PER_WORD + 1, "%02x ", bytes[i]);
     }
     log_warn("%s: instruction at 0x%llx on device address 0x%llx is not emulated, #UD: %s"
              "(further ones are not logged)",
-             vm_name(v->vm), (unsigned long long)v->rip, (unsigned long long)gpa, text);
+             vm_name(v->vm), LLU(v->rip), LLU(gpa), text);
 }
 
 static enum exit_action finish(struct vcpu *v, struct emu_cpu *cpu, uint64_t gpa,
@@ -154,7 +132,6 @@ static enum exit_action finish(struct vcpu *v, struct emu_cpu *cpu, uint64_t gpa
         break;
     case EMU_FAULT: raise_fault(v, fault); break;
     case EMU_UNKNOWN:
-    case EMU_BLOCKED:
         log_unknown(v, cpu, gpa);
         vcpu_raise(v, EXC_UD);
         break;
@@ -286,13 +263,11 @@ enum exit_action exit_nested_fault(struct vcpu *v, uint64_t gpa, bool write, boo
     struct emu_fault fault;
 
     if (fetch) {
-        vm_request(v->vm, VM_REQUEST_CRASH, "executes at 0x%llx, which is not memory",
-                   (unsigned long long)gpa);
+        vm_request(v->vm, VM_REQUEST_CRASH, "executes at 0x%llx, which is not memory", LLU(gpa));
         return EXIT_STOP;
     }
     if (table_walk) {
-        vm_request(v->vm, VM_REQUEST_CRASH, "page table at 0x%llx, which is not memory",
-                   (unsigned long long)gpa);
+        vm_request(v->vm, VM_REQUEST_CRASH, "page table at 0x%llx, which is not memory", LLU(gpa));
         return EXIT_STOP;
     }
     emu_cpu_get(v, &cpu);
@@ -353,8 +328,7 @@ static NOINLINE unsigned int long_way(struct vcpu *v, enum insn_id id)
     int len = fetch(v, bytes, &mode);
 
     if (len < 0) {
-        vm_request(v->vm, VM_REQUEST_CRASH, "executes at 0x%llx, which is not memory",
-                   (unsigned long long)v->rip);
+        vm_request(v->vm, VM_REQUEST_CRASH, "executes at 0x%llx, which is not memory", LLU(v->rip));
     }
     if (len <= 0) {
         return 0;

@@ -26,8 +26,7 @@ static int translate(const struct vm *vm, uint64_t gpa, uint64_t *hpa, uint64_t 
 
 static int check(const struct vm *vm, uint64_t gpa, uint64_t len)
 {
-    uint64_t hpa;
-    uint64_t left;
+    uint64_t hpa, left;
 
     while (len > 0) {
         int err = translate(vm, gpa, &hpa, &left);
@@ -41,9 +40,19 @@ static int check(const struct vm *vm, uint64_t gpa, uint64_t len)
     return 0;
 }
 
-static size_t step(uint64_t gpa, size_t len)
+/* Of `len` bytes those up to the end of a page of size `page`. */
+static inline uint64_t piece(uint64_t gpa, uint64_t len, uint64_t page)
 {
-    return MIN(len, (size_t)(PAGE_SIZE_4K - (gpa & (PAGE_SIZE_4K - 1))));
+    return MIN(len, page - gpa % page);
+}
+
+/* Host address of `gpa` in a range that was checked. */
+static uint64_t physical(const struct vm *vm, uint64_t gpa)
+{
+    uint64_t hpa = 0, left;
+
+    (void)translate(vm, gpa, &hpa, &left);
+    return hpa;
 }
 
 int guest_physical(const struct vm *vm, uint64_t gpa, uint64_t *pa)
@@ -55,75 +64,50 @@ int guest_physical(const struct vm *vm, uint64_t gpa, uint64_t *pa)
 
 int guest_read(struct vm *vm, uint64_t gpa, void *dst, size_t len)
 {
-    uint64_t hpa;
-    uint64_t left;
-    char *out = dst;
     int err = check(vm, gpa, len);
 
-    while (!err && len > 0) {
-        size_t n = step(gpa, len);
-        err = translate(vm, gpa, &hpa, &left);
-        if (!err) {
-            memcpy(out, window_map(WINDOW_COPY, hpa), n);
-            window_unmap(WINDOW_COPY);
-        }
-        gpa += n;
-        out += n;
-        len -= n;
+    for (uint64_t n; !err && len > 0; gpa += n, dst = (char *)dst + n, len -= n) {
+        n = piece(gpa, len, PAGE_SIZE_4K);
+        memcpy(dst, window_map(WINDOW_COPY, physical(vm, gpa)), n);
+        window_unmap(WINDOW_COPY);
     }
     return err;
 }
 
 int guest_write(struct vm *vm, uint64_t gpa, const void *src, size_t len)
 {
-    uint64_t hpa;
-    uint64_t left;
-    const char *in = src;
     int err = check(vm, gpa, len);
 
-    while (!err && len > 0) {
-        size_t n = step(gpa, len);
-        err = translate(vm, gpa, &hpa, &left);
-        if (!err) {
-            memcpy(window_map(WINDOW_COPY, hpa), in, n);
-            window_unmap(WINDOW_COPY);
-        }
-        gpa += n;
-        in += n;
-        len -= n;
+    for (uint64_t n; !err && len > 0; gpa += n, src = (const char *)src + n, len -= n) {
+        n = piece(gpa, len, PAGE_SIZE_4K);
+        memcpy(window_map(WINDOW_COPY, physical(vm, gpa)), src, n);
+        window_unmap(WINDOW_COPY);
     }
     return err;
 }
 
 int guest_fill(struct vm *vm, uint64_t gpa, uint8_t byte, size_t len)
 {
-    uint64_t hpa;
-    uint64_t left;
     int err = check(vm, gpa, len);
 
-    while (!err && len > 0) {
-        size_t n = MIN(len, (size_t)(PAGE_SIZE_2M - (gpa & (PAGE_SIZE_2M - 1))));
-        err = translate(vm, gpa, &hpa, &left);
-        if (!err) {
-            memset(window_map_2m(WINDOW_2M_TARGET, hpa), byte, n);
-            window_unmap_2m(WINDOW_2M_TARGET);
-        }
-        gpa += n;
-        len -= n;
+    for (uint64_t n; !err && len > 0; gpa += n, len -= n) {
+        n = piece(gpa, len, PAGE_SIZE_2M);
+        memset(window_map_2m(WINDOW_2M_TARGET, physical(vm, gpa)), byte, n);
+        window_unmap_2m(WINDOW_2M_TARGET);
     }
     return err;
 }
 
 int guest_read_pte(struct vm *vm, uint64_t gpa, unsigned int size, uint64_t *pte)
 {
+    const void *p;
     uint64_t hpa;
-    uint64_t left;
-    int err = translate(vm, gpa, &hpa, &left);
+    int err = guest_physical(vm, gpa, &hpa);
 
     if (err) {
         return err;
     }
-    const void *p = window_map(WINDOW_PTE, ALIGN_DOWN(hpa, (uint64_t)size));
+    p = window_map(WINDOW_PTE, ALIGN_DOWN(hpa, (uint64_t)size));
     *pte = size == 8 ? *(const volatile uint64_t *)p : *(const volatile uint32_t *)p;
     window_unmap(WINDOW_PTE);
     return 0;
@@ -131,22 +115,14 @@ int guest_read_pte(struct vm *vm, uint64_t gpa, unsigned int size, uint64_t *pte
 
 int guest_copy_physical(struct vm *vm, uint64_t gpa, uint64_t pa, uint64_t len)
 {
-    uint64_t hpa;
-    uint64_t left;
     int err = check(vm, gpa, len);
 
-    while (!err && len > 0) {
-        uint64_t n = MIN(len, PAGE_SIZE_2M - (gpa & (PAGE_SIZE_2M - 1)));
-        n = MIN(n, PAGE_SIZE_2M - (pa & (PAGE_SIZE_2M - 1)));
-        err = translate(vm, gpa, &hpa, &left);
-        if (!err) {
-            memcpy(window_map_2m(WINDOW_2M_TARGET, hpa), window_map_2m(WINDOW_2M_SOURCE, pa), n);
-            window_unmap_2m(WINDOW_2M_TARGET);
-            window_unmap_2m(WINDOW_2M_SOURCE);
-        }
-        gpa += n;
-        pa += n;
-        len -= n;
+    for (uint64_t n; !err && len > 0; gpa += n, pa += n, len -= n) {
+        n = piece(pa, piece(gpa, len, PAGE_SIZE_2M), PAGE_SIZE_2M);
+        memcpy(window_map_2m(WINDOW_2M_TARGET, physical(vm, gpa)),
+               window_map_2m(WINDOW_2M_SOURCE, pa), n);
+        window_unmap_2m(WINDOW_2M_TARGET);
+        window_unmap_2m(WINDOW_2M_SOURCE);
     }
     return err;
 }

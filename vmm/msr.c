@@ -22,19 +22,16 @@
 #define FEATURE_LOCKED   BIT64(0)
 #define DE_CFG_LFENCE    BIT64(1)
 
-#define STORED BIT(0) /* is written to its place, whatever the value */
-#define DIRECT BIT(1) /* the guest's own: no exit, switched with the vCPU */
-
 typedef enum exit_action read_fn(struct vcpu *v, unsigned int length);
 typedef enum exit_action write_fn(struct vcpu *v, unsigned int length, uint64_t value);
 
 struct msr_row {
     uint32_t first, last;
     uint16_t place; /* in struct vcpu, where it is read from; 0: nowhere. A range is an array */
-    uint8_t flags;  /* STORED, DIRECT */
+    bool direct;    /* the guest's own: no exit, switched with the vCPU */
     read_fn *read;  /* of what has no place. NULL: #GP */
     write_fn *write;
-    const char *reason;
+    uint64_t stored; /* without `write`: bits that may be set, and all goes to its place */
 };
 
 static inline uint32_t msr_of(const struct vcpu *v)
@@ -125,21 +122,14 @@ static enum exit_action write_tsc_adjust(struct vcpu *v, unsigned int length, ui
     return done(v, length);
 }
 
-static enum exit_action read_pvclock(struct vcpu *v, unsigned int length)
-{
-    uint64_t value;
-
-    return pvclock_read(v, msr_of(v), &value) ? refuse(v) : answer(v, value, length);
-}
-
 static enum exit_action write_pvclock(struct vcpu *v, unsigned int length, uint64_t value)
 {
-    return done_or_refuse(v, pvclock_write(v, msr_of(v), value), length);
+    return done_or_refuse(v, pvclock_write(v, value), length);
 }
 
 static enum exit_action write_pvclock_wall(struct vcpu *v, unsigned int length, uint64_t value)
 {
-    return done_or_refuse(v, pvclock_write_wall(v, msr_of(v), value), length);
+    return done_or_refuse(v, pvclock_write_wall(v, value), length);
 }
 
 static enum exit_action write_pv_eoi(struct vcpu *v, unsigned int length, uint64_t value)
@@ -279,15 +269,6 @@ static enum exit_action read_mtrr_cap(struct vcpu *v, unsigned int length)
     return answer(v, MTRR_CAP, length);
 }
 
-static enum exit_action write_mtrr_def_type(struct vcpu *v, unsigned int length, uint64_t value)
-{
-    if (value & ~MTRR_DEF_ALLOWED) {
-        return refuse(v);
-    }
-    v->mtrr_def_type = value;
-    return done(v, length);
-}
-
 static enum exit_action write_mcg_status(struct vcpu *v, unsigned int length, uint64_t value)
 {
     v->mcg_status = value & 7;
@@ -304,15 +285,6 @@ static enum exit_action read_microcode(struct vcpu *v, unsigned int length)
 static enum exit_action read_feature_control(struct vcpu *v, unsigned int length)
 {
     return answer(v, FEATURE_LOCKED, length);
-}
-
-static enum exit_action write_hwcr(struct vcpu *v, unsigned int length, uint64_t value)
-{
-    if (value & ~HWCR_ALLOWED) {
-        return refuse(v);
-    }
-    v->hwcr = value;
-    return done(v, length);
 }
 
 /* Whether LFENCE serializes: the core sees to it on CPUs that can be told (arch/x86/cpu.c). */
@@ -340,68 +312,68 @@ static enum exit_action write_tsc_aux(struct vcpu *v, unsigned int length, uint6
 
 #define PLACE(field) offsetof(struct vcpu, field)
 
+#define ONE(msr)     (msr), (msr)
+#define STORED(mask) 0, NULL, NULL, mask
+#define ALL          UINT64_MAX
+#define DIRECT       0, true, NULL, NULL, 0
+
+/* clang-format off */
 static const struct msr_row rows[] = {
-    {0x0, 0x1, 0, 0, read_zero, write_ignore, "P5 machine check address and type: none"},
-    {MSR_TSC, MSR_TSC, 0, 0, read_tsc, write_tsc, "RDTSC needs no exit; this does"},
-    {MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK, 0, 0, NULL, write_pvclock_wall, "kvmclock"},
-    {MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME, 0, 0, read_pvclock, write_pvclock, "kvmclock"},
-    {0x17, 0x17, 0, 0, read_zero, NULL, "platform ID"},
-    {MSR_APIC_BASE, MSR_APIC_BASE, PLACE(lapic.base), 0, NULL, write_apic_base, "virtual LAPIC"},
-    {0x2a, 0x2a, 0, 0, read_zero, write_ignore, "EBL_CR_POWERON: power-on configuration"},
-    {MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL, 0, 0, read_feature_control, NULL,
-     "locked with everything off"},
-    {MSR_TSC_ADJUST, MSR_TSC_ADJUST, PLACE(tsc_adjust), 0, NULL, write_tsc_adjust, "TSC offset"},
-    {0x79, 0x79, 0, 0, NULL, write_ignore, "microcode update trigger (Intel)"},
-    {MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, 0, 0, read_microcode, write_ignore,
-     "microcode revision; Intel's protocol writes 0 before"},
-    {MSR_MTRR_CAP, MSR_MTRR_CAP, 0, 0, read_mtrr_cap, NULL, "MTRRs are stored, no more"},
-    {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, 0, DIRECT, NULL, NULL,
-     "the guest's own, switched with the vCPU"},
-    {MSR_MCG_CAP, MSR_MCG_CAP, 0, 0, read_zero, NULL, "no machine check banks"},
-    {MSR_MCG_STATUS, MSR_MCG_STATUS, PLACE(mcg_status), 0, NULL, write_mcg_status, "stored"},
-    {MSR_MISC_ENABLE, MSR_MISC_ENABLE, PLACE(misc_enable), STORED, NULL, NULL, "stored"},
-    {MSR_DEBUGCTL, MSR_DEBUGCTL, 0, 0, read_zero, write_ignore,
-     "no branch records; single-step on branches is not offered"},
-    {MSR_MTRR_PHYS_BASE0, MSR_MTRR_PHYS_LAST, PLACE(mtrr_variable), STORED, NULL, NULL,
-     "stored: the nested tables decide on memory types"},
-    {MSR_MTRR_FIX64K_00000, MSR_MTRR_FIX64K_00000, PLACE(mtrr_fixed[0]), STORED, NULL, NULL,
-     "stored"},
-    {MSR_MTRR_FIX16K_80000, MSR_MTRR_FIX16K_A0000, PLACE(mtrr_fixed[1]), STORED, NULL, NULL,
-     "stored"},
-    {MSR_MTRR_FIX4K_C0000, MSR_MTRR_FIX4K_F8000, PLACE(mtrr_fixed[3]), STORED, NULL, NULL,
-     "stored"},
-    {MSR_PAT, MSR_PAT, PLACE(pat), 0, NULL, write_pat, "not every machine switches it"},
-    {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, PLACE(mtrr_def_type), 0, NULL, write_mtrr_def_type,
-     "stored"},
-    {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, PLACE(lapic.tsc_deadline), 0, NULL, write_tsc_deadline,
-     "virtual LAPIC timer"},
-    {X2APIC_MSR_FIRST, X2APIC_MSR_TPR - 1, 0, 0, read_x2apic, write_x2apic, "virtual LAPIC"},
-    {X2APIC_MSR_TPR, X2APIC_MSR_TPR, 0, 0, read_x2apic_tpr, write_x2apic_tpr, "virtual LAPIC"},
-    {X2APIC_MSR_TPR + 1, X2APIC_MSR_EOI - 1, 0, 0, read_x2apic, write_x2apic, "virtual LAPIC"},
-    {X2APIC_MSR_EOI, X2APIC_MSR_EOI, 0, 0, read_x2apic, write_x2apic_eoi, "virtual LAPIC"},
-    {X2APIC_MSR_EOI + 1, X2APIC_MSR_TIMER - 1, 0, 0, read_x2apic, write_x2apic, "virtual LAPIC"},
-    {X2APIC_MSR_TIMER, X2APIC_MSR_TIMER, 0, 0, read_x2apic, write_x2apic_timer, "virtual LAPIC"},
-    {X2APIC_MSR_TIMER + 1, X2APIC_MSR_LAST, 0, 0, read_x2apic, write_x2apic, "virtual LAPIC"},
-    {MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_WALL_CLOCK_NEW, 0, 0, NULL, write_pvclock_wall, "kvmclock"},
-    {MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, 0, 0, read_pvclock, write_pvclock,
-     "kvmclock"},
-    {MSR_KVM_PV_EOI, MSR_KVM_PV_EOI, PLACE(pv_eoi), 0, NULL, write_pv_eoi, "EOI without an exit"},
-    {MSR_EFER, MSR_EFER, 0, 0, read_efer, write_efer, "SVME is the core's"},
-    {MSR_STAR, MSR_SFMASK, 0, DIRECT, NULL, NULL, "SYSCALL; switched with the vCPU"},
-    {MSR_FS_BASE, MSR_KERNEL_GS_BASE, 0, DIRECT, NULL, NULL,
-     "the guest's own, switched with the vCPU"},
-    {MSR_TSC_AUX, MSR_TSC_AUX, 0, 0, read_tsc_aux, write_tsc_aux, "switched with the vCPU"},
-    {MSR_AMD_SYSCFG, MSR_AMD_SYSCFG, 0, 0, read_zero, write_ignore, "no memory encryption"},
-    {MSR_AMD_HWCR, MSR_AMD_HWCR, PLACE(hwcr), 0, NULL, write_hwcr, "stored"},
-    {MSR_AMD_NB_CFG, MSR_AMD_NB_CFG, 0, 0, read_zero, write_ignore, "no northbridge"},
-    {MSR_AMD_PATCH_LOADER, MSR_AMD_PATCH_LOADER, 0, 0, NULL, write_ignore, "microcode"},
-    {MSR_AMD_INT_PENDING, MSR_AMD_INT_PENDING, 0, 0, read_zero, write_ignore, "no C1E"},
-    {MSR_AMD_LS_CFG, MSR_AMD_LS_CFG, 0, 0, read_zero, write_ignore, "chicken bits"},
-    {MSR_AMD_DC_CFG, MSR_AMD_DC_CFG, 0, 0, read_zero, write_ignore, "chicken bits"},
-    {MSR_AMD_FP_CFG, MSR_AMD_FP_CFG, 0, 0, read_zero, write_ignore, "chicken bits"},
-    {MSR_AMD_DE_CFG, MSR_AMD_DE_CFG, 0, 0, read_de_cfg, write_ignore, "LFENCE serializing"},
-    {MSR_AMD_BU_CFG2, MSR_AMD_BU_CFG2, 0, 0, read_zero, write_ignore, "chicken bits"},
+    /* P5 machine check address and type: none. */
+    {0x0, 0x1, 0, false, read_zero, write_ignore, 0},
+    {ONE(MSR_TSC), 0, false, read_tsc, write_tsc, 0}, /* RDTSC needs no exit; this does */
+    {ONE(MSR_KVM_WALL_CLOCK), 0, false, NULL, write_pvclock_wall, 0},
+    {ONE(MSR_KVM_SYSTEM_TIME), PLACE(kvm_system_time), false, NULL, write_pvclock, 0},
+    {ONE(0x17), 0, false, read_zero, NULL, 0}, /* platform ID */
+    {ONE(MSR_APIC_BASE), PLACE(lapic.base), false, NULL, write_apic_base, 0},
+    {ONE(0x2a), 0, false, read_zero, write_ignore, 0}, /* EBL_CR_POWERON */
+    {ONE(MSR_FEATURE_CONTROL), 0, false, read_feature_control, NULL, 0}, /* locked, all is off */
+    {ONE(MSR_TSC_ADJUST), PLACE(tsc_adjust), false, NULL, write_tsc_adjust, 0},
+    {ONE(0x79), 0, false, NULL, write_ignore, 0}, /* microcode update trigger (Intel) */
+    /* Microcode revision; Intel's protocol writes 0 before. */
+    {ONE(MSR_BIOS_SIGN_ID), 0, false, read_microcode, write_ignore, 0},
+    {ONE(MSR_MTRR_CAP), 0, false, read_mtrr_cap, NULL, 0}, /* MTRRs are stored, no more */
+    {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, DIRECT},
+    {ONE(MSR_MCG_CAP), 0, false, read_zero, NULL, 0}, /* no machine check banks */
+    {ONE(MSR_MCG_STATUS), PLACE(mcg_status), false, NULL, write_mcg_status, 0},
+    {ONE(MSR_MISC_ENABLE), PLACE(misc_enable), STORED(ALL)},
+    /* No branch records; single-step on branches is not offered. */
+    {ONE(MSR_DEBUGCTL), 0, false, read_zero, write_ignore, 0},
+    /* The nested tables decide on memory types. */
+    {MSR_MTRR_PHYS_BASE0, MSR_MTRR_PHYS_LAST, PLACE(mtrr_variable), STORED(ALL)},
+    {ONE(MSR_MTRR_FIX64K_00000), PLACE(mtrr_fixed[0]), STORED(ALL)},
+    {MSR_MTRR_FIX16K_80000, MSR_MTRR_FIX16K_A0000, PLACE(mtrr_fixed[1]), STORED(ALL)},
+    {MSR_MTRR_FIX4K_C0000, MSR_MTRR_FIX4K_F8000, PLACE(mtrr_fixed[3]), STORED(ALL)},
+    {ONE(MSR_PAT), PLACE(pat), false, NULL, write_pat, 0}, /* not every machine switches it */
+    {ONE(MSR_MTRR_DEF_TYPE), PLACE(mtrr_def_type), STORED(MTRR_DEF_ALLOWED)},
+    {ONE(MSR_TSC_DEADLINE), PLACE(lapic.tsc_deadline), false, NULL, write_tsc_deadline, 0},
+    {X2APIC_MSR_FIRST, X2APIC_MSR_TPR - 1, 0, false, read_x2apic, write_x2apic, 0},
+    {ONE(X2APIC_MSR_TPR), 0, false, read_x2apic_tpr, write_x2apic_tpr, 0},
+    {X2APIC_MSR_TPR + 1, X2APIC_MSR_EOI - 1, 0, false, read_x2apic, write_x2apic, 0},
+    {ONE(X2APIC_MSR_EOI), 0, false, read_x2apic, write_x2apic_eoi, 0},
+    {X2APIC_MSR_EOI + 1, X2APIC_MSR_TIMER - 1, 0, false, read_x2apic, write_x2apic, 0},
+    {ONE(X2APIC_MSR_TIMER), 0, false, read_x2apic, write_x2apic_timer, 0},
+    {X2APIC_MSR_TIMER + 1, X2APIC_MSR_LAST, 0, false, read_x2apic, write_x2apic, 0},
+    {ONE(MSR_KVM_WALL_CLOCK_NEW), 0, false, NULL, write_pvclock_wall, 0},
+    {ONE(MSR_KVM_SYSTEM_TIME_NEW), PLACE(kvm_system_time), false, NULL, write_pvclock, 0},
+    {ONE(MSR_KVM_PV_EOI), PLACE(pv_eoi), false, NULL, write_pv_eoi, 0},
+    {ONE(MSR_EFER), 0, false, read_efer, write_efer, 0}, /* SVME is the core's */
+    {MSR_STAR, MSR_SFMASK, DIRECT},
+    {MSR_FS_BASE, MSR_KERNEL_GS_BASE, DIRECT},
+    {ONE(MSR_TSC_AUX), 0, false, read_tsc_aux, write_tsc_aux, 0}, /* switched with the vCPU */
+    {ONE(MSR_AMD_SYSCFG), 0, false, read_zero, write_ignore, 0}, /* no memory encryption */
+    {ONE(MSR_AMD_HWCR), PLACE(hwcr), STORED(HWCR_ALLOWED)},
+    {ONE(MSR_AMD_NB_CFG), 0, false, read_zero, write_ignore, 0}, /* no northbridge */
+    {ONE(MSR_AMD_PATCH_LOADER), 0, false, NULL, write_ignore, 0}, /* microcode */
+    {ONE(MSR_AMD_INT_PENDING), 0, false, read_zero, write_ignore, 0}, /* no C1E */
+    /* Chicken bits. */
+    {ONE(MSR_AMD_LS_CFG), 0, false, read_zero, write_ignore, 0},
+    {ONE(MSR_AMD_DC_CFG), 0, false, read_zero, write_ignore, 0},
+    {ONE(MSR_AMD_FP_CFG), 0, false, read_zero, write_ignore, 0},
+    {ONE(MSR_AMD_DE_CFG), 0, false, read_de_cfg, write_ignore, 0}, /* LFENCE serializing */
+    {ONE(MSR_AMD_BU_CFG2), 0, false, read_zero, write_ignore, 0},
 };
+/* clang-format on */
 
 /* By a hash of the number, the row that was found last; what stands there by chance is no harm. */
 #define CACHE_SIZE 64u
@@ -485,17 +457,20 @@ enum exit_action exit_wrmsr(struct vcpu *v, unsigned int length)
     if (likely(row->write)) {
         return row->write(v, length, value);
     }
-    if (row->flags & STORED) {
-        *place_of(v, row) = value;
-        return done_here(v, length);
+    if (!row->stored) {
+        return refuse_unknown(v, true);
     }
-    return refuse_unknown(v, true);
+    if (value & ~row->stored) {
+        return refuse(v);
+    }
+    *place_of(v, row) = value;
+    return done_here(v, length);
 }
 
 INIT void msr_for_each_direct(void (*fn)(uint32_t msr, bool read, bool write, void *ctx), void *ctx)
 {
     for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
-        for (uint32_t msr = rows[i].first; (rows[i].flags & DIRECT) && msr <= rows[i].last; msr++) {
+        for (uint32_t msr = rows[i].first; rows[i].direct && msr <= rows[i].last; msr++) {
             fn(msr, true, true, ctx);
         }
     }

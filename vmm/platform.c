@@ -200,8 +200,6 @@ void platform_feed_input(struct vm *vm)
     }
 }
 
-/* Power button ------------------------------------------------------------------------------- */
-
 void platform_power_button(struct vm *vm)
 {
     acpi_pm_power_button(&vm->pm);
@@ -233,7 +231,7 @@ void platform_reset(struct vm *vm)
     guest_uart_init(&vm->uart, &uart_ops, vm);
     acpi_pm_reset(&vm->pm, ticks_since_boot(tsc, vm->pm_ratio));
     reset_control_reset(&vm->reset);
-    pci_host_init(&vm->pci);
+    vm->pci = (struct pci_host){0};
     timer_init(&vm->device_timer, device_timer_expired);
     vm->pit_due = vm->rtc_due = vm->pm_due = 0;
     vm->input_count = 0;

@@ -16,10 +16,11 @@ void platform_resume(struct vm *vm);
 void platform_stop(struct vm *vm);
 
 /* `count` > 0 elements of 1, 2 or 4 bytes from or to one port, one after the other, as by INS and
- * OUTS. What no device answers reads all ones. IN and OUT: vmm/exit.h. */
-void platform_in_string(struct vm *vm, uint16_t port, unsigned int size, void *data,
+ * OUTS of the vCPU `vcpu` (struct emu_ops). What no device answers reads all ones. IN and OUT:
+ * vmm/exit.h. */
+void platform_in_string(void *vcpu, uint16_t port, unsigned int size, void *data,
                         unsigned int count);
-void platform_out_string(struct vm *vm, uint16_t port, unsigned int size, const void *data,
+void platform_out_string(void *vcpu, uint16_t port, unsigned int size, const void *data,
                          unsigned int count);
 
 /* Device memory accesses of 1 to 8 bytes inside a page, of which a value has the low ones. */

@@ -402,9 +402,10 @@ enum exit_action exit_out_wide(struct vcpu *v, unsigned int port, uint64_t next_
     return size == 2 ? skip_and_out(v, port, next_rip, 2) : quick_out(v, port, next_rip, 4);
 }
 
-void platform_in_string(struct vm *vm, uint16_t port, unsigned int size, void *data,
+void platform_in_string(void *vcpu, uint16_t port, unsigned int size, void *data,
                         unsigned int count)
 {
+    struct vm *vm = ((struct vcpu *)vcpu)->vm;
     uint8_t *at = data;
 
     for (unsigned int i = 0; i < count; i++, at += size) {
@@ -413,9 +414,10 @@ void platform_in_string(struct vm *vm, uint16_t port, unsigned int size, void *d
     }
 }
 
-void platform_out_string(struct vm *vm, uint16_t port, unsigned int size, const void *data,
+void platform_out_string(void *vcpu, uint16_t port, unsigned int size, const void *data,
                          unsigned int count)
 {
+    struct vm *vm = ((struct vcpu *)vcpu)->vm;
     const uint8_t *at = data;
 
     if (port == COM1_BASE && size == 1) {

@@ -66,13 +66,7 @@ void pvclock_update(struct vcpu *v)
     }
 }
 
-int pvclock_read(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-    *value = v->kvm_system_time;
-    return 0;
-}
-
-int pvclock_write(struct vcpu *v, uint32_t msr, uint64_t value)
+int pvclock_write(struct vcpu *v, uint64_t value)
 {
     struct pvclock_time page;
 
@@ -86,7 +80,7 @@ int pvclock_write(struct vcpu *v, uint32_t msr, uint64_t value)
 }
 
 /* Wall-clock time at system_time 0, the core's start. */
-int pvclock_write_wall(struct vcpu *v, uint32_t msr, uint64_t value)
+int pvclock_write_wall(struct vcpu *v, uint64_t value)
 {
     struct pvclock_wall wall = {.version = 2, .sec = (uint32_t)platform_boot_epoch};
 

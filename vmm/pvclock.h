@@ -5,9 +5,9 @@
 
 #include "vmm/vcpu.h"
 
-int pvclock_read(struct vcpu *v, uint32_t msr, uint64_t *value);
-int pvclock_write(struct vcpu *v, uint32_t msr, uint64_t value);
-int pvclock_write_wall(struct vcpu *v, uint32_t msr, uint64_t value);
+/* The guest writes one of the MSRs. 0 or -BH_EINVAL: #GP. */
+int pvclock_write(struct vcpu *v, uint64_t value);
+int pvclock_write_wall(struct vcpu *v, uint64_t value);
 
 /* Writes the guest's time page again, if it has one: after the TSC offset changed. */
 void pvclock_update(struct vcpu *v);

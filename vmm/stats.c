@@ -1,20 +1,10 @@
 #include "vmm/stats.h"
 
-static const char *const kind_names[EXIT_KINDS] = {
-    [EXIT_KIND_INTERRUPT] = "interrupt",
-    [EXIT_KIND_NMI] = "nmi",
-    [EXIT_KIND_WINDOW] = "window",
-    [EXIT_KIND_CPUID] = "cpuid",
-    [EXIT_KIND_MSR] = "msr",
-    [EXIT_KIND_IO] = "io",
-    [EXIT_KIND_MMIO] = "mmio",
-    [EXIT_KIND_HLT] = "hlt",
-    [EXIT_KIND_HYPERCALL] = "hypercall",
-    [EXIT_KIND_CR] = "cr",
-    [EXIT_KIND_DR] = "dr",
-    [EXIT_KIND_EXCEPTION] = "exception",
-    [EXIT_KIND_OTHER] = "other",
+static const char *const kind_names[] = {
+    "interrupt", "nmi",       "window", "cpuid", "msr",       "io",    "mmio",
+    "hlt",       "hypercall", "cr",     "dr",    "exception", "other",
 };
+static_assert(ARRAY_SIZE(kind_names) == EXIT_KINDS, "in the order of enum exit_kind");
 
 /* The power of two below which `percent` of the exits stay. */
 static uint64_t bound(const uint64_t *buckets, uint64_t total, unsigned int percent)

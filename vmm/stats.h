@@ -7,22 +7,14 @@
 #include "lib/macros.h"
 
 /* The names stand in vmm/stats.c. */
+/* clang-format off */
 enum exit_kind {
-    EXIT_KIND_INTERRUPT,
-    EXIT_KIND_NMI,
-    EXIT_KIND_WINDOW,
-    EXIT_KIND_CPUID,
-    EXIT_KIND_MSR,
-    EXIT_KIND_IO,
-    EXIT_KIND_MMIO,
-    EXIT_KIND_HLT,
-    EXIT_KIND_HYPERCALL,
-    EXIT_KIND_CR,
-    EXIT_KIND_DR,
-    EXIT_KIND_EXCEPTION,
-    EXIT_KIND_OTHER,
+    EXIT_KIND_INTERRUPT, EXIT_KIND_NMI, EXIT_KIND_WINDOW, EXIT_KIND_CPUID, EXIT_KIND_MSR,
+    EXIT_KIND_IO, EXIT_KIND_MMIO, EXIT_KIND_HLT, EXIT_KIND_HYPERCALL, EXIT_KIND_CR, EXIT_KIND_DR,
+    EXIT_KIND_EXCEPTION, EXIT_KIND_OTHER,
     EXIT_KINDS
 };
+/* clang-format on */
 
 #define STAT_BUCKETS 32
 
@@ -36,7 +28,7 @@ struct exit_stats {
 /* Where a kind's figures are in struct exit_stats: what tables of exits hold, to save arithmetic.
  */
 #define STAT_OFFSET(kind) ((uint16_t)((kind) * sizeof(struct exit_stat)))
-_Static_assert(sizeof(struct exit_stats) <= UINT16_MAX, "STAT_OFFSET()");
+static_assert(sizeof(struct exit_stats) <= UINT16_MAX, "STAT_OFFSET()");
 
 /* An exit took so many TSC cycles. The low halves of two TSC values are enough to know: no exit
  * takes 2^32. */

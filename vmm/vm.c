@@ -182,7 +182,7 @@ static int load_kernel(struct vm *vm, struct guest_entry *entry)
         modules[i].arguments = vm->config->modules[i].arguments;
     }
     if (!err) {
-        err = guest_acpi_build(vm, vm->config->vcpus, &request.rsdp_gpa);
+        err = guest_acpi_build(vm, &request.rsdp_gpa);
     }
     return err ? err : kernel_load(&request, entry);
 }

@@ -13,7 +13,7 @@
 #include "tests/unit/host_log.h"
 #include "vmm/guest_memory.h"
 #include "vmm/loader/bzimage.h"
-#include "vmm/loader/loader.h"
+#include "vmm/loader/loader_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -25,7 +25,7 @@ struct params {
     uint8_t cmdline_len;
 } PACKED;
 
-enum { HAS_INITRD = 1, FORCE_32BIT = 2, BOUNCE = 4, CUSTOM_MAP = 8 };
+enum { HAS_INITRD = 1, FORCE_32BIT = 2, CUSTOM_MAP = 8 };
 
 struct vm {
     const struct guest_e820_entry *map;
@@ -112,10 +112,10 @@ static void check_plan(const struct load_request *req, const struct guest_entry 
     static char err[256];
     struct bzimage image;
     struct linux_plan plan;
+    const struct load_job job = {req, req->cmdline, req->vm->map, req->vm->count, err, sizeof(err)};
 
     check(bzimage_parse(&image, req->kernel, err, sizeof(err)) == 0);
-    check(linux_plan(&plan, &image, req->kernel, req->initrd, req->cmdline, req->vm->map,
-                     req->vm->count, req->force_32bit, err, sizeof(err)) == 0);
+    check(linux_plan(&plan, &image, &job) == 0);
 
     const struct guest_range ranges[] = {
         {plan.kernel_gpa, plan.kernel_size},
@@ -163,12 +163,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     struct file kernel_file = {data + length, size - length, p.kernel_size};
     struct file initrd_file = {data, 0, p.initrd_size};
-    /* Bouncing hundreds of MiB would be slow and show nothing more. */
-    bool bounce = (p.flags & BOUNCE) && p.kernel_size < MIB && p.initrd_size < MIB;
-    const struct blob kernel = {"vmlinuz", p.kernel_size, file_read, bounce ? NULL : file_copy,
-                                &kernel_file};
-    const struct blob initrd = {"initrd", p.initrd_size, file_read, bounce ? NULL : file_copy,
-                                &initrd_file};
+    const struct blob kernel = {"vmlinuz", p.kernel_size, file_read, file_copy, &kernel_file};
+    const struct blob initrd = {"initrd", p.initrd_size, file_read, file_copy, &initrd_file};
     struct vm vm = {.map = custom, .count = ARRAY_SIZE(custom)};
     struct load_request req = {.vm = &vm,
                                .vm_name = "fuzz",

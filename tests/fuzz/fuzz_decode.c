@@ -59,9 +59,8 @@ static bool same(const struct insn *a, const struct insn *b)
 {
     return a->length == b->length && a->op == b->op && a->map == b->map && a->opcode == b->opcode &&
            a->prefixes == b->prefixes && a->rex == b->rex && a->op_size == b->op_size &&
-           a->imm == b->imm && a->imm2 == b->imm2 && a->modrm == b->modrm && a->sib == b->sib &&
-           a->mem.disp == b->mem.disp && a->mem.base == b->mem.base &&
-           a->mem.index == b->mem.index && a->mem.seg == b->mem.seg;
+           a->imm == b->imm && a->modrm == b->modrm && a->mem.disp == b->mem.disp &&
+           a->mem.base == b->mem.base && a->mem.index == b->mem.index && a->mem.seg == b->mem.seg;
 }
 
 /* The result must not depend on how many bytes follow the instruction, and any prefix of it must be

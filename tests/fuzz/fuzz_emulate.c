@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/error.h"
 #include "vmm/emulate/emulate.h"
 
 #define MEMORY 4096 /* repeats through the whole physical address space */
@@ -14,8 +13,6 @@
 #define FLAG_PAGING   0x01 /* else CR0.PG is off */
 #define FLAG_PRESENT  0x02 /* page-table entries get their P, R/W and U/S bits set */
 #define FLAG_HARDWARE 0x04 /* the code comes with the exit */
-#define FLAG_BUSY     0x08 /* now and then an op must be waited for */
-#define FLAG_FAIL     0x10 /* now and then an op fails */
 #define FLAG_MODE     0x60 /* as given, 16, 32 or 64 bits */
 
 struct input {
@@ -47,15 +44,10 @@ static void check(bool ok)
         abort();
 }
 
-static int outcome(struct machine *m)
+/* Up to four in each iteration. */
+static void count_access(struct machine *m)
 {
-    uint8_t mix = (uint8_t)(++m->accesses * 29 + m->in.salt);
-
-    /* The most that one call can make: four for each iteration. */
-    check(m->accesses <= EMU_MAX_ITERATIONS * EMU_MAX_ACCESSES + 2);
-    if ((m->in.flags & FLAG_BUSY) && mix % 7 == 0)
-        return -BH_EBUSY;
-    return (m->in.flags & FLAG_FAIL) && mix % 11 == 0 ? -BH_EIO : 0;
+    check(++m->accesses <= EMU_MAX_ITERATIONS * 4);
 }
 
 static void copy_out(const struct machine *m, uint64_t gpa, uint8_t *buf, unsigned int len)
@@ -64,21 +56,21 @@ static void copy_out(const struct machine *m, uint64_t gpa, uint8_t *buf, unsign
         buf[i] = m->memory[(gpa + i) % MEMORY];
 }
 
-static int op_read(void *ctx, uint64_t gpa, void *buf, unsigned int len)
+static void op_read(void *ctx, uint64_t gpa, void *buf, unsigned int len)
 {
     check(len >= 1 && len <= 8 && gpa % PAGE_SIZE_4K + len <= PAGE_SIZE_4K);
     copy_out(ctx, gpa, buf, len);
-    return outcome(ctx);
+    count_access(ctx);
 }
 
-static int op_write(void *ctx, uint64_t gpa, const void *buf, unsigned int len)
+static void op_write(void *ctx, uint64_t gpa, const void *buf, unsigned int len)
 {
     struct machine *m = ctx;
 
     check(len >= 1 && len <= EMU_STRING_BYTES && gpa % PAGE_SIZE_4K + len <= PAGE_SIZE_4K);
     for (unsigned int i = 0; i < len; i++)
         m->memory[(gpa + i) % MEMORY] = ((const uint8_t *)buf)[i];
-    return outcome(m);
+    count_access(m);
 }
 
 static int op_read_ram(void *ctx, uint64_t gpa, void *buf, unsigned int len)
@@ -106,22 +98,22 @@ static void check_string(unsigned int size, unsigned int count)
     check(count >= 1 && count <= EMU_STRING_BYTES / size);
 }
 
-static int op_io_in(void *ctx, uint16_t port, unsigned int size, void *data, unsigned int count)
+static void op_io_in(void *ctx, uint16_t port, unsigned int size, void *data, unsigned int count)
 {
     check_string(size, count);
     memset(data, (uint8_t)port, size * count);
-    return outcome(ctx);
+    count_access(ctx);
 }
 
-static int op_io_out(void *ctx, uint16_t port, unsigned int size, const void *data,
-                     unsigned int count)
+static void op_io_out(void *ctx, uint16_t port, unsigned int size, const void *data,
+                      unsigned int count)
 {
     uint8_t copy[EMU_STRING_BYTES];
 
     check_string(size, count);
     memcpy(copy, data, size * count); /* all of it is there */
     (void)port;
-    return outcome(ctx);
+    count_access(ctx);
 }
 
 static void fill_cpu(struct emu_cpu *cpu, const struct input *in)
@@ -134,7 +126,6 @@ static void fill_cpu(struct emu_cpu *cpu, const struct input *in)
         .cr4 = in->cr4,
         .efer = in->efer,
         .cpl = in->cpl & 3,
-        .phys_bits = in->cpl & 4 ? 40 : 0,
         .hint = {.gpa = in->cr3, .valid = in->hint & 1, .write = in->hint & 2},
     };
     memcpy(cpu->seg, in->seg, sizeof(cpu->seg));
@@ -191,7 +182,7 @@ static void run(struct machine *m, const uint8_t *code, size_t len)
     result = emu_step(&cpu, &ops, m, hardware, m->in.flags & FLAG_HARDWARE ? len : 0, &fault);
     free(hardware);
 
-    check(result <= EMU_BLOCKED);
+    check(result <= EMU_RETRY);
     if (result != EMU_DONE)
         check(cpu.rip == m->in.rip);
     if (result != EMU_DONE && !rep)
@@ -199,7 +190,6 @@ static void run(struct machine *m, const uint8_t *code, size_t len)
     if (result == EMU_FAULT)
         check(fault.vector == EXC_PF || fault.vector == EXC_UD || fault.vector == EXC_GP ||
               fault.vector == EXC_SS);
-    check(result != EMU_BLOCKED || (m->in.flags & FLAG_BUSY));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

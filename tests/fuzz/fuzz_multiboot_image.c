@@ -19,14 +19,14 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct params {
-    uint8_t flags; /* BOUNCE, CUSTOM_MAP, HAS_INITRD */
+    uint8_t flags; /* CUSTOM_MAP, HAS_INITRD */
     uint8_t modules;
     uint16_t low_mib, high_mib;
     uint32_t kernel_size;
     uint32_t module_size; /* of the first; each further one has half of it */
 } PACKED;
 
-enum { BOUNCE = 1, CUSTOM_MAP = 2, HAS_INITRD = 4 };
+enum { CUSTOM_MAP = 2, HAS_INITRD = 4 };
 
 #define WRITES_MAX 8192
 
@@ -134,10 +134,7 @@ static void run(const struct params *p, struct file *kernel_file)
     static struct file files[LOAD_MODULES_MAX];
     static struct vm vm;
     static char err[256];
-    /* Bouncing hundreds of MiB would be slow and show nothing more. */
-    bool bounce = (p->flags & BOUNCE) && p->kernel_size < MIB && p->module_size < MIB;
-    const struct blob kernel = {"kernel", p->kernel_size, file_read, bounce ? NULL : file_copy,
-                                kernel_file};
+    const struct blob kernel = {"kernel", p->kernel_size, file_read, file_copy, kernel_file};
     struct load_request req = {.vm = &vm,
                                .vm_name = "fuzz",
                                .kernel = &kernel,
@@ -153,8 +150,7 @@ static void run(const struct params *p, struct file *kernel_file)
     for (unsigned int i = 0; i < req.module_count; i++) {
         files[i] = (struct file){NULL, 0, p->module_size >> i};
         modules[i] = (struct load_module){
-            {"module", files[i].size, file_read, bounce ? NULL : file_copy, &files[i]},
-            i % 2 == 0 ? "x=y" : ""};
+            {"module", files[i].size, file_read, file_copy, &files[i]}, i % 2 == 0 ? "x=y" : ""};
     }
     if (p->flags & HAS_INITRD) {
         req.initrd = &kernel;

@@ -4,7 +4,7 @@ import pathlib
 import struct
 
 CORPUS = pathlib.Path(__file__).parent / "corpus" / "fuzz_multiboot_image"
-BOUNCE, CUSTOM_MAP, HAS_INITRD = 1, 2, 4
+CUSTOM_MAP, HAS_INITRD = 2, 4
 MAGIC, ADDRESSES = 0x1BADB002, 1 << 16
 MIB = 1 << 20
 
@@ -39,9 +39,9 @@ HIGH = [(o, v + 0xFFFFFFFF80000000, p, f, m) for o, v, p, f, m in TWO]
 FLAT = header(3 | ADDRESSES, MIB, MIB, MIB + 0x2000, MIB + 0x4000, MIB + 32)
 SEEDS = {
     "elf32": params(0x3000) + elf32(TWO),
-    "elf32_modules": params(0x3000, BOUNCE | HAS_INITRD, 8, module_size=5 * MIB) + elf32(TWO),
+    "elf32_modules": params(0x3000, HAS_INITRD, 8, module_size=5 * MIB) + elf32(TWO),
     "elf64_high": params(0x3000, modules=1, module_size=100) + elf64(HIGH, 0xFFFFFFFF80100010),
-    "flat": params(0x3000, BOUNCE, 2, module_size=4096) + FLAT,
+    "flat": params(0x3000, 0, 2, module_size=4096) + FLAT,
     "flat_no_ends": params(0x3000) + header(ADDRESSES, MIB, MIB, 0, 0, MIB),
     "map": params(0x3000, CUSTOM_MAP, 8, module_size=100 * MIB) + elf32(
         [(0, 0x20000, 0x20000, 64, 0x60000), (0, 2 * MIB, 2 * MIB, 64, 29 * MIB)], 0x20000),

@@ -35,13 +35,9 @@ static uint8_t ram[RAM_SIZE];
 static uint8_t device[DEVICE_SIZE];
 static struct access made[MAX_LOG];
 static unsigned int count; /* accesses in `made` */
-static unsigned int pte_reads, retired;
+static unsigned int pte_reads;
 static unsigned int batches; /* calls for ports */
 static uint32_t port_value;
-
-/* Blocking: each new device access is refused once and answered from the record when repeated. */
-static bool blocking;
-static unsigned int answered, position;
 
 static uint64_t gpr[GPR_COUNT];
 static struct emu_cpu cpu;
@@ -51,17 +47,6 @@ static inline void note(char kind, uint64_t where, unsigned int len, uint64_t va
 {
     assert_true(count < MAX_LOG);
     made[count++] = (struct access){kind, where, len, val};
-}
-
-/* Whether the access must wait. Those at or behind `answered` are new. */
-static inline bool must_wait(void)
-{
-    if (!blocking)
-        return false;
-    if (position++ < answered)
-        return false;
-    answered++;
-    return true;
 }
 
 static inline uint8_t *backing(uint64_t gpa, unsigned int len)
@@ -75,40 +60,32 @@ static inline uint8_t *backing(uint64_t gpa, unsigned int len)
     return NULL;
 }
 
-static inline int op_read(void *ctx, uint64_t gpa, void *buf, unsigned int len)
+static inline void op_read(void *ctx, uint64_t gpa, void *buf, unsigned int len)
 {
     uint8_t *p = backing(gpa, len);
     uint64_t val = 0;
 
     (void)ctx;
     assert_true(len <= 8);
-    if (!p)
-        return -BH_EFAULT;
-    if (gpa >= DEVICE && must_wait())
-        return -BH_EBUSY;
+    assert_non_null(p);
     memcpy(buf, p, len);
     memcpy(&val, p, len);
     if (gpa >= DEVICE)
         note('r', gpa, len, val);
-    return 0;
 }
 
-static inline int op_write(void *ctx, uint64_t gpa, const void *buf, unsigned int len)
+static inline void op_write(void *ctx, uint64_t gpa, const void *buf, unsigned int len)
 {
     uint8_t *p = backing(gpa, len);
     uint64_t val = 0;
 
     (void)ctx;
     assert_true(len <= 8 || gpa < DEVICE);
-    if (!p)
-        return -BH_EFAULT;
-    if (gpa >= DEVICE && must_wait())
-        return -BH_EBUSY;
+    assert_non_null(p);
     memcpy(p, buf, len);
     memcpy(&val, p, len <= 8 ? len : 8);
     if (gpa >= DEVICE)
         note('w', gpa, len, val);
-    return 0;
 }
 
 static inline int op_read_ram(void *ctx, uint64_t gpa, void *buf, unsigned int len)
@@ -133,28 +110,23 @@ static inline int op_read_pte(void *ctx, uint64_t gpa, unsigned int size, uint64
     return 0;
 }
 
-static inline int op_io_in(void *ctx, uint16_t port, unsigned int size, void *data,
-                           unsigned int elements)
+static inline void op_io_in(void *ctx, uint16_t port, unsigned int size, void *data,
+                            unsigned int elements)
 {
     (void)ctx;
     assert_true(elements >= 1 && elements * size <= EMU_STRING_BYTES);
-    if (must_wait())
-        return -BH_EBUSY;
     batches++;
     for (unsigned int i = 0; i < elements; i++) {
         memcpy((uint8_t *)data + i * size, &port_value, size);
         note('i', port, size, port_value++);
     }
-    return 0;
 }
 
-static inline int op_io_out(void *ctx, uint16_t port, unsigned int size, const void *data,
-                            unsigned int elements)
+static inline void op_io_out(void *ctx, uint16_t port, unsigned int size, const void *data,
+                             unsigned int elements)
 {
     (void)ctx;
     assert_true(elements >= 1 && elements * size <= EMU_STRING_BYTES);
-    if (must_wait())
-        return -BH_EBUSY;
     batches++;
     for (unsigned int i = 0; i < elements; i++) {
         uint32_t val = 0;
@@ -162,14 +134,6 @@ static inline int op_io_out(void *ctx, uint16_t port, unsigned int size, const v
         memcpy(&val, (const uint8_t *)data + i * size, size);
         note('o', port, size, val);
     }
-    return 0;
-}
-
-static inline void op_retire(void *ctx)
-{
-    (void)ctx;
-    retired++;
-    answered = position = 0;
 }
 
 static const struct emu_ops ops = {
@@ -179,7 +143,6 @@ static const struct emu_ops ops = {
     .read_pte = op_read_pte,
     .io_in = op_io_in,
     .io_out = op_io_out,
-    .retire = op_retire,
 };
 
 static inline void flat_segments(uint16_t code_attributes)
@@ -198,8 +161,7 @@ static inline int setup(void **state)
     memset(ram, 0, sizeof(ram));
     memset(device, 0, sizeof(device));
     memset(gpr, 0, sizeof(gpr));
-    count = pte_reads = retired = answered = position = batches = 0;
-    blocking = false;
+    count = pte_reads = batches = 0;
     cpu = (struct emu_cpu){.gpr = gpr, .rip = CODE, .rflags = RFLAGS_ONE, .cr0 = CR0_PE};
     flat_segments(SEG_ATTR_DB);
     fault = (struct emu_fault){0};
@@ -264,7 +226,6 @@ static inline size_t put_code(uint64_t at, const char *text)
 static inline enum emu_result step(const char *code)
 {
     put_code(CODE, code);
-    position = 0;
     return emu_step(&cpu, &ops, NULL, NULL, 0, &fault);
 }
 

@@ -83,7 +83,6 @@ int guest_fill(struct vm *vm, uint64_t gpa, uint8_t byte, size_t len)
 struct fake_file {
     uint8_t head[FAKE_HEAD];
     uint64_t fail_at; /* reading this byte fails; UINT64_MAX: never */
-    unsigned int direct_copies;
 };
 
 static inline uint8_t fake_file_byte(const struct fake_file *f, uint64_t offset)
@@ -105,10 +104,8 @@ static inline int fake_file_read(void *ctx, uint64_t offset, void *buf, size_t l
 static inline int fake_file_copy(void *ctx, struct vm *vm, uint64_t gpa, uint64_t offset,
                                  uint64_t len)
 {
-    struct fake_file *f = ctx;
     uint8_t *p = fake_vm_at(vm, gpa, len);
 
-    f->direct_copies++;
     vm->writes++;
     return p ? fake_file_read(ctx, offset, p, len) : -BH_EFAULT;
 }
@@ -150,6 +147,7 @@ static inline struct blob fake_kernel(struct fake_file *f)
     return (struct blob){.name = "vmlinuz",
                          .size = FAKE_IMAGE_START + FAKE_IMAGE_SIZE,
                          .read = fake_file_read,
+                         .copy_to_guest = fake_file_copy,
                          .ctx = f};
 }
 
@@ -157,7 +155,11 @@ static inline struct blob fake_initrd(struct fake_file *f, uint64_t size)
 {
     memset(f, 0x5a, sizeof(*f));
     f->fail_at = UINT64_MAX;
-    return (struct blob){.name = "initrd.gz", .size = size, .read = fake_file_read, .ctx = f};
+    return (struct blob){.name = "initrd.gz",
+                         .size = size,
+                         .read = fake_file_read,
+                         .copy_to_guest = fake_file_copy,
+                         .ctx = f};
 }
 
 #endif

@@ -45,7 +45,11 @@ static inline struct blob new_file(struct fake_file *f)
 {
     memset(f, 0, sizeof(*f));
     f->fail_at = UINT64_MAX;
-    return (struct blob){.name = "kernel.elf", .size = FILE_SIZE, .read = fake_file_read, .ctx = f};
+    return (struct blob){.name = "kernel.elf",
+                         .size = FILE_SIZE,
+                         .read = fake_file_read,
+                         .copy_to_guest = fake_file_copy,
+                         .ctx = f};
 }
 
 static inline void put_ident(struct fake_file *f, unsigned int class, unsigned int machine)

@@ -9,9 +9,9 @@
 #include "vmm/devices/acpi_pm.h"
 #include "vmm/devices/reset.h"
 
-#define STS    GUEST_PM_PM1_EVT
-#define EN     (GUEST_PM_PM1_EVT + 2)
-#define CNT    GUEST_PM_PM1_CNT
+#define STS    GUEST_PM_BASE
+#define EN     (GUEST_PM_BASE + 2)
+#define CNT    (GUEST_PM_BASE + 4)
 #define PWRBTN 0x100
 #define S      GUEST_PM_TMR_HZ /* times are ticks */
 
@@ -140,7 +140,7 @@ static void test_reset_ports(void **state)
     assert_int_equal(reset_control_write(&rc, 0xCF9, 0x06), PM_NONE); /* no rising edge */
     assert_int_equal(reset_control_read(&rc, 0xCF9), 0x06);
     reset_control_reset(&rc);
-    assert_int_equal(reset_control_write(&rc, GUEST_PM_RESET_PORT, GUEST_PM_RESET_VALUE), PM_RESET);
+    assert_int_equal(reset_control_write(&rc, RESET_PORT_CONTROL, 6), PM_RESET);
     assert_int_equal(reset_control_write(&rc, 0x70, 0xFE), PM_NONE);
 }
 

@@ -1,4 +1,4 @@
-/* The emulator's REP batches, string port I/O, and accesses that must be waited for. */
+/* The emulator's REP batches and string port I/O. */
 #include "tests/unit/emulate_machine.h"
 
 static void test_rep_batches(void **state)
@@ -47,7 +47,6 @@ static void test_rep_fault(void **state)
     assert_int_equal(gpr[GPR_RCX], 8);
     assert_int_equal(gpr[GPR_RDI], 0x12000);
     assert_int_equal(count, 2);
-    assert_int_equal(retired, 2);
     assert_true(cpu.rip == CODE);
 }
 
@@ -236,37 +235,6 @@ static void test_port_batch_wraps(void **state)
     expect_access(1, 'o', 0, 1, 0x66);
 }
 
-/* Device accesses that must be waited for: the instruction is repeated until all are answered, its
- * registers change once, and no access is made twice. */
-static void test_blocking(void **state)
-{
-    (void)state;
-    blocking = true;
-    device[4] = 0x40;
-    gpr[GPR_RBX] = DEVICE;
-    cpu.rflags |= RFLAGS_CF;
-    assert_int_equal(step("83 53 04 01"), EMU_BLOCKED); /* adc [ebx+4], 1: the read */
-    assert_int_equal(step("83 53 04 01"), EMU_BLOCKED); /* the write */
-    assert_true(cpu.rip == CODE && (cpu.rflags & RFLAGS_CF));
-    assert_int_equal(device[4], 0x40);
-    assert_int_equal(step("83 53 04 01"), EMU_DONE);
-    assert_int_equal(device[4], 0x42);
-    assert_int_equal(cpu.rip, CODE + 4);
-
-    /* A REP: each iteration on its own; completed ones stay. */
-    cpu.rip = CODE;
-    retired = 0;
-    gpr[GPR_RDI] = DEVICE;
-    gpr[GPR_RCX] = 2;
-    assert_int_equal(step("f3 aa"), EMU_BLOCKED);
-    assert_int_equal(gpr[GPR_RCX], 2);
-    assert_int_equal(step("f3 aa"), EMU_BLOCKED);
-    assert_int_equal(gpr[GPR_RCX], 1);
-    assert_int_equal(gpr[GPR_RDI], DEVICE + 1);
-    assert_int_equal(step("f3 aa"), EMU_DONE);
-    assert_int_equal(retired, 3);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,7 +246,6 @@ int main(void)
         cmocka_unit_test_setup(test_port_singles, setup),
         cmocka_unit_test_setup(test_port_batch_faults, setup),
         cmocka_unit_test_setup(test_port_batch_wraps, setup),
-        cmocka_unit_test_setup(test_blocking, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

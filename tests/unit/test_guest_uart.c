@@ -63,12 +63,6 @@ static void test_reset_state(void **state)
     assert_int_equal(rd(LSR), 0x60);
     assert_int_equal(rd(MSR), 0xB0);
     assert_int_equal(rd(RBR), 0);
-    wr(MCR, OUT2);
-    wr(IER, 0x0F);
-    assert_true(line);
-    guest_uart_reset(&uart);
-    assert_false(line);
-    assert_int_equal(rd(IER), 0);
 }
 
 /* The steps of Linux's autoconfig() and autoconfig_16550a(). */

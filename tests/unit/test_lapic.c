@@ -99,7 +99,7 @@ static void test_reset_state(void **state)
 {
     (void)state;
     lapic_init(&apic, page, 3, true, &ops, &ipi);
-    assert_true(lapic_get_base(&apic) == 0xFEE00900);
+    assert_true(apic.base == 0xFEE00900);
     assert_int_equal(rd(LAPIC_ID), 3u << 24);
     assert_int_equal(rd(LAPIC_VERSION), 0x01050014);
     assert_int_equal(rd(LAPIC_SVR), 0xFF);
@@ -115,7 +115,7 @@ static void test_reset_state(void **state)
     assert_int_equal(lapic_highest_irr(&apic), -1);
     assert_true(lapic_timer_next(&apic) == UINT64_MAX);
     lapic_init(&apic, page, 3, false, &ops, &ipi);
-    assert_true(lapic_get_base(&apic) == 0xFEE00800);
+    assert_true(apic.base == 0xFEE00800);
 }
 
 static void test_init_keeps_base(void **state)
@@ -517,7 +517,7 @@ static void test_base(void **state)
     assert_int_equal(base(0xA00), -BH_EINVAL); /* bit 9 */
     assert_int_equal(base(0x400), -BH_EINVAL); /* x2APIC without enable */
     assert_int_equal(base(0x900), 0);
-    assert_true(lapic_get_base(&apic) == 0xFEE00800); /* BSP is read-only */
+    assert_true(apic.base == 0xFEE00800); /* BSP is read-only */
     wr(LAPIC_ICR_HIGH, 0x05000000);
     lapic_accept(&apic, 0x66, false);
     assert_int_equal(base(0xC00), 0);
@@ -581,63 +581,19 @@ static void test_match_x2apic(void **state)
     assert_false(lapic_match(&apic, 0xFF, false, true));
 }
 
-static void test_lint(void **state)
+static void test_lint0(void **state)
 {
     (void)state;
     assert_false(lapic_lint0_extint(&apic));
-    assert_false(lapic_lint1_nmi(&apic));
     lapic_set_virtual_wire(&apic);
     assert_true(lapic_enabled(&apic));
     assert_true(lapic_lint0_extint(&apic));
-    assert_true(lapic_lint1_nmi(&apic));
-    lapic_lint_set(&apic, LAPIC_LINT0, true); /* not fixed: only remembered */
-    lapic_lint_set(&apic, LAPIC_LINT0, false);
-    assert_int_equal(lapic_highest_irr(&apic), -1);
     wr(LAPIC_LVT_LINT0, 0x700 | LVT_MASKED);
     assert_false(lapic_lint0_extint(&apic));
-    wr(LAPIC_LVT_LINT1, 0x33);
-    assert_false(lapic_lint1_nmi(&apic));
-    lapic_lint_set(&apic, LAPIC_LINT1, true);
-    lapic_lint_set(&apic, LAPIC_LINT1, true);
-    assert_int_equal(take(), 0x33);
-    wr(LAPIC_EOI, 0);
-    assert_int_equal(lapic_pending(&apic), -1);
+    wr(LAPIC_LVT_LINT0, 0x33);
+    assert_false(lapic_lint0_extint(&apic));
     base(0);
-    assert_true(lapic_lint0_extint(&apic)); /* globally disabled: pins are INTR and NMI */
-    assert_true(lapic_lint1_nmi(&apic));
-    lapic_lint_set(&apic, LAPIC_LINT1, false);
-    lapic_lint_set(&apic, LAPIC_LINT1, true);
-    assert_int_equal(lapic_highest_irr(&apic), -1);
-}
-
-static void test_lint_level(void **state)
-{
-    (void)state;
-    wr(LAPIC_LVT_LINT0, 0x34 | LVT_LEVEL);
-    lapic_lint_set(&apic, LAPIC_LINT0, true);
-    assert_int_equal(rd(LAPIC_LVT_LINT0), 0x34 | LVT_LEVEL | LVT_REMOTE_IRR);
-    wr(LAPIC_LVT_LINT0, 0x34 | LVT_LEVEL);
-    assert_int_equal(rd(LAPIC_LVT_LINT0), 0x34 | LVT_LEVEL | LVT_REMOTE_IRR);
-    assert_int_equal(take(), 0x34);
-    lapic_lint_set(&apic, LAPIC_LINT0, false);
-    lapic_lint_set(&apic, LAPIC_LINT0, true);
-    assert_int_equal(lapic_highest_irr(&apic), -1);
-    wr(LAPIC_EOI, 0);
-    assert_int_equal(take(), 0x34); /* still asserted */
-    lapic_lint_set(&apic, LAPIC_LINT0, false);
-    wr(LAPIC_EOI, 0);
-    assert_int_equal(lapic_pending(&apic), -1);
-    assert_int_equal(rd(LAPIC_LVT_LINT0), 0x34 | LVT_LEVEL);
-    lapic_lint_set(&apic, LAPIC_LINT0, true);
-    wr(LAPIC_LVT_LINT0, 0x34 | LVT_MASKED);
-    assert_int_equal(rd(LAPIC_LVT_LINT0), 0x34 | LVT_MASKED);
-    lapic_init(&apic, page, 0, true, &ops, &ipi);
-    lapic_lint_set(&apic, LAPIC_LINT0, true); /* masked */
-    assert_int_equal(lapic_highest_irr(&apic), -1);
-    *lapic_reg(&apic, LAPIC_LVT_LINT1) =
-        0x40; /* software-disabled, as only a restore can leave it */
-    lapic_lint_set(&apic, LAPIC_LINT1, true);
-    assert_int_equal(lapic_highest_irr(&apic), -1);
+    assert_true(lapic_lint0_extint(&apic)); /* globally disabled: the pin is INTR */
 }
 
 static uint32_t current(uint64_t now)
@@ -834,7 +790,7 @@ static void test_tsc_deadline(void **state)
 
     (void)state;
     lapic_set_tsc_deadline(&apic, 123); /* not in that mode */
-    assert_true(lapic_get_tsc_deadline(&apic) == 0);
+    assert_true(apic.tsc_deadline == 0);
     wr(LAPIC_LVT_TIMER, 0x55);
     wr(LAPIC_TIMER_INIT, 1000);
     wr(LAPIC_LVT_TIMER, 0x55 | LVT_TIMER_DEADLINE);
@@ -848,17 +804,17 @@ static void test_tsc_deadline(void **state)
     before = timer_changes;
     lapic_set_tsc_deadline(&apic, 0x123456789ABC);
     assert_int_equal(timer_changes, before + 1);
-    assert_true(lapic_get_tsc_deadline(&apic) == 0x123456789ABC);
+    assert_true(apic.tsc_deadline == 0x123456789ABC);
     lapic_timer_expired(&apic, 5);
-    assert_true(lapic_get_tsc_deadline(&apic) == 0);
+    assert_true(apic.tsc_deadline == 0);
     assert_int_equal(take(), 0x55);
     lapic_set_tsc_deadline(&apic, 9);
     wr(LAPIC_LVT_TIMER, 0x55 | LVT_TIMER_PERIODIC);
-    assert_true(lapic_get_tsc_deadline(&apic) == 0);
+    assert_true(apic.tsc_deadline == 0);
     wr(LAPIC_LVT_TIMER, 0x55 | LVT_TIMER_DEADLINE);
     lapic_set_tsc_deadline(&apic, 9);
     base(0);
-    assert_true(lapic_get_tsc_deadline(&apic) == 0);
+    assert_true(apic.tsc_deadline == 0);
 }
 
 int main(void)
@@ -883,8 +839,7 @@ int main(void)
         cmocka_unit_test_setup(test_base, setup),
         cmocka_unit_test_setup(test_match_xapic, setup),
         cmocka_unit_test_setup(test_match_x2apic, setup),
-        cmocka_unit_test_setup(test_lint, setup),
-        cmocka_unit_test_setup(test_lint_level, setup),
+        cmocka_unit_test_setup(test_lint0, setup),
         cmocka_unit_test_setup(test_timer_tsc, setup),
         cmocka_unit_test_setup(test_timer_slow_tsc, setup),
         cmocka_unit_test_setup(test_timer_one_shot, setup),

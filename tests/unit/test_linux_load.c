@@ -216,17 +216,6 @@ static void test_no_initrd_no_cmdline(void **state)
     fake_vm_close(&vm);
 }
 
-static void test_direct_copy(void **state)
-{
-    (void)state;
-    start(64 * MIB, 0);
-    kernel.copy_to_guest = fake_file_copy;
-    assert_int_equal(kernel_load(&req, &entry), 0);
-    assert_int_equal(kernel_file.direct_copies, 1);
-    assert_file_at(FAKE_PREF, &kernel_file, FAKE_IMAGE_START, FAKE_IMAGE_SIZE);
-    fake_vm_close(&vm);
-}
-
 /* The smallest memory that holds kernel and initrd works, a page less is refused. */
 static void test_memory_boundary(void **state)
 {
@@ -378,7 +367,6 @@ int main(void)
         cmocka_unit_test(test_entry_64),
         cmocka_unit_test(test_entry_32),
         cmocka_unit_test(test_no_initrd_no_cmdline),
-        cmocka_unit_test(test_direct_copy),
         cmocka_unit_test(test_memory_boundary),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_failures_while_writing),

@@ -7,27 +7,20 @@
 
 #include "lib/macros.h"
 
-#define GUEST_PM_BASE        0x600
-#define GUEST_PM_PM1_EVT     0x600 /* PM1a_EVT_BLK: status at +0, enable at +2 */
-#define GUEST_PM_PM1_EVT_LEN 4
-#define GUEST_PM_PM1_CNT     0x604 /* PM1a_CNT_BLK */
-#define GUEST_PM_PM1_CNT_LEN 2
-#define GUEST_PM_TMR         0x608 /* PM_TMR_BLK, 32 bits wide (FADT flag TMR_VAL_EXT) */
-#define GUEST_PM_TMR_LEN     4
-#define GUEST_PM_LEN         12
-#define GUEST_PM_TMR_HZ      3579545ull
+/* PM1a_EVT_BLK (status at +0, enable at +2), PM1a_CNT_BLK at +4, PM_TMR_BLK at +8, which is 32 bits
+ * wide (FADT flag TMR_VAL_EXT). */
+#define GUEST_PM_BASE    0x600
+#define GUEST_PM_LEN     12
+#define GUEST_PM_TMR     0x608
+#define GUEST_PM_TMR_LEN 4
+#define GUEST_PM_TMR_HZ  3579545ull
 
 /* The SCI is IRQ 9 = GSI 9, level-triggered and active high: the MADT needs an interrupt source
  * override with flags 0Dh, because ISA's default would be edge-triggered. */
-#define GUEST_PM_SCI_IRQ            9
-#define GUEST_PM_SCI_OVERRIDE_FLAGS 0x0D /* MPS INTI: active high (01b), level (11b) */
+#define GUEST_PM_SCI_IRQ 9
 
 /* SLP_TYP of S5 (soft off), the value that the _S5 package in the DSDT gives. */
 #define GUEST_PM_S5_SLP_TYP 5
-
-/* FADT RESET_REG: I/O port and value (see reset.h). */
-#define GUEST_PM_RESET_PORT  0xCF9
-#define GUEST_PM_RESET_VALUE 0x06
 
 /* What a write demands of the VM. */
 enum pm_action { PM_NONE, PM_POWER_OFF, PM_RESET };

@@ -104,27 +104,8 @@ static void update_irq(struct guest_uart *uart)
 
 void guest_uart_init(struct guest_uart *uart, const struct guest_uart_ops *ops, void *ctx)
 {
-    *uart = (struct guest_uart){.ops = ops, .ctx = ctx};
-    guest_uart_reset(uart);
-}
-
-void guest_uart_reset(struct guest_uart *uart)
-{
-    const struct guest_uart_ops *ops = uart->ops;
-    void *ctx = uart->ctx;
-    bool was_raised = uart->irq_level;
-
-    *uart = (struct guest_uart){.ops = ops, .ctx = ctx, .msr = MSR_CONNECTED};
-    uart->thr_empty = true;
+    *uart = (struct guest_uart){.ops = ops, .ctx = ctx, .msr = MSR_CONNECTED, .thr_empty = true};
     uart->divisor_low = 1; /* 115,200 baud */
-    if (was_raised)
-        ops->irq(ctx, false);
-}
-
-static void clear_rx(struct guest_uart *uart)
-{
-    uart->head = 0;
-    uart->count = 0;
 }
 
 static uint8_t read_data(struct guest_uart *uart)
@@ -236,7 +217,7 @@ static void write_fcr(struct guest_uart *uart, uint8_t value)
      * bits only count while they are on. */
     if (((value ^ uart->fcr) & FCR_ENABLE) ||
         (value & (FCR_ENABLE | FCR_CLEAR_RX)) == (FCR_ENABLE | FCR_CLEAR_RX))
-        clear_rx(uart);
+        uart->count = 0;
     uart->fcr = value & FCR_ENABLE ? value & FCR_KEPT : 0;
     update_irq(uart);
 }

@@ -30,11 +30,8 @@ struct guest_uart {
     void *ctx;
 };
 
-/* Binds to `ops` and resets. */
+/* Power-up: binds to `ops`; the FIFO is empty, the interrupt line low. */
 void guest_uart_init(struct guest_uart *uart, const struct guest_uart_ops *ops, void *ctx);
-
-/* Master reset: lowers the interrupt line, empties the FIFO. */
-void guest_uart_reset(struct guest_uart *uart);
 
 /* Byte accesses to register `reg`, 0..7 (taken modulo 8). */
 uint32_t guest_uart_read(struct guest_uart *uart, unsigned int reg);

@@ -16,7 +16,6 @@
 #define RM_DISP16    6 /* with mod 0 and 16-bit addresses */
 #define SIB_NO_INDEX 4
 #define SIB_NO_BASE  5 /* with mod 0 */
-#define XBEGIN_MODRM 0xf8
 
 #define NO_SEGMENT SEG_COUNT
 
@@ -26,7 +25,7 @@ struct decoder {
     size_t len;
     size_t pos;
     int err;     /* the first one; nothing is taken any more after it */
-    uint8_t ext; /* REX.WRXB, or the same from a VEX prefix */
+    uint8_t ext; /* REX.WRXB */
     uint8_t seg; /* segment override or NO_SEGMENT */
 };
 
@@ -115,73 +114,16 @@ static uint8_t take_prefixes(struct decoder *d)
     return byte;
 }
 
-static bool is_vex(const struct decoder *d, uint8_t byte)
-{
-    if (byte != 0xc4 && byte != 0xc5)
-        return false;
-    /* Elsewhere mod 3 tells it from LDS and LES, which take memory operands only. */
-    return d->out->mode == MODE_64 ||
-           (d->pos < d->len && MODRM_MOD(d->bytes[d->pos]) == MOD_REGISTER);
-}
-
-/* VEX (SDM vol. 2, 2.3.5 to 2.3.7): the length only, without a check whether the opcode exists. */
-static struct opcode_info take_vex(struct decoder *d, uint8_t first)
-{
-    struct opcode_info info = {OP_OTHER, FORM_NONE, OPF_VALID | OPF_MODRM};
-    struct insn *out = d->out;
-    uint8_t vex = take_byte(d), map = 1;
-
-    if (out->rex || (out->prefixes & ~(PREFIX_SEGMENT | PREFIX_ADDRSIZE))) {
-        undefined(d);
-        return info;
-    }
-    d->ext = vex & 0x80 ? 0 : REX_R;
-    if (first == 0xc4) {
-        map = vex & 0x1f;
-        d->ext |= (vex & 0x40 ? 0 : REX_X) | (vex & 0x20 ? 0 : REX_B);
-        vex = take_byte(d);
-    }
-    if (out->mode != MODE_64)
-        d->ext = 0;
-    out->map = MAP_VEX;
-    out->opcode = take_byte(d);
-    if (map < 1 || map > 3)
-        undefined(d);
-    if (map == 3)
-        info.flags |= OPF_IMM8;
-    else if (map == 1)
-        info.flags = opcode_0f[out->opcode].flags & (OPF_VALID | OPF_MODRM | OPF_IMM8);
-    return info;
-}
-
 static struct opcode_info take_opcode(struct decoder *d, uint8_t byte)
 {
-    struct opcode_info info = {OP_OTHER, FORM_NONE, OPF_VALID | OPF_MODRM};
     struct insn *out = d->out;
 
     out->opcode = byte;
-    if (is_vex(d, byte))
-        return take_vex(d, byte);
     if (byte != 0x0f)
         return opcode_one_byte[byte];
-
     out->opcode = take_byte(d);
     out->map = MAP_0F;
-    if (out->opcode != 0x38 && out->opcode != 0x3a)
-        return opcode_0f[out->opcode];
-
-    /* Everything in these two maps has a modrm byte, and in the second one an immediate, too. */
-    out->map = out->opcode == 0x38 ? MAP_0F38 : MAP_0F3A;
-    if (out->map == MAP_0F3A)
-        info.flags |= OPF_IMM8;
-    out->opcode = take_byte(d);
-    /* With an F2 prefix F0 and F1 are CRC32. */
-    if (out->map == MAP_0F38 && (out->opcode & 0xfe) == 0xf0 && !(out->prefixes & PREFIX_REPNE)) {
-        info.op = OP_MOVBE;
-        info.form = out->opcode & 1 ? FORM_EG : FORM_GE;
-        info.flags |= OPF_MEMONLY;
-    }
-    return info;
+    return opcode_0f[out->opcode];
 }
 
 /* Replaces a group's entry by that of its member, once modrm is known. */
@@ -189,8 +131,7 @@ static void resolve_group(struct decoder *d, struct opcode_info *info)
 {
     const struct opcode_info *member = &opcode_groups[info->op][MODRM_REG(d->out->modrm)];
 
-    if (!(member->flags & OPF_VALID) ||
-        (info->op == GROUP_11 && member->op == OP_OTHER && d->out->modrm != XBEGIN_MODRM))
+    if (!(member->flags & OPF_VALID))
         undefined(d);
     info->op = member->op;
     info->form = member->form;
@@ -204,18 +145,12 @@ static uint8_t operand_size(const struct decoder *d, uint16_t flags)
 
     if (flags & OPF_BYTE)
         return 1;
+    if (d->ext & REX_W)
+        return 8;
     if (flags & OPF_MOVNTI)
-        return d->ext & REX_W ? 8 : 4;
-    if (out->mode == MODE_64) {
-        if (d->ext & REX_W)
-            return 8;
-        /* A near branch with 66: Intel ignores the prefix, AMD truncates RIP to 16 bits (APM
-         * vol. 3, 1.2.3). No compiler emits it; the length is decoded as on Intel. */
-        if (flags & OPF_REL)
-            return 8;
-        if (flags & OPF_DEF64)
-            return prefix ? 2 : 8;
-    }
+        return 4;
+    if ((flags & OPF_DEF64) && out->mode == MODE_64)
+        return prefix ? 2 : 8;
     return (out->mode == MODE_16) != prefix ? 2 : 4;
 }
 
@@ -227,7 +162,6 @@ static uint8_t default_segment(uint8_t base)
 
 static void take_disp(struct decoder *d, unsigned int size)
 {
-    d->out->disp_size = (uint8_t)size;
     d->out->mem.disp = size ? (int64_t)sign_extend(take(d, size), size) : 0;
 }
 
@@ -258,12 +192,11 @@ static void take_address(struct decoder *d)
     bool has_base = mod != 0 || base != RM_DISP32;
 
     if (base == RM_SIB) {
-        uint8_t index;
+        uint8_t sib = take_byte(d);
+        uint8_t index = (uint8_t)(MODRM_REG(sib) | (d->ext & REX_X ? 8 : 0));
 
-        out->sib = take_byte(d);
-        index = (uint8_t)(MODRM_REG(out->sib) | (d->ext & REX_X ? 8 : 0));
-        base = MODRM_RM(out->sib);
-        mem->scale = (uint8_t)(1u << MODRM_MOD(out->sib));
+        base = MODRM_RM(sib);
+        mem->scale = (uint8_t)(1u << MODRM_MOD(sib));
         if (index != SIB_NO_INDEX)
             mem->index = index;
         has_base = mod != 0 || base != SIB_NO_BASE;
@@ -282,57 +215,25 @@ static void take_modrm(struct decoder *d, struct opcode_info *info)
     struct insn *out = d->out;
 
     out->modrm = take_byte(d);
-    out->has_modrm = !d->err;
     if (info->form == FORM_GROUP)
         resolve_group(d, info);
-    if (info->flags & OPF_REGONLY)
+    if ((info->flags & OPF_REGONLY) || MODRM_MOD(out->modrm) == MOD_REGISTER)
         return;
-    if (MODRM_MOD(out->modrm) != MOD_REGISTER) {
-        if (out->addr_size == 2)
-            take_address16(d);
-        else
-            take_address(d);
-    } else if (info->flags & OPF_MEMONLY) {
-        undefined(d);
-    }
+    if (out->addr_size == 2)
+        take_address16(d);
+    else
+        take_address(d);
 }
 
-static unsigned int immediate_size(const struct insn *out, uint16_t flags)
-{
-    unsigned int z = out->op_size == 8 ? 4 : out->op_size;
-
-    if (flags & OPF_IMM8)
-        return 1;
-    if (flags & OPF_IMM16)
-        return 2;
-    if (flags & (OPF_IMMZ | OPF_REL))
-        return z;
-    return flags & OPF_IMMV ? out->op_size : 0;
-}
-
-static void take_immediates(struct decoder *d, uint16_t flags)
+static void take_immediate(struct decoder *d, uint16_t flags)
 {
     struct insn *out = d->out;
-    unsigned int size2 = flags & OPF_FAR ? 2 : (flags & OPF_ENTER ? 1 : 0);
+    unsigned int size = flags & OPF_IMM8 ? 1 : MIN(out->op_size, 4u);
 
-    /* SSE4A's EXTRQ and INSERTQ (APM vol. 4) have two immediate bytes; AMD's only use of 0F 78. */
-    if (out->map == MAP_0F && out->opcode == 0x78 &&
-        (out->prefixes & (PREFIX_OPSIZE | PREFIX_REPNE))) {
-        flags |= OPF_IMM8;
-        size2 = 1;
-    }
-    if (flags & OPF_MOFFS) {
-        out->disp_size = out->addr_size;
+    if (flags & OPF_MOFFS)
         out->mem.disp = (int64_t)take(d, out->addr_size);
-        return;
-    }
-    out->imm_size = (uint8_t)immediate_size(out, flags);
-    if (!out->imm_size)
-        return;
-    out->imm = take(d, out->imm_size);
-    if (out->op != OP_OTHER)
-        out->imm = sign_extend(out->imm, out->imm_size);
-    out->imm2 = (uint16_t)take(d, size2);
+    else if (flags & (OPF_IMM8 | OPF_IMMZ))
+        out->imm = sign_extend(take(d, size), size);
 }
 
 static void set_reg(const struct decoder *d, struct insn_operand *operand, uint8_t reg)
@@ -347,18 +248,17 @@ static void set_reg(const struct decoder *d, struct insn_operand *operand, uint8
 
 static void set_operand(const struct decoder *d, struct insn_operand *operand, enum place place)
 {
-    uint8_t modrm = d->out->modrm, rex_b = d->ext & REX_B ? 8 : 0;
+    uint8_t modrm = d->out->modrm;
 
     switch (place) {
     case PLACE_E:
         if (MODRM_MOD(modrm) == MOD_REGISTER)
-            set_reg(d, operand, MODRM_RM(modrm) | rex_b);
+            set_reg(d, operand, MODRM_RM(modrm) | (d->ext & REX_B ? 8 : 0));
         else
             operand->kind = OPERAND_MEM;
         break;
     case PLACE_G: set_reg(d, operand, MODRM_REG(modrm) | (d->ext & REX_R ? 8 : 0)); break;
     case PLACE_A: set_reg(d, operand, GPR_RAX); break;
-    case PLACE_Z: set_reg(d, operand, (d->out->opcode & 7) | rex_b); break;
     default: operand->kind = (uint8_t)place; break;
     }
 }
@@ -383,20 +283,19 @@ static void decode_body(struct decoder *d)
     uint8_t byte = take_prefixes(d);
     struct opcode_info info = take_opcode(d, byte);
 
-    if (!(info.flags & OPF_VALID) || ((info.flags & OPF_NOT64) && out->mode == MODE_64))
+    if (!(info.flags & OPF_VALID) || (info.form == FORM_GE32 && out->mode != MODE_64))
         undefined(d);
-    if ((info.flags & OPF_MOVNTI) && (out->prefixes & (PREFIX_OPSIZE | PREFIX_REP | PREFIX_REPNE)))
-        undefined(d);
-    /* Opcode 63 is ARPL outside 64-bit mode. */
-    if (info.form == FORM_GE32 && out->mode != MODE_64)
-        info = (struct opcode_info){OP_OTHER, FORM_NONE, OPF_VALID | OPF_MODRM};
     if (info.flags & OPF_MODRM)
         take_modrm(d, &info);
+    if ((info.flags & OPF_MOVNTI) &&
+        (MODRM_MOD(out->modrm) == MOD_REGISTER ||
+         (out->prefixes & (PREFIX_OPSIZE | PREFIX_REP | PREFIX_REPNE))))
+        undefined(d);
     if (d->err)
         return;
     out->op = info.op;
     out->op_size = operand_size(d, info.flags);
-    take_immediates(d, info.flags);
+    take_immediate(d, info.flags);
     if (d->seg != NO_SEGMENT)
         out->mem.seg = d->seg;
     if (out->op != OP_OTHER)

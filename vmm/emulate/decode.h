@@ -2,8 +2,8 @@
 #define BULKHEAD_VMM_EMULATE_DECODE_H
 
 /* Table-driven decoder of x86 instructions (SDM vol. 2, chapter 2 and appendix A; APM vol. 3,
- * appendix A). It knows the length of every legacy-encoded instruction and of VEX-encoded ones, and
- * describes the operands of those that the emulator executes. EVEX and XOP are not decoded. */
+ * appendix A): of those that the emulator executes, with their operands, and of the few others that
+ * exit and that the CPU may describe too little. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -15,7 +15,7 @@ enum cpu_mode { MODE_16, MODE_32, MODE_64 };
 
 #define INSN_MAX_LENGTH 15
 
-enum insn_map { MAP_ONE_BYTE, MAP_0F, MAP_0F38, MAP_0F3A, MAP_VEX };
+enum insn_map { MAP_ONE_BYTE, MAP_0F };
 
 /* insn.prefixes */
 #define PREFIX_OPSIZE   BIT(0) /* 66 */
@@ -33,43 +33,18 @@ enum insn_map { MAP_ONE_BYTE, MAP_0F, MAP_0F38, MAP_0F3A, MAP_VEX };
 /* What an instruction does, for those that the emulator executes; OP_OTHER: only its length and
  * raw fields are known. The order ADD..CMP is that of the opcode maps and groups, and so is
  * BT..BTC. */
+/* clang-format off */
 enum insn_op {
     OP_OTHER,
-    OP_ADD,
-    OP_OR,
-    OP_ADC,
-    OP_SBB,
-    OP_AND,
-    OP_SUB,
-    OP_XOR,
-    OP_CMP,
-    OP_TEST,
-    OP_NOT,
-    OP_NEG,
-    OP_INC,
-    OP_DEC,
-    OP_MOV,
-    OP_MOVZX,
-    OP_MOVSX,
-    OP_MOVBE,
-    OP_XCHG,
-    OP_CMPXCHG,
-    OP_XADD,
-    OP_BT,
-    OP_BTS,
-    OP_BTR,
-    OP_BTC,
-    OP_PUSH,
-    OP_POP,
-    OP_MOVS,
-    OP_CMPS,
-    OP_STOS,
-    OP_LODS,
-    OP_SCAS,
-    OP_INS,
-    OP_OUTS,
+    OP_ADD, OP_OR, OP_ADC, OP_SBB, OP_AND, OP_SUB, OP_XOR, OP_CMP,
+    OP_TEST, OP_NOT, OP_NEG, OP_INC, OP_DEC,
+    OP_MOV, OP_MOVZX, OP_MOVSX, OP_XCHG, OP_CMPXCHG, OP_XADD,
+    OP_BT, OP_BTS, OP_BTR, OP_BTC,
+    OP_PUSH, OP_POP,
+    OP_MOVS, OP_CMPS, OP_STOS, OP_LODS, OP_SCAS, OP_INS, OP_OUTS,
     OP_COUNT
 };
+/* clang-format on */
 
 enum operand_kind {
     OPERAND_NONE,
@@ -100,85 +75,34 @@ struct insn_mem {
 
 struct insn {
     uint8_t length;
-    uint8_t mode;      /* enum cpu_mode */
-    uint8_t op;        /* enum insn_op */
-    uint8_t map;       /* enum insn_map */
-    uint8_t opcode;    /* the byte within that map */
-    uint8_t prefixes;  /* PREFIX_* */
-    uint8_t rex;       /* the REX byte, 0: none */
-    uint8_t op_size;   /* effective operand size in bytes, 1 for byte forms: 1, 2, 4 or 8 */
-    uint8_t addr_size; /* effective address size in bytes: 2, 4 or 8 */
-    uint8_t disp_size; /* bytes of displacement or moffs in the encoding */
-    uint8_t imm_size;  /* bytes of the (first) immediate in the encoding */
-    bool has_modrm;
-    uint8_t modrm;
-    uint8_t sib;
-    uint16_t imm2;       /* second immediate: ENTER's level, a far pointer's selector */
-    uint64_t imm;        /* sign-extended to 64 bits, except OP_OTHER's: zero-extended */
+    uint8_t mode;        /* enum cpu_mode */
+    uint8_t op;          /* enum insn_op */
+    uint8_t map;         /* enum insn_map */
+    uint8_t opcode;      /* the byte within that map */
+    uint8_t prefixes;    /* PREFIX_* */
+    uint8_t rex;         /* the REX byte, 0: none */
+    uint8_t op_size;     /* effective operand size in bytes, 1 for byte forms: 1, 2, 4 or 8 */
+    uint8_t addr_size;   /* effective address size in bytes: 2, 4 or 8 */
+    uint8_t modrm;       /* 0: perhaps there is none */
+    uint64_t imm;        /* sign-extended to 64 bits */
     struct insn_mem mem; /* valid when the instruction has a memory operand */
     struct insn_operand dst;
     struct insn_operand src;
 };
 
 /* Decodes the instruction at the start of `bytes`; reads at most MIN(len, 15) bytes. Returns 0;
- * -BH_ERANGE: it goes on beyond `len` (< 15) bytes; -BH_EINVAL: undefined, unknown to us, or longer
+ * -BH_ERANGE: it goes on beyond `len` (< 15) bytes; -BH_EINVAL: undefined, none of those, or longer
  * than 15 bytes. `out` is valid only when 0 was returned. */
 MUST_CHECK int insn_decode(struct insn *out, const uint8_t *bytes, size_t len, enum cpu_mode mode);
 
-/* Instructions of which a CPU without next-RIP save reports only that they were intercepted. */
+/* Instructions of which a CPU without next-RIP save reports only that they were intercepted, and
+ * whose length matters. */
+/* clang-format off */
 enum insn_id {
-    INSN_CPUID,
-    INSN_RDMSR,
-    INSN_WRMSR,
-    INSN_HLT,
-    INSN_VMMCALL,
-    INSN_VMCALL,
-    INSN_PAUSE,
-    INSN_RDTSC,
-    INSN_RDTSCP,
-    INSN_RDPMC,
-    INSN_XSETBV,
-    INSN_INVD,
-    INSN_WBINVD,
-    INSN_CLTS,
-    INSN_VMRUN,
-    INSN_VMLOAD,
-    INSN_VMSAVE,
-    INSN_STGI,
-    INSN_CLGI,
-    INSN_SKINIT,
-    INSN_INVLPGA,
-    INSN_MONITOR,
-    INSN_MWAIT,
-    INSN_RDPRU,
-    INSN_RSM,
-    INSN_MOV_FROM_CR,
-    INSN_MOV_TO_CR,
-    INSN_MOV_FROM_DR,
-    INSN_MOV_TO_DR,
-    INSN_INVLPG,
-    INSN_LMSW,
-    INSN_SMSW,
-    INSN_SGDT,
-    INSN_SIDT,
-    INSN_LGDT,
-    INSN_LIDT,
-    INSN_SLDT,
-    INSN_STR,
-    INSN_LLDT,
-    INSN_LTR,
-    INSN_INVPCID,
-    INSN_IRET,
-    INSN_PUSHF,
-    INSN_POPF,
-    INSN_INT_N,
-    INSN_INT3,
-    INSN_INTO,
-    INSN_ICEBP,
-    INSN_INS,
-    INSN_OUTS,
+    INSN_CPUID, INSN_RDMSR, INSN_WRMSR, INSN_HLT, INSN_VMMCALL, INSN_XSETBV, INSN_INVD, INSN_WBINVD,
     INSN_ID_COUNT
 };
+/* clang-format on */
 
 /* The length of the instruction at `bytes`, which must be `expected`: the exit code says so.
  * Returns the length (> 0); -BH_ERANGE: it goes on beyond `len` bytes; -BH_EINVAL: some other

@@ -13,21 +13,14 @@
 #define OPF_MODRM   BIT(1)
 #define OPF_BYTE    BIT(2) /* byte operands, whatever the prefixes say */
 #define OPF_IMM8    BIT(3)
-#define OPF_IMM16   BIT(4)
-#define OPF_IMMZ    BIT(5)  /* by operand size: 1 (with OPF_BYTE), 2 or 4 bytes */
-#define OPF_IMMV    BIT(6)  /* likewise, but 8 bytes for a 64-bit operand */
-#define OPF_REL     BIT(7)  /* near branch: as IMMZ, but always 4 bytes in 64-bit mode */
-#define OPF_MOFFS   BIT(8)  /* a plain address of address size */
-#define OPF_FAR     BIT(9)  /* selector after the immediate */
-#define OPF_ENTER   BIT(10) /* imm8 after the immediate */
-#define OPF_DEF64   BIT(11) /* operand size is 8 in 64-bit mode without REX.W, too */
-#define OPF_NOT64   BIT(12) /* undefined in 64-bit mode */
-#define OPF_REGONLY BIT(13) /* modrm.mod is ignored and taken as 3: MOV to and from CR and DR */
-#define OPF_MEMONLY BIT(14) /* undefined with a register operand */
-#define OPF_MOVNTI  BIT(15) /* 32 or 64 bits, and undefined with a 66, F2 or F3 prefix */
+#define OPF_IMMZ    BIT(4) /* by operand size: 1 (with OPF_BYTE), 2 or 4 bytes */
+#define OPF_MOFFS   BIT(5) /* a plain address of address size */
+#define OPF_REGONLY BIT(6) /* modrm.mod is ignored and taken as 3: MOV to and from CR */
+#define OPF_DEF64   BIT(7) /* operand size is 8 in 64-bit mode without REX.W, too */
+#define OPF_MOVNTI  BIT(8) /* 32 or 64 bits, memory only, and no 66, F2 or F3 */
 
 /* Where an operand is: as in enum operand_kind, or what a register's number comes from: E is
- * modrm.rm (which may also be memory), G modrm.reg, A the accumulator, Z the opcode's low bits. */
+ * modrm.rm (which may also be memory), G modrm.reg, A the accumulator. */
 enum place {
     PLACE_NONE = OPERAND_NONE,
     PLACE_MEM = OPERAND_MEM,
@@ -37,33 +30,18 @@ enum place {
     PLACE_E,
     PLACE_G,
     PLACE_A,
-    PLACE_Z,
 };
 
 /* Pairs of these places, the destination first; O is a moffs, I an immediate. */
+/* clang-format off */
 enum opcode_form {
     FORM_NONE,
-    FORM_EG,
-    FORM_GE,
-    FORM_EI,
-    FORM_AI,
-    FORM_AO,
-    FORM_OA,
-    FORM_ZI,
-    FORM_E,
-    FORM_E_SRC,
-    FORM_GE8,
-    FORM_GE16,
-    FORM_GE32, /* the source has a size of its own */
-    FORM_MOVS,
-    FORM_CMPS,
-    FORM_STOS,
-    FORM_LODS,
-    FORM_SCAS,
-    FORM_INS,
-    FORM_OUTS,
+    FORM_EG, FORM_GE, FORM_EI, FORM_AI, FORM_AO, FORM_OA, FORM_E,
+    FORM_GE8, FORM_GE16, FORM_GE32, /* the source has a size of its own */
+    FORM_MOVS, FORM_CMPS, FORM_STOS, FORM_LODS, FORM_SCAS, FORM_INS, FORM_OUTS,
     FORM_GROUP, /* op is an index into opcode_groups */
 };
+/* clang-format on */
 
 struct operand_form {
     uint8_t dst, src; /* enum place */
@@ -75,9 +53,9 @@ extern const struct operand_form operand_forms[FORM_GROUP];
 enum opcode_group { GROUP_1, GROUP_1A, GROUP_3, GROUP_4, GROUP_5, GROUP_8, GROUP_11, GROUP_COUNT };
 
 struct opcode_info {
-    uint8_t op;   /* enum insn_op, or enum opcode_group */
-    uint8_t form; /* enum opcode_form */
-    uint16_t flags;
+    uint8_t op;     /* enum insn_op, or enum opcode_group */
+    uint8_t form;   /* enum opcode_form */
+    uint16_t flags; /* OPF_* */
 };
 
 extern const struct opcode_info opcode_one_byte[256];

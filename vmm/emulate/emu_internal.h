@@ -13,7 +13,6 @@ struct emu_run {
     const struct emu_ops *ops;
     void *ctx;
     struct emu_fault *fault;
-    uint64_t pop_bytes; /* POP computes an address that uses RSP with RSP already incremented */
 };
 
 /* An operand in guest-physical memory: one part, or two when it crosses a page. */
@@ -54,36 +53,28 @@ static inline void emu_write_gpr(uint64_t *gpr, enum gpr_index reg, unsigned int
 /* emu_memory.c */
 
 /* Fills *fault and returns EMU_FAULT. For vectors with error code 0 (#GP, #SS) or without (#UD). */
-enum emu_result emu_raise(struct emu_fault *fault, enum exception_vector vector);
+enum emu_result emu_raise(const struct emu_run *run, enum exception_vector vector);
 
 /* The linear address of `size` bytes at seg:offset, after the checks of segmentation or of
  * canonical form. `access` is of WALK_*; a fetch is checked against CS's limit only. */
-enum emu_result emu_linear(const struct emu_cpu *cpu, enum seg_index seg, uint64_t offset,
-                           unsigned int size, unsigned int access, uint64_t *linear,
-                           struct emu_fault *fault);
+enum emu_result emu_linear(const struct emu_run *run, enum seg_index seg, uint64_t offset,
+                           unsigned int size, unsigned int access, uint64_t *linear);
 
 /* Walks the guest's tables for one address. */
-enum emu_result emu_translate(const struct emu_cpu *cpu, const struct emu_ops *ops, void *ctx,
-                              uint64_t linear, unsigned int access, uint64_t *gpa,
-                              struct emu_fault *fault);
+enum emu_result emu_translate(const struct emu_run *run, uint64_t linear, unsigned int access,
+                              uint64_t *gpa);
 
 /* Checks and translates an operand as a whole, before any of it is accessed. `access` is 0 or
  * WALK_WRITE. `tlb` may be NULL. */
 enum emu_result emu_map(struct emu_run *run, enum seg_index seg, uint64_t offset, unsigned int size,
                         unsigned int access, struct emu_tlb *tlb, struct emu_span *span);
 
-/* The same for insn.mem; `bit_bytes` is added to its address. */
+/* The same for insn.mem; `distance` is added to its address. */
 enum emu_result emu_map_operand(struct emu_run *run, unsigned int size, unsigned int access,
-                                uint64_t bit_bytes, struct emu_span *span);
+                                uint64_t distance, struct emu_span *span);
 
-enum emu_result emu_load(struct emu_run *run, const struct emu_span *span, uint64_t *val);
-enum emu_result emu_store(struct emu_run *run, const struct emu_span *span, uint64_t val);
-
-/* What an op's error means for the instruction. */
-enum emu_result emu_op_result(int err);
-
-/* Tells the ops that the accesses made so far are final. */
-void emu_retire(struct emu_run *run);
+uint64_t emu_load(const struct emu_run *run, const struct emu_span *span);
+void emu_store(const struct emu_run *run, const struct emu_span *span, uint64_t val);
 
 /* emu_alu.c */
 

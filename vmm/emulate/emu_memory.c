@@ -6,23 +6,10 @@
 
 #define LINEAR_32 0xffffffffull
 
-enum emu_result emu_raise(struct emu_fault *fault, enum exception_vector vector)
+enum emu_result emu_raise(const struct emu_run *run, enum exception_vector vector)
 {
-    *fault = (struct emu_fault){.vector = (uint8_t)vector, .has_error = vector != EXC_UD};
+    *run->fault = (struct emu_fault){.vector = (uint8_t)vector, .has_error = vector != EXC_UD};
     return EMU_FAULT;
-}
-
-enum emu_result emu_op_result(int err)
-{
-    if (!err)
-        return EMU_DONE;
-    return err == -BH_EBUSY ? EMU_BLOCKED : EMU_UNKNOWN;
-}
-
-void emu_retire(struct emu_run *run)
-{
-    if (run->ops->retire)
-        run->ops->retire(run->ctx);
 }
 
 static bool is_canonical(const struct emu_cpu *cpu, uint64_t linear)
@@ -63,52 +50,49 @@ static bool segment_allows(const struct emu_cpu *cpu, enum seg_index index, uint
     return within_limit(seg, offset, offset + size - 1, protected && !(access & WALK_FETCH));
 }
 
-enum emu_result emu_linear(const struct emu_cpu *cpu, enum seg_index seg, uint64_t offset,
-                           unsigned int size, unsigned int access, uint64_t *linear,
-                           struct emu_fault *fault)
+enum emu_result emu_linear(const struct emu_run *run, enum seg_index seg, uint64_t offset,
+                           unsigned int size, unsigned int access, uint64_t *linear)
 {
+    const struct emu_cpu *cpu = run->cpu;
     enum exception_vector vector;
 
     if (emu_mode(cpu) == MODE_64) {
         *linear = offset + (seg == SEG_FS || seg == SEG_GS ? cpu->seg[seg].base : 0);
         if (!is_canonical(cpu, *linear) || !is_canonical(cpu, *linear + size - 1))
-            return emu_raise(fault, seg == SEG_SS ? EXC_SS : EXC_GP);
+            return emu_raise(run, seg == SEG_SS ? EXC_SS : EXC_GP);
         return EMU_DONE;
     }
     if (!segment_allows(cpu, seg, offset, size, access, &vector))
-        return emu_raise(fault, vector);
+        return emu_raise(run, vector);
     *linear = (cpu->seg[seg].base + offset) & LINEAR_32;
     return EMU_DONE;
 }
 
-enum emu_result emu_translate(const struct emu_cpu *cpu, const struct emu_ops *ops, void *ctx,
-                              uint64_t linear, unsigned int access, uint64_t *gpa,
-                              struct emu_fault *fault)
+enum emu_result emu_translate(const struct emu_run *run, uint64_t linear, unsigned int access,
+                              uint64_t *gpa)
 {
-    struct walk_state state = {
+    const struct emu_cpu *cpu = run->cpu;
+    const struct walk_state state = {
         .cr0 = cpu->cr0,
         .cr3 = cpu->cr3,
         .cr4 = cpu->cr4,
         .efer = cpu->efer,
         .rflags_ac = cpu->rflags & RFLAGS_AC,
         .cpl = cpu->cpl,
-        .phys_bits = cpu->phys_bits,
     };
     struct walk_result result;
     int err;
 
     if (cpu->cpl == 3)
         access |= WALK_USER;
-    err = guest_walk(&state, linear, access, ops->read_pte, ctx, &result);
+    err = guest_walk(&state, linear, access, run->ops->read_pte, run->ctx, &result);
     if (err == -BH_EFAULT) {
-        *fault = (struct emu_fault){
+        *run->fault = (struct emu_fault){
             .vector = EXC_PF, .has_error = true, .error_code = result.pf_error, .cr2 = linear};
         return EMU_FAULT;
     }
-    if (err)
-        return EMU_UNKNOWN;
     *gpa = result.gpa;
-    return EMU_DONE;
+    return err ? EMU_UNKNOWN : EMU_DONE;
 }
 
 /* The hint is for the instruction that exited. Should another vCPU have overwritten it since, a
@@ -131,7 +115,7 @@ static enum emu_result translate_cached(struct emu_run *run, uint64_t linear, un
         *gpa = tlb->gpa_page + offset;
         return EMU_DONE;
     }
-    result = emu_translate(run->cpu, run->ops, run->ctx, linear, access, gpa, run->fault);
+    result = emu_translate(run, linear, access, gpa);
     if (result == EMU_DONE)
         *tlb = (struct emu_tlb){linear - offset, *gpa - offset, true};
     return result;
@@ -142,7 +126,7 @@ enum emu_result emu_map(struct emu_run *run, enum seg_index seg, uint64_t offset
 {
     struct emu_tlb none = {.valid = false};
     uint64_t linear = 0, room;
-    enum emu_result result = emu_linear(run->cpu, seg, offset, size, access, &linear, run->fault);
+    enum emu_result result = emu_linear(run, seg, offset, size, access, &linear);
 
     if (result != EMU_DONE)
         return result;
@@ -160,45 +144,38 @@ enum emu_result emu_map(struct emu_run *run, enum seg_index seg, uint64_t offset
 }
 
 enum emu_result emu_map_operand(struct emu_run *run, unsigned int size, unsigned int access,
-                                uint64_t bit_bytes, struct emu_span *span)
+                                uint64_t distance, struct emu_span *span)
 {
     const struct insn *insn = run->insn;
-    uint64_t address = emu_effective_address(insn, run->cpu->gpr, run->cpu->rip) + bit_bytes +
-                       (insn->mem.base == GPR_RSP ? run->pop_bytes : 0);
+    uint64_t address = emu_effective_address(insn, run->cpu->gpr, run->cpu->rip) + distance;
     uint64_t offset = address & emu_mask(insn->addr_size);
     uint64_t linear = 0;
-    enum emu_result result =
-        emu_linear(run->cpu, run->insn->mem.seg, offset, size, access, &linear, run->fault);
+    enum emu_result result = emu_linear(run, insn->mem.seg, offset, size, access, &linear);
     bool crosses = (linear & (PAGE_SIZE_4K - 1)) + size > PAGE_SIZE_4K;
 
     if (result != EMU_DONE)
         return result;
     /* PUSH and POP have a second memory operand, to which the hint may belong. */
-    if (!crosses && run->insn->op != OP_PUSH && run->insn->op != OP_POP &&
-        hint_fits(run, linear, access)) {
+    if (!crosses && insn->op != OP_PUSH && insn->op != OP_POP && hint_fits(run, linear, access)) {
         *span = (struct emu_span){.gpa = {run->cpu->hint.gpa}, .len = {(uint8_t)size}};
         return EMU_DONE;
     }
-    return emu_map(run, run->insn->mem.seg, offset, size, access, NULL, span);
+    return emu_map(run, insn->mem.seg, offset, size, access, NULL, span);
 }
 
-enum emu_result emu_load(struct emu_run *run, const struct emu_span *span, uint64_t *val)
+uint64_t emu_load(const struct emu_run *run, const struct emu_span *span)
 {
-    uint64_t read = 0;
-    int err = run->ops->read(run->ctx, span->gpa[0], &read, span->len[0]);
+    uint64_t val = 0;
 
-    if (!err && span->len[1])
-        err = run->ops->read(run->ctx, span->gpa[1], (uint8_t *)&read + span->len[0], span->len[1]);
-    if (!err)
-        *val = read;
-    return emu_op_result(err);
+    run->ops->read(run->ctx, span->gpa[0], &val, span->len[0]);
+    if (span->len[1])
+        run->ops->read(run->ctx, span->gpa[1], (uint8_t *)&val + span->len[0], span->len[1]);
+    return val;
 }
 
-enum emu_result emu_store(struct emu_run *run, const struct emu_span *span, uint64_t val)
+void emu_store(const struct emu_run *run, const struct emu_span *span, uint64_t val)
 {
-    int err = run->ops->write(run->ctx, span->gpa[0], &val, span->len[0]);
-
-    if (!err && span->len[1])
-        err = run->ops->write(run->ctx, span->gpa[1], (uint8_t *)&val + span->len[0], span->len[1]);
-    return emu_op_result(err);
+    run->ops->write(run->ctx, span->gpa[0], &val, span->len[0]);
+    if (span->len[1])
+        run->ops->write(run->ctx, span->gpa[1], (uint8_t *)&val + span->len[0], span->len[1]);
 }

@@ -41,39 +41,28 @@ static void advance(struct emu_run *run, enum gpr_index reg, unsigned int count)
     emu_write_gpr(run->cpu->gpr, reg, run->insn->addr_size, run->cpu->gpr[reg] + step);
 }
 
-/* The accesses of one iteration. All that can fail comes first, the registers last. */
-static enum emu_result transfer(struct emu_run *run, const struct emu_span *src,
-                                const struct emu_span *dst)
+/* The accesses of one iteration; nothing can fail any more. */
+static void transfer(struct emu_run *run, const struct emu_span *src, const struct emu_span *dst)
 {
     struct emu_cpu *cpu = run->cpu;
     unsigned int size = run->insn->op_size;
     uint16_t port = (uint16_t)cpu->gpr[GPR_RDX];
-    uint64_t a = cpu->gpr[GPR_RAX] & emu_mask(size), b = 0;
+    uint64_t a = cpu->gpr[GPR_RAX] & emu_mask(size);
     uint32_t in = 0;
-    enum emu_result result = EMU_DONE;
 
     if (string_ops[run->insn->op].source)
-        result = emu_load(run, src, &a);
-    if (result == EMU_DONE && string_ops[run->insn->op].compares)
-        result = emu_load(run, dst, &b);
-    if (result != EMU_DONE)
-        return result;
-
+        a = emu_load(run, src);
     switch (run->insn->op) {
     case OP_MOVS:
-    case OP_STOS: return emu_store(run, dst, a);
-    case OP_LODS: emu_write_gpr(cpu->gpr, GPR_RAX, size, a); return EMU_DONE;
+    case OP_STOS: emu_store(run, dst, a); break;
+    case OP_LODS: emu_write_gpr(cpu->gpr, GPR_RAX, size, a); break;
     case OP_CMPS:
-    case OP_SCAS: emu_alu(OP_CMP, size, a, b, &cpu->rflags); return EMU_DONE;
+    case OP_SCAS: emu_alu(OP_CMP, size, a, emu_load(run, dst), &cpu->rflags); break;
     case OP_INS:
-        if (!run->ops->io_in)
-            return EMU_UNKNOWN;
-        result = emu_op_result(run->ops->io_in(run->ctx, port, size, &in, 1));
-        return result == EMU_DONE ? emu_store(run, dst, in) : result;
-    default:
-        if (!run->ops->io_out)
-            return EMU_UNKNOWN;
-        return emu_op_result(run->ops->io_out(run->ctx, port, size, &a, 1));
+        run->ops->io_in(run->ctx, port, size, &in, 1);
+        emu_store(run, dst, in);
+        break;
+    default: run->ops->io_out(run->ctx, port, size, &a, 1); break;
     }
 }
 
@@ -87,7 +76,7 @@ static unsigned int count_batch(const struct emu_run *run, enum seg_index seg, u
     uint64_t behind = (emu_mask(run->insn->addr_size) - offset) / size; /* before it wraps around */
 
     if ((run->cpu->rflags & (RFLAGS_DF | RFLAGS_TF)) ||
-        emu_linear(run->cpu, seg, offset, size, access, &linear, run->fault) != EMU_DONE)
+        emu_linear(run, seg, offset, size, access, &linear) != EMU_DONE)
         return 0;
     room = MIN(PAGE_SIZE_4K - (linear & (PAGE_SIZE_4K - 1)), (uint64_t)EMU_STRING_BYTES);
     count = MIN(room / size, index_register(run, GPR_RCX));
@@ -95,10 +84,9 @@ static unsigned int count_batch(const struct emu_run *run, enum seg_index seg, u
     return (unsigned int)(count > behind ? behind + 1 : count);
 }
 
-/* Several elements of an INS or OUTS at once, from or to RAM. Returns their number; 0: nothing was
- * done, and *result says why if it is to be handed up, else the next element goes alone, which may
- * raise a fault. */
-static unsigned int batch(struct string_run *s, unsigned int max, enum emu_result *result)
+/* Several elements of an INS or OUTS at once, from or to RAM. Returns their number; 0: the next one
+ * goes alone, which may raise a fault. */
+static unsigned int batch(struct string_run *s, unsigned int max)
 {
     struct emu_run *run = s->run;
     const struct emu_ops *ops = run->ops;
@@ -112,17 +100,17 @@ static unsigned int batch(struct string_run *s, unsigned int max, enum emu_resul
     uint8_t data[EMU_STRING_BYTES];
     struct emu_span span;
 
-    if (count < 2 || (in ? !ops->io_in : !ops->io_out) ||
+    if (count < 2 ||
         emu_map(run, seg, offset, bytes, access, in ? &s->dst_tlb : &s->src_tlb, &span) !=
             EMU_DONE ||
         ops->read_ram(run->ctx, span.gpa[0], data, bytes) != 0)
         return 0;
-    *result = emu_op_result(in ? ops->io_in(run->ctx, port, size, data, count)
-                               : ops->io_out(run->ctx, port, size, data, count));
-    if (*result == EMU_DONE && in)
-        *result = emu_op_result(ops->write(run->ctx, span.gpa[0], data, bytes));
-    if (*result != EMU_DONE)
-        return 0;
+    if (in) {
+        ops->io_in(run->ctx, port, size, data, count);
+        ops->write(run->ctx, span.gpa[0], data, bytes);
+    } else {
+        ops->io_out(run->ctx, port, size, data, count);
+    }
     advance(run, reg, count);
     return count;
 }
@@ -140,10 +128,9 @@ static enum emu_result iterate(struct string_run *s)
     if (result == EMU_DONE && s->op->destination)
         result = emu_map(run, SEG_ES, index_register(run, GPR_RDI), size,
                          s->op->writes ? WALK_WRITE : 0, &s->dst_tlb, &dst);
-    if (result == EMU_DONE)
-        result = transfer(run, &src, &dst);
     if (result != EMU_DONE)
         return result;
+    transfer(run, &src, &dst);
     if (s->op->source)
         advance(run, GPR_RSI, 1);
     if (s->op->destination)
@@ -164,8 +151,8 @@ enum emu_result emu_string(struct emu_run *run)
     for (unsigned int i = 0, done; i < limit; i += done) {
         enum emu_result result = EMU_DONE;
 
-        done = repeat && insn->op >= OP_INS ? batch(&s, limit - i, &result) : 0;
-        if (done == 0 && result == EMU_DONE) {
+        done = repeat && insn->op >= OP_INS ? batch(&s, limit - i) : 0;
+        if (done == 0) {
             result = iterate(&s);
             done = 1;
         }
@@ -174,7 +161,6 @@ enum emu_result emu_string(struct emu_run *run)
         if (result != EMU_DONE || !repeat)
             return result;
         emu_write_gpr(run->cpu->gpr, GPR_RCX, insn->addr_size, run->cpu->gpr[GPR_RCX] - done);
-        emu_retire(run);
         if (!index_register(run, GPR_RCX))
             return EMU_DONE;
         if (s.op->compares && equal != !!(insn->prefixes & PREFIX_REP))

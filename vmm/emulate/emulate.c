@@ -11,12 +11,12 @@
 #define USE_RMW   (USE_READ | USE_WRITE | USE_LOCK)
 
 static const uint8_t op_use[OP_COUNT] = {
-    [OP_ADD] = USE_RMW,     [OP_OR] = USE_RMW,    [OP_ADC] = USE_RMW,     [OP_SBB] = USE_RMW,
-    [OP_AND] = USE_RMW,     [OP_SUB] = USE_RMW,   [OP_XOR] = USE_RMW,     [OP_CMP] = USE_READ,
-    [OP_TEST] = USE_READ,   [OP_NOT] = USE_RMW,   [OP_NEG] = USE_RMW,     [OP_INC] = USE_RMW,
-    [OP_DEC] = USE_RMW,     [OP_MOV] = USE_WRITE, [OP_MOVZX] = USE_WRITE, [OP_MOVSX] = USE_WRITE,
-    [OP_MOVBE] = USE_WRITE, [OP_XCHG] = USE_RMW,  [OP_CMPXCHG] = USE_RMW, [OP_XADD] = USE_RMW,
-    [OP_BT] = USE_READ,     [OP_BTS] = USE_RMW,   [OP_BTR] = USE_RMW,     [OP_BTC] = USE_RMW,
+    [OP_ADD] = USE_RMW,   [OP_OR] = USE_RMW,      [OP_ADC] = USE_RMW,     [OP_SBB] = USE_RMW,
+    [OP_AND] = USE_RMW,   [OP_SUB] = USE_RMW,     [OP_XOR] = USE_RMW,     [OP_CMP] = USE_READ,
+    [OP_TEST] = USE_READ, [OP_NOT] = USE_RMW,     [OP_NEG] = USE_RMW,     [OP_INC] = USE_RMW,
+    [OP_DEC] = USE_RMW,   [OP_MOV] = USE_WRITE,   [OP_MOVZX] = USE_WRITE, [OP_MOVSX] = USE_WRITE,
+    [OP_XCHG] = USE_RMW,  [OP_CMPXCHG] = USE_RMW, [OP_XADD] = USE_RMW,    [OP_BT] = USE_READ,
+    [OP_BTS] = USE_RMW,   [OP_BTR] = USE_RMW,     [OP_BTC] = USE_RMW,
 };
 
 static bool is_bit_op(enum insn_op op)
@@ -39,11 +39,6 @@ static uint64_t bit_string_offset(const struct emu_run *run)
     return (uint64_t)((bit >> 3) & -(int64_t)size);
 }
 
-static uint64_t byte_swap(uint64_t val, unsigned int size)
-{
-    return __builtin_bswap64(val) >> (64 - 8 * size);
-}
-
 /* The destination's new value. */
 static uint64_t compute(const struct emu_run *run, uint64_t dst, uint64_t src, uint64_t *rflags)
 {
@@ -56,7 +51,6 @@ static uint64_t compute(const struct emu_run *run, uint64_t dst, uint64_t src, u
     case OP_MOVZX:
     case OP_XCHG: return src;
     case OP_MOVSX: return emu_sign_extend(src, insn->src.size);
-    case OP_MOVBE: return byte_swap(src, size);
     case OP_CMPXCHG:
         acc = run->cpu->gpr[GPR_RAX] & emu_mask(size);
         /* The destination is written in either case (SDM vol. 2, CMPXCHG). */
@@ -95,22 +89,20 @@ static enum emu_result execute_simple(struct emu_run *run)
                                  bit_string_offset(run), &span);
     else if (src->kind == OPERAND_MEM)
         result = emu_map_operand(run, src->size, 0, 0, &span);
-    if (result == EMU_DONE && src->kind == OPERAND_MEM)
-        result = emu_load(run, &span, &b);
-    else if (result == EMU_DONE && dst->kind == OPERAND_MEM && (use & USE_READ))
-        result = emu_load(run, &span, &a);
     if (result != EMU_DONE)
         return result;
-    if (src->kind == OPERAND_REG)
+    if (src->kind == OPERAND_MEM)
+        b = emu_load(run, &span);
+    else if (src->kind == OPERAND_REG)
         b = emu_get_reg(run->cpu, src);
     if (dst->kind == OPERAND_REG)
         a = emu_get_reg(run->cpu, dst);
+    else if (dst->kind == OPERAND_MEM && (use & USE_READ))
+        a = emu_load(run, &span);
 
     val = compute(run, a, b, &rflags);
     if ((use & USE_WRITE) && dst->kind == OPERAND_MEM)
-        result = emu_store(run, &span, val);
-    if (result != EMU_DONE)
-        return result;
+        emu_store(run, &span, val);
     write_second(run, a, rflags);
     if ((use & USE_WRITE) && dst->kind == OPERAND_REG)
         emu_set_reg(run->cpu, dst, val);
@@ -118,55 +110,30 @@ static enum emu_result execute_simple(struct emu_run *run)
     return EMU_DONE;
 }
 
-static unsigned int stack_size(const struct emu_run *run)
+/* PUSH and POP of an operand in memory. */
+static enum emu_result execute_stack(struct emu_run *run)
 {
-    if (run->insn->mode == MODE_64)
-        return 8;
-    return run->cpu->seg[SEG_SS].attrib & SEG_ATTR_DB ? 4 : 2;
-}
-
-static enum emu_result execute_push(struct emu_run *run)
-{
-    unsigned int size = run->insn->op_size, width = stack_size(run);
-    uint64_t rsp = run->cpu->gpr[GPR_RSP] - size, val = 0;
+    const struct insn *insn = run->insn;
+    bool push = insn->op == OP_PUSH;
+    unsigned int size = insn->op_size, width = run->cpu->seg[SEG_SS].attrib & SEG_ATTR_DB ? 4 : 2;
+    uint64_t *gpr = run->cpu->gpr, rsp = gpr[GPR_RSP] - (push ? size : 0);
+    /* POP computes an address that uses RSP with RSP already incremented. */
+    uint64_t distance = !push && insn->mem.base == GPR_RSP ? size : 0;
     struct emu_span stack, span;
-    enum emu_result result = EMU_DONE;
+    enum emu_result result;
 
-    if (run->insn->src.kind == OPERAND_MEM)
-        result = emu_map_operand(run, size, 0, 0, &span);
+    if (insn->dst.kind != OPERAND_MEM)
+        return EMU_UNKNOWN;
+    if (insn->mode == MODE_64)
+        width = 8;
+    result = emu_map_operand(run, size, push ? 0 : WALK_WRITE, distance, &span);
     if (result == EMU_DONE)
-        result = emu_map(run, SEG_SS, rsp & emu_mask(width), size, WALK_WRITE, NULL, &stack);
-    if (run->insn->src.kind == OPERAND_REG)
-        val = emu_get_reg(run->cpu, &run->insn->src);
-    else if (result == EMU_DONE)
-        result = emu_load(run, &span, &val);
-    if (result == EMU_DONE)
-        result = emu_store(run, &stack, val);
-    if (result == EMU_DONE)
-        emu_write_gpr(run->cpu->gpr, GPR_RSP, width, rsp);
-    return result;
-}
-
-static enum emu_result execute_pop(struct emu_run *run)
-{
-    unsigned int size = run->insn->op_size, width = stack_size(run);
-    uint64_t rsp = run->cpu->gpr[GPR_RSP], val = 0;
-    const struct insn_operand *dst = &run->insn->dst;
-    struct emu_span stack, span;
-    enum emu_result result = emu_map(run, SEG_SS, rsp & emu_mask(width), size, 0, NULL, &stack);
-
-    run->pop_bytes = size;
-    if (result == EMU_DONE && dst->kind == OPERAND_MEM)
-        result = emu_map_operand(run, size, WALK_WRITE, 0, &span);
-    if (result == EMU_DONE)
-        result = emu_load(run, &stack, &val);
-    if (result == EMU_DONE && dst->kind == OPERAND_MEM)
-        result = emu_store(run, &span, val);
+        result =
+            emu_map(run, SEG_SS, rsp & emu_mask(width), size, push ? WALK_WRITE : 0, NULL, &stack);
     if (result != EMU_DONE)
         return result;
-    emu_write_gpr(run->cpu->gpr, GPR_RSP, width, rsp + size);
-    if (dst->kind == OPERAND_REG)
-        emu_set_reg(run->cpu, dst, val);
+    emu_store(run, push ? &stack : &span, emu_load(run, push ? &span : &stack));
+    emu_write_gpr(gpr, GPR_RSP, width, push ? rsp : rsp + size);
     return EMU_DONE;
 }
 
@@ -180,16 +147,12 @@ enum emu_result emu_execute(struct emu_cpu *cpu, const struct insn *insn, const 
         return EMU_UNKNOWN;
     if ((insn->prefixes & PREFIX_LOCK) &&
         (!(op_use[insn->op] & USE_LOCK) || insn->dst.kind != OPERAND_MEM))
-        return emu_raise(fault, EXC_UD);
+        return emu_raise(&run, EXC_UD);
 
     if (insn->op >= OP_MOVS)
         result = emu_string(&run);
-    else if (insn->op == OP_PUSH)
-        result = execute_push(&run);
-    else if (insn->op == OP_POP)
-        result = execute_pop(&run);
     else
-        result = execute_simple(&run);
+        result = insn->op >= OP_PUSH ? execute_stack(&run) : execute_simple(&run);
     if (result != EMU_DONE)
         return result;
 
@@ -197,45 +160,45 @@ enum emu_result emu_execute(struct emu_cpu *cpu, const struct insn *insn, const 
     if (insn->mode != MODE_64)
         cpu->rip &= 0xffffffffu;
     cpu->rflags &= ~RFLAGS_RF;
-    emu_retire(&run);
     return EMU_DONE;
 }
-static_assert(OP_MOVS > OP_POP && OP_OUTS == OP_COUNT - 1, "string instructions come last");
+static_assert(OP_MOVS == OP_POP + 1 && OP_OUTS == OP_COUNT - 1, "string instructions come last");
 
 /* Fetches at CS:`rip`, up to `max` bytes but not beyond the page. */
-static enum emu_result fetch_page(const struct emu_cpu *cpu, const struct emu_ops *ops, void *ctx,
-                                  uint64_t rip, size_t max, uint8_t *buf, size_t *len,
-                                  struct emu_fault *fault)
+static enum emu_result fetch_page(const struct emu_run *run, uint64_t rip, size_t max, uint8_t *buf,
+                                  size_t *len)
 {
+    const struct emu_cpu *cpu = run->cpu;
     uint64_t linear = 0, gpa = 0;
-    enum emu_result result = emu_linear(cpu, SEG_CS, rip, 1, WALK_FETCH, &linear, fault);
+    enum emu_result result = emu_linear(run, SEG_CS, rip, 1, WALK_FETCH, &linear);
     size_t count = (size_t)(PAGE_SIZE_4K - (linear & (PAGE_SIZE_4K - 1)));
 
     if (result == EMU_DONE)
-        result = emu_translate(cpu, ops, ctx, linear, WALK_FETCH, &gpa, fault);
+        result = emu_translate(run, linear, WALK_FETCH, &gpa);
     if (result != EMU_DONE)
         return result;
     count = MIN(count, max);
     /* A limit cuts what follows; the first byte was checked. */
     if (emu_mode(cpu) != MODE_64)
         count = (size_t)MIN((uint64_t)count, cpu->seg[SEG_CS].limit - rip + 1);
-    if (ops->read_ram(ctx, gpa, buf, (unsigned int)count))
+    if (run->ops->read_ram(run->ctx, gpa, buf, (unsigned int)count))
         return EMU_UNKNOWN;
     *len = count;
     return EMU_DONE;
 }
 
-enum emu_result emu_fetch(const struct emu_cpu *cpu, const struct emu_ops *ops, void *ctx,
+enum emu_result emu_fetch(struct emu_cpu *cpu, const struct emu_ops *ops, void *ctx,
                           uint8_t buf[INSN_MAX_LENGTH], size_t *len, struct emu_fault *fault)
 {
     struct emu_fault ignored;
+    struct emu_run run = {.cpu = cpu, .ops = ops, .ctx = ctx, .fault = fault};
     size_t more = 0;
-    enum emu_result result = fetch_page(cpu, ops, ctx, cpu->rip, INSN_MAX_LENGTH, buf, len, fault);
+    enum emu_result result = fetch_page(&run, cpu->rip, INSN_MAX_LENGTH, buf, len);
 
     if (result != EMU_DONE || *len == INSN_MAX_LENGTH)
         return result;
-    if (fetch_page(cpu, ops, ctx, cpu->rip + *len, INSN_MAX_LENGTH - *len, buf + *len, &more,
-                   &ignored) == EMU_DONE)
+    run.fault = &ignored;
+    if (fetch_page(&run, cpu->rip + *len, INSN_MAX_LENGTH - *len, buf + *len, &more) == EMU_DONE)
         *len += more;
     return EMU_DONE;
 }
@@ -243,6 +206,7 @@ enum emu_result emu_fetch(const struct emu_cpu *cpu, const struct emu_ops *ops, 
 enum emu_result emu_step(struct emu_cpu *cpu, const struct emu_ops *ops, void *ctx,
                          const uint8_t *bytes, size_t len, struct emu_fault *fault)
 {
+    const struct emu_run run = {.cpu = cpu, .ops = ops, .ctx = ctx, .fault = fault};
     uint8_t buf[INSN_MAX_LENGTH];
     enum cpu_mode mode = emu_mode(cpu);
     struct insn insn;
@@ -258,11 +222,9 @@ enum emu_result emu_step(struct emu_cpu *cpu, const struct emu_ops *ops, void *c
         if (err == -BH_ERANGE) {
             /* The rest is on a page, or behind a limit, that cannot be fetched: its fault is due.
              * Should it have become accessible since, the guest tries again. */
-            result = fetch_page(cpu, ops, ctx, cpu->rip + got, 1, buf, &got, fault);
+            result = fetch_page(&run, cpu->rip + got, 1, buf, &got);
             return result == EMU_DONE ? EMU_RETRY : result;
         }
     }
-    if (err)
-        return EMU_UNKNOWN;
-    return emu_execute(cpu, &insn, ops, ctx, fault);
+    return err ? EMU_UNKNOWN : emu_execute(cpu, &insn, ops, ctx, fault);
 }

@@ -36,48 +36,37 @@ struct emu_cpu {
     uint64_t efer;
     struct segment seg[SEG_COUNT]; /* an unusable one has SEG_ATTR_P clear */
     uint8_t cpl;                   /* 3 in virtual-8086 mode */
-    uint8_t phys_bits;             /* the guest's MAXPHYADDR, 0: 52 */
     struct emu_hint hint;
 };
 
 #define EMU_STRING_BYTES 128
 
-/* Each returns 0; -BH_EBUSY: the answer is still to come, see EMU_BLOCKED; any other negative value
- * ends the emulation as EMU_UNKNOWN. Accesses have 1 to 8 bytes and never cross a 4 KiB page; their
- * length need not be a power of two when the operand crosses one. `write` gets up to
- * EMU_STRING_BYTES where `read_ram` has just succeeded. */
+/* Accesses have 1 to 8 bytes and never cross a 4 KiB page; their length need not be a power of two
+ * when the operand crosses one. `write` gets up to EMU_STRING_BYTES where `read_ram` has just
+ * succeeded. */
 struct emu_ops {
-    int (*read)(void *ctx, uint64_t gpa, void *buf, unsigned int len);
-    int (*write)(void *ctx, uint64_t gpa, const void *buf, unsigned int len);
-    /* Up to EMU_STRING_BYTES, of instructions for example; -BH_EFAULT when that is not RAM. */
+    void (*read)(void *ctx, uint64_t gpa, void *buf, unsigned int len);
+    void (*write)(void *ctx, uint64_t gpa, const void *buf, unsigned int len);
+    /* Up to EMU_STRING_BYTES, of instructions for example; negative when that is not RAM. */
     int (*read_ram)(void *ctx, uint64_t gpa, void *buf, unsigned int len);
     /* One page-table entry of 4 or 8 bytes, see walk.h. */
     int (*read_pte)(void *ctx, uint64_t gpa, unsigned int size, uint64_t *pte);
-    /* `count` > 0 elements from or to a port, one after the other; `size` is 1, 2 or 4. May be NULL
-     * where INS and OUTS do not occur. The rights to the port (IOPL, TSS bitmap) are not checked:
-     * hardware does before it exits. An error: none was transferred. */
-    int (*io_in)(void *ctx, uint16_t port, unsigned int size, void *data, unsigned int count);
-    int (*io_out)(void *ctx, uint16_t port, unsigned int size, const void *data,
-                  unsigned int count);
-    /* Optional: all accesses made so far are final, they will not be made again. Called when the
-     * instruction, or an iteration of a REP, is complete. */
-    void (*retire)(void *ctx);
+    /* `count` > 0 elements from or to a port, one after the other; `size` is 1, 2 or 4. The rights
+     * to the port (IOPL, TSS bitmap) are not checked: hardware does before it exits. */
+    void (*io_in)(void *ctx, uint16_t port, unsigned int size, void *data, unsigned int count);
+    void (*io_out)(void *ctx, uint16_t port, unsigned int size, const void *data,
+                   unsigned int count);
 };
 
 enum emu_result {
     EMU_DONE,    /* executed: gpr, rip and rflags are updated */
     EMU_FAULT,   /* nothing but completed REP iterations changed; inject *fault */
-    EMU_UNKNOWN, /* nothing changed: not an instruction that is emulated, or an op failed */
+    EMU_UNKNOWN, /* nothing changed: not an instruction that is emulated, or not in RAM */
     EMU_RETRY,   /* a REP has iterations left: rCX, rSI, rDI are advanced, rip still points at it.
                   * Or the code changed meanwhile. Look for pending interrupts, then call again or
                   * just enter the guest */
-    EMU_BLOCKED, /* an op returned -BH_EBUSY. Registers are as before the instruction (or REP
-                  * iteration). Call again when it is answered: the same accesses come in the same
-                  * order, at most EMU_MAX_ACCESSES since the last retire(); the ops must answer
-                  * those that were made already from a record and not make them twice */
 };
 
-#define EMU_MAX_ACCESSES 4
 /* A REP instruction makes at most this many iterations a call (one with RFLAGS.TF set), so that a
  * call takes bounded time. */
 #define EMU_MAX_ITERATIONS 512
@@ -107,8 +96,8 @@ static inline enum cpu_mode emu_mode(const struct emu_cpu *cpu)
 
 /* Fetches the bytes at CS:RIP, at most 15 and as many as there are up to a limit or a page that is
  * not accessible. Returns EMU_DONE with *len >= 1; EMU_FAULT when the first byte cannot be fetched;
- * EMU_UNKNOWN when it is not in RAM; EMU_BLOCKED never. */
-enum emu_result emu_fetch(const struct emu_cpu *cpu, const struct emu_ops *ops, void *ctx,
+ * EMU_UNKNOWN when it is not in RAM. */
+enum emu_result emu_fetch(struct emu_cpu *cpu, const struct emu_ops *ops, void *ctx,
                           uint8_t buf[INSN_MAX_LENGTH], size_t *len, struct emu_fault *fault);
 
 /* Executes a decoded instruction that stands at cpu->rip. */

@@ -19,8 +19,6 @@
 #define PSE_RSVD       BIT64(21)
 #define PSE_PAGE_SHIFT 22
 
-#define MAX_PHYS_BITS 52
-
 struct walk_format {
     uint8_t levels;
     uint8_t entry_size;
@@ -29,7 +27,7 @@ struct walk_format {
     bool large;      /* PS has a meaning in page-directory entries */
     bool pae;
     uint64_t root;
-    uint64_t reserved; /* address bits that no entry may have set */
+    uint64_t reserved; /* bits that no entry may have set */
 };
 
 /* Rights are the and of those at all levels, NX the or. */
@@ -41,7 +39,6 @@ struct walk_rights {
 
 static struct walk_format walk_format_of(const struct walk_state *s)
 {
-    unsigned int phys_bits = s->phys_bits ? s->phys_bits : MAX_PHYS_BITS;
     struct walk_format f = {.entry_size = 8, .index_bits = 9, .large = true};
 
     if (!(s->cr4 & CR4_PAE)) {
@@ -53,7 +50,6 @@ static struct walk_format walk_format_of(const struct walk_state *s)
                                     .root = s->cr3 & CR3_32BIT};
     }
     f.no_execute = s->efer & EFER_NXE;
-    f.reserved = phys_bits < MAX_PHYS_BITS ? PTE_ADDR & ~(BIT64(phys_bits) - 1) : 0;
     if (s->efer & EFER_LMA) {
         f.levels = s->cr4 & CR4_LA57 ? 5 : 4;
         f.root = s->cr3 & PTE_ADDR;
@@ -143,8 +139,8 @@ static uint32_t error_code(const struct walk_state *s, unsigned int access, uint
     return error;
 }
 
-static void set_page(const struct walk_format *f, unsigned int level, uint64_t entry,
-                     uint64_t linear, struct walk_result *result)
+static uint64_t address_in(const struct walk_format *f, unsigned int level, uint64_t entry,
+                           uint64_t linear)
 {
     unsigned int shift = shift_of(f, level);
     uint64_t offset_mask = BIT64(shift) - 1;
@@ -152,8 +148,7 @@ static void set_page(const struct walk_format *f, unsigned int level, uint64_t e
 
     if (f->entry_size == 4 && shift == PSE_PAGE_SHIFT)
         base |= (entry >> PSE36_SHIFT & PSE36_MASK) << 32;
-    result->page_size = BIT64(shift);
-    result->gpa = base | (linear & offset_mask);
+    return base | (linear & offset_mask);
 }
 
 int guest_walk(const struct walk_state *state, uint64_t linear, unsigned int access,
@@ -164,7 +159,7 @@ int guest_walk(const struct walk_state *state, uint64_t linear, unsigned int acc
     uint64_t table, entry = 0;
     unsigned int level;
 
-    *result = (struct walk_result){.gpa = linear, .page_size = PAGE_SIZE_4K};
+    *result = (struct walk_result){.gpa = linear};
     if (!(state->cr0 & CR0_PG))
         return 0;
 
@@ -192,6 +187,6 @@ int guest_walk(const struct walk_state *state, uint64_t linear, unsigned int acc
         result->pf_error = error_code(state, access, PF_PRESENT);
         return -BH_EFAULT;
     }
-    set_page(&f, level, entry, linear, result);
+    result->gpa = address_in(&f, level, entry, linear);
     return 0;
 }

@@ -6,7 +6,7 @@
  *
  * Accessed and dirty bits are not set: the guest's access that led here was walked by hardware
  * already, which has set them, in all but contrived cases. Protection keys are not applied: guests
- * are not offered CR4.PKE. */
+ * are not offered CR4.PKE. Address bits above MAXPHYADDR are not taken as reserved. */
 
 #include <stdint.h>
 
@@ -23,15 +23,12 @@ struct walk_state {
     uint64_t cr3;
     uint64_t cr4;
     uint64_t efer;
-    bool rflags_ac;    /* RFLAGS.AC: lifts SMAP, except for implicit accesses made at CPL 3 */
-    uint8_t cpl;       /* used only to tell implicit accesses from explicit ones */
-    uint8_t phys_bits; /* the guest's MAXPHYADDR: address bits above it are reserved; 0 means 52 */
+    bool rflags_ac; /* RFLAGS.AC: lifts SMAP, except for implicit accesses made at CPL 3 */
+    uint8_t cpl;    /* used only to tell implicit accesses from explicit ones */
 };
 
 struct walk_result {
     uint64_t gpa;
-    uint64_t
-        page_size;     /* bytes that this translation covers, naturally aligned; 4 KiB: no paging */
     uint32_t pf_error; /* PF_*, valid when guest_walk returned -BH_EFAULT */
 };
 
@@ -40,7 +37,7 @@ struct walk_result {
 typedef int walk_read_pte(void *ctx, uint64_t gpa, unsigned int size, uint64_t *pte);
 
 /* Translates `linear`, which the caller has checked to be canonical (64-bit mode) or truncated to
- * 32 bits (all others). Returns 0 with gpa and page_size set; -BH_EFAULT: a page fault is due, with
+ * 32 bits (all others). Returns 0 with gpa set; -BH_EFAULT: a page fault is due, with
  * pf_error as its error code; -BH_EIO: a table is not in RAM (read_pte failed). Reads at most five
  * entries. */
 MUST_CHECK int guest_walk(const struct walk_state *state, uint64_t linear, unsigned int access,

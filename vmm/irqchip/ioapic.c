@@ -31,19 +31,9 @@ static_assert((REDIR_WRITABLE & (REDIR_REMOTE_IRR | BIT64(12))) == 0, "read-only
 
 void ioapic_init(struct ioapic *io, const struct ioapic_ops *ops, void *ctx)
 {
-    io->ops = ops;
-    io->ctx = ctx;
-    ioapic_reset(io);
-}
-
-void ioapic_reset(struct ioapic *io)
-{
+    *io = (struct ioapic){.ops = ops, .ctx = ctx};
     for (unsigned int pin = 0; pin < IOAPIC_PINS; pin++)
         io->redirection[pin] = REDIR_MASKED;
-    io->lines = 0;
-    io->remote_irr = 0;
-    io->id = 0;
-    io->select = 0;
 }
 
 static struct ioapic_message to_message(uint64_t entry)

@@ -48,11 +48,8 @@ struct ioapic {
     void *ctx;
 };
 
-/* Binds to `ops` and resets. */
+/* Power-up: binds to `ops`; all pins masked, no input asserted. */
 void ioapic_init(struct ioapic *io, const struct ioapic_ops *ops, void *ctx);
-
-/* Power-up: all pins masked, no input asserted. */
-void ioapic_reset(struct ioapic *io);
 
 /* Sets the input of `pin` (ignored when >= IOAPIC_PINS) to asserted or not. */
 void ioapic_set_irq(struct ioapic *io, unsigned int pin, bool level);

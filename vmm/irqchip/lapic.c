@@ -187,25 +187,8 @@ void lapic_ack(struct lapic *l, uint8_t vector)
     l->pending = -1;
 }
 
-/* A level-triggered LINT pin keeps its own Remote IRR, as an I/O APIC's pin does. */
-static void lint_eoi(struct lapic *l, uint8_t vector)
-{
-    for (unsigned int pin = LAPIC_LINT0; pin <= LAPIC_LINT1; pin++) {
-        uint32_t *lvt = lapic_reg(l, LAPIC_LVT_LINT0 + pin * 0x10);
-
-        if (!(*lvt & LVT_REMOTE_IRR) || (*lvt & LVT_VECTOR) != vector)
-            continue;
-        *lvt &= ~LVT_REMOTE_IRR;
-        if (l->lint_level & BIT(pin)) {
-            l->lint_level &= (uint8_t)~BIT(pin);
-            lapic_lint_set(l, (enum lapic_lint)pin, true);
-        }
-    }
-}
-
 COLD static void level_eoi(struct lapic *l, uint8_t vector)
 {
-    lint_eoi(l, vector);
     if (!(*lapic_reg(l, LAPIC_SVR) & SVR_SUPPRESS_EOI))
         l->ops->eoi(l->ctx, vector);
 }
@@ -270,44 +253,10 @@ bool lapic_match(const struct lapic *l, uint32_t dest, bool logical, bool x2apic
     return logical ? match_logical(l, dest) : dest == l->apic_id;
 }
 
-static uint32_t lint_mode(const struct lapic *l, uint32_t lvt)
-{
-    return *lapic_reg(l, lvt) & (LVT_MASKED | LVT_MODE);
-}
-
 bool lapic_lint0_extint(const struct lapic *l)
 {
-    return !lapic_hw_enabled(l) || lint_mode(l, LAPIC_LVT_LINT0) == APIC_DELIVERY_EXTINT
-                                                                        << LVT_MODE_SHIFT;
-}
-
-bool lapic_lint1_nmi(const struct lapic *l)
-{
-    return !lapic_hw_enabled(l) || lint_mode(l, LAPIC_LVT_LINT1) == APIC_DELIVERY_NMI
-                                                                        << LVT_MODE_SHIFT;
-}
-
-void lapic_lint_set(struct lapic *l, enum lapic_lint pin, bool level)
-{
-    uint32_t offset = LAPIC_LVT_LINT0 + (uint32_t)pin * 0x10;
-    uint32_t *lvt = lapic_reg(l, offset);
-    bool was = (l->lint_level & BIT(pin)) != 0;
-
-    if (was == level)
-        return;
-    l->lint_level ^= (uint8_t)BIT(pin);
-    if (!level || lint_mode(l, offset) != APIC_DELIVERY_FIXED << LVT_MODE_SHIFT ||
-        (*lvt & LVT_REMOTE_IRR))
-        return;
-    if (!lapic_enabled(l))
-        return;
-    /* 10.5.1: only LINT0 can be level-triggered. */
-    if (pin == LAPIC_LINT0 && (*lvt & LVT_LEVEL)) {
-        *lvt |= LVT_REMOTE_IRR;
-        lapic_accept(l, (uint8_t)(*lvt & LVT_VECTOR), true);
-    } else {
-        lapic_deliver_lvt(l, offset);
-    }
+    return !lapic_hw_enabled(l) || (*lapic_reg(l, LAPIC_LVT_LINT0) & (LVT_MASKED | LVT_MODE)) ==
+                                       APIC_DELIVERY_EXTINT << LVT_MODE_SHIFT;
 }
 
 void lapic_deliver_lvt(struct lapic *l, uint32_t lvt_offset)

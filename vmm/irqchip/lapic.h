@@ -46,10 +46,9 @@ struct lapic {
     int pending;       /* cached: the vector to deliver now, -1 = none */
     uint8_t irr_words; /* bit n: IRR register n is not 0 */
     uint8_t isr_words;
-    uint8_t lint_level; /* bit n: LINTn is asserted */
-    bool xapic;         /* cached: what `base` says, see lapic_is_xapic() */
-    bool tmr_changed;   /* TMR is not what it was when somebody last cleared this */
-    uint64_t base;      /* IA32_APIC_BASE */
+    bool xapic;       /* cached: what `base` says, see lapic_is_xapic() */
+    bool tmr_changed; /* TMR is not what it was when somebody last cleared this */
+    uint64_t base;    /* IA32_APIC_BASE */
     uint32_t apic_id;
     uint32_t errors;        /* collected since the last write of ESR */
     uint64_t timer_expiry;  /* one-shot and periodic; UINT64_MAX = stopped */
@@ -97,10 +96,6 @@ int lapic_msr_write(struct lapic *l, uint32_t msr, uint64_t value, uint64_t now)
 /* IA32_APIC_BASE. -BH_EINVAL (the guest gets #GP): reserved bits, an illegal mode change, or
  * another address than the default. The BSP bit is kept as it is. */
 int lapic_set_base(struct lapic *l, uint64_t value, uint64_t now);
-static inline uint64_t lapic_get_base(const struct lapic *l)
-{
-    return l->base;
-}
 
 static inline bool lapic_is_x2apic(const struct lapic *l)
 {
@@ -199,21 +194,9 @@ void lapic_set_cr8(struct lapic *l, uint8_t cr8);
  * messages of I/O APICs and MSIs, whose destination has 8 bits. */
 bool lapic_match(const struct lapic *l, uint32_t dest, bool logical, bool x2apic_ipi);
 
-/* The local pins ---------------------------------------------------------------------------- */
-
-enum lapic_lint { LAPIC_LINT0, LAPIC_LINT1 };
-
 /* LINT0 lets the 8259's INTR through: LVT LINT0 is an unmasked ExtINT, or the APIC is globally
  * disabled. */
 bool lapic_lint0_extint(const struct lapic *l);
-
-/* An NMI on LINT1 reaches the CPU: LVT LINT1 is an unmasked NMI, or the APIC is globally
- * disabled. */
-bool lapic_lint1_nmi(const struct lapic *l);
-
-/* Sets the level of a pin that is programmed for fixed delivery; in all other modes only
- * the level is remembered, and the two calls above say what the pin does. */
-void lapic_lint_set(struct lapic *l, enum lapic_lint pin, bool level);
 
 /* Timer ------------------------------------------------------------------------------------ */
 
@@ -237,9 +220,5 @@ void lapic_timer_write_initial(struct lapic *l, uint32_t value, uint64_t now);
 
 /* IA32_TSC_DEADLINE. Outside TSC-deadline mode writes are ignored, and it reads 0. */
 void lapic_set_tsc_deadline(struct lapic *l, uint64_t value);
-static inline uint64_t lapic_get_tsc_deadline(const struct lapic *l)
-{
-    return l->tsc_deadline;
-}
 
 #endif

@@ -16,7 +16,7 @@ void lapic_deliver_lvt(struct lapic *l, uint32_t lvt_offset);
 
 /* The timer's register accesses. `now` as everywhere. */
 void lapic_timer_reset(struct lapic *l);
-void lapic_timer_write_divide(struct lapic *l, uint32_t value, uint64_t now);
+void lapic_timer_write_divide(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now);
 void lapic_timer_write_lvt(struct lapic *l, uint32_t value, uint64_t now);
 
 #endif

@@ -75,18 +75,12 @@ static void write_esr(struct lapic *l, uint32_t offset, uint32_t value, uint64_t
 
 static void write_lvt(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
 {
-    uint32_t *lvt = lapic_reg(l, offset);
-
     if (!(*lapic_reg(l, LAPIC_SVR) & SVR_ENABLE))
         value |= LVT_MASKED;
-    if (offset == LAPIC_LVT_TIMER) {
+    if (offset == LAPIC_LVT_TIMER)
         lapic_timer_write_lvt(l, value, now);
-        return;
-    }
-    /* 10.5.1: Remote IRR belongs to level-triggered fixed interrupts only. */
-    if ((value & LVT_LEVEL) && (value & LVT_MODE) == APIC_DELIVERY_FIXED << LVT_MODE_SHIFT)
-        value |= *lvt & LVT_REMOTE_IRR;
-    *lvt = value;
+    else
+        *lapic_reg(l, offset) = value;
 }
 
 /* Whether an IPI with this vector and delivery mode exists (10.6.1); if not, says so in ESR. */
@@ -149,11 +143,6 @@ static void write_timer_initial(struct lapic *l, uint32_t offset, uint32_t value
     lapic_timer_write_initial(l, value, now);
 }
 
-static void write_timer_divide(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
-{
-    lapic_timer_write_divide(l, value, now);
-}
-
 #define REG(name) [LAPIC_##name / REG_SIZE]
 #define LVT(writable)                                         \
     {                                                         \
@@ -188,7 +177,7 @@ static const struct lapic_register {
     REG(LVT_ERROR) = LVT(LVT_VECTOR | LVT_MASKED),
     REG(TIMER_INIT) = {RW, UINT32_MAX, UINT32_MAX, write_timer_initial},
     REG(TIMER_CUR) = {RO | XW, 0, 0, write_nothing},
-    REG(TIMER_DIV) = {RW, 0xB, 0xB, write_timer_divide},
+    REG(TIMER_DIV) = {RW, 0xB, 0xB, lapic_timer_write_divide},
     REG(SELF_IPI) = {X2W, ICR_VECTOR, ICR_VECTOR, write_self_ipi},
 };
 

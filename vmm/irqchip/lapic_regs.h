@@ -8,10 +8,8 @@
 #define LAPIC_ID         0x020u
 #define LAPIC_VERSION    0x030u
 #define LAPIC_TPR        0x080u
-#define LAPIC_APR        0x090u
 #define LAPIC_PPR        0x0A0u
 #define LAPIC_EOI        0x0B0u
-#define LAPIC_RRD        0x0C0u
 #define LAPIC_LDR        0x0D0u
 #define LAPIC_DFR        0x0E0u
 #define LAPIC_SVR        0x0F0u
@@ -58,7 +56,6 @@
 #define LVT_LEVEL          BIT(15)
 #define LVT_MASKED         BIT(16)
 #define LVT_TIMER_MODE     (3u << 17)
-#define LVT_TIMER_ONESHOT  (0u << 17)
 #define LVT_TIMER_PERIODIC (1u << 17)
 #define LVT_TIMER_DEADLINE (2u << 17)
 

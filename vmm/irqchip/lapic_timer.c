@@ -115,7 +115,7 @@ void lapic_timer_write_initial(struct lapic *l, uint32_t value, uint64_t now)
     l->ops->timer_changed(l->ctx);
 }
 
-void lapic_timer_write_divide(struct lapic *l, uint32_t value, uint64_t now)
+void lapic_timer_write_divide(struct lapic *l, uint32_t offset, uint32_t value, uint64_t now)
 {
     uint32_t current;
 

@@ -14,8 +14,8 @@ struct blob {
     /* Copies [offset, offset + len) into `buf`. The caller keeps the range inside `size`. Returns 0
      * or a negative BH_E*. */
     int (*read)(void *ctx, uint64_t offset, void *buf, size_t len);
-    /* Optional: copies a range straight into guest memory, so that nothing is bounced through the
-     * stack. Same rules; -BH_EFAULT when the target is not the VM's RAM. */
+    /* Copies a range straight into guest memory, so that nothing is bounced through the stack. Same
+     * rules; -BH_EFAULT when the target is not the VM's RAM. */
     int (*copy_to_guest)(void *ctx, struct vm *vm, uint64_t gpa, uint64_t offset, uint64_t len);
     void *ctx;
 };

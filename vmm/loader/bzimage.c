@@ -20,26 +20,12 @@
 #define ALIGNMENT_MAX    (1 * GIB)
 #define INIT_SIZE_MAX    (4 * GIB)
 
-static uint16_t get16(const struct bzimage *b, unsigned int offset)
+static uint32_t get(const struct bzimage *b, unsigned int offset, unsigned int size)
 {
-    const uint8_t *p = b->header + (offset - BZIMAGE_HEADER_START);
+    uint32_t value = 0;
 
-    return (uint16_t)(p[0] | p[1] << 8);
-}
-
-static uint32_t get32(const struct bzimage *b, unsigned int offset)
-{
-    return get16(b, offset) | (uint32_t)get16(b, offset + 2) << 16;
-}
-
-static uint64_t get64(const struct bzimage *b, unsigned int offset)
-{
-    return get32(b, offset) | (uint64_t)get32(b, offset + 4) << 32;
-}
-
-static uint8_t get8(const struct bzimage *b, unsigned int offset)
-{
-    return b->header[offset - BZIMAGE_HEADER_START];
+    memcpy(&value, b->header + (offset - BZIMAGE_HEADER_START), size);
+    return value;
 }
 
 /* Reads the header into out->header. Its end is given by the operand of the jump over it; what
@@ -55,15 +41,15 @@ static int read_header(struct bzimage *out, const struct blob *kernel, char *err
     if (blob_read(kernel, BZIMAGE_HEADER_START, head, sizeof(head)) != 0)
         goto unreadable;
     memcpy(out->header, head, sizeof(head));
-    if (get16(out, BP_BOOT_FLAG) != BOOT_FLAG_MAGIC)
+    if (get(out, BP_BOOT_FLAG, 2) != BOOT_FLAG_MAGIC)
         REFUSE("kernel \"%s\": not a Linux kernel: boot flag is 0x%04x, expected 0x%04x",
-               kernel->name, get16(out, BP_BOOT_FLAG), BOOT_FLAG_MAGIC);
-    if (get32(out, BP_HEADER_MAGIC) != BOOT_HDRS_MAGIC)
+               kernel->name, get(out, BP_BOOT_FLAG, 2), BOOT_FLAG_MAGIC);
+    if (get(out, BP_HEADER_MAGIC, 4) != BOOT_HDRS_MAGIC)
         REFUSE("kernel \"%s\": not a Linux kernel: header magic is 0x%08x, expected 0x%08x "
                "(\"HdrS\")",
-               kernel->name, get32(out, BP_HEADER_MAGIC), BOOT_HDRS_MAGIC);
+               kernel->name, get(out, BP_HEADER_MAGIC, 4), BOOT_HDRS_MAGIC);
 
-    len = (size_t)(BP_HEADER_MAGIC + get8(out, BP_JUMP + 1) - BZIMAGE_HEADER_START);
+    len = (size_t)(BP_HEADER_MAGIC + get(out, BP_JUMP + 1, 1) - BZIMAGE_HEADER_START);
     len = MIN(len, (size_t)BZIMAGE_HEADER_MAX);
     if (blob_read(kernel, BZIMAGE_HEADER_START, out->header, len) != 0)
         goto unreadable;
@@ -76,8 +62,8 @@ unreadable:
 
 static int check_sizes(struct bzimage *out, const struct blob *kernel, char *err, size_t err_size)
 {
-    unsigned int sectors = get8(out, BP_SETUP_SECTS);
-    uint64_t syssize = (uint64_t)get32(out, BP_SYSSIZE) * PARAGRAPH;
+    unsigned int sectors = get(out, BP_SETUP_SECTS, 1);
+    uint64_t syssize = (uint64_t)get(out, BP_SYSSIZE, 4) * PARAGRAPH;
 
     if (sectors == 0)
         sectors = SETUP_SECTS_DEFAULT;
@@ -98,11 +84,12 @@ static int check_sizes(struct bzimage *out, const struct blob *kernel, char *err
 static int check_placement(struct bzimage *out, const struct blob *kernel, char *err,
                            size_t err_size)
 {
-    out->relocatable = get8(out, BP_RELOCATABLE) != 0;
-    out->alignment = get32(out, BP_KERNEL_ALIGNMENT);
+    out->relocatable = get(out, BP_RELOCATABLE, 1) != 0;
+    out->alignment = get(out, BP_KERNEL_ALIGNMENT, 4);
     if (out->protocol >= PROTOCOL_INIT_SIZE) {
-        out->pref_address = get64(out, BP_PREF_ADDRESS);
-        out->init_size = get32(out, BP_INIT_SIZE);
+        out->pref_address =
+            get(out, BP_PREF_ADDRESS, 4) | (uint64_t)get(out, BP_PREF_ADDRESS + 4, 4) << 32;
+        out->init_size = get(out, BP_INIT_SIZE, 4);
     } else {
         out->pref_address = OLD_LOAD_ADDRESS;
         out->init_size = MIN(out->image_size * INIT_SIZE_FACTOR, INIT_SIZE_MAX);
@@ -131,17 +118,17 @@ int bzimage_parse(struct bzimage *out, const struct blob *kernel, char *err, siz
     rc = read_header(out, kernel, err, err_size);
     if (rc != 0)
         return rc;
-    out->protocol = get16(out, BP_VERSION);
+    out->protocol = (uint16_t)get(out, BP_VERSION, 2);
     if (out->protocol < PROTOCOL_MIN)
         REFUSE("kernel \"%s\": boot protocol is %u.%02u, expected at least %u.%02u", kernel->name,
                out->protocol >> 8, out->protocol & 0xff, PROTOCOL_MIN >> 8, PROTOCOL_MIN & 0xff);
-    if ((get8(out, BP_LOADFLAGS) & LOADFLAG_HIGH) == 0)
+    if ((get(out, BP_LOADFLAGS, 1) & LOADFLAG_HIGH) == 0)
         REFUSE("kernel \"%s\": is a zImage that loads below 1 MiB, expected a bzImage",
                kernel->name);
     out->entry_64 =
-        out->protocol >= PROTOCOL_XLOAD && (get16(out, BP_XLOADFLAGS) & XLOADFLAG_64) != 0;
-    out->initrd_addr_max = get32(out, BP_INITRD_ADDR_MAX);
-    out->cmdline_max = get32(out, BP_CMDLINE_SIZE);
+        out->protocol >= PROTOCOL_XLOAD && (get(out, BP_XLOADFLAGS, 2) & XLOADFLAG_64) != 0;
+    out->initrd_addr_max = get(out, BP_INITRD_ADDR_MAX, 4);
+    out->cmdline_max = get(out, BP_CMDLINE_SIZE, 4);
     rc = check_sizes(out, kernel, err, err_size);
     return rc != 0 ? rc : check_placement(out, kernel, err, err_size);
 }

@@ -6,6 +6,8 @@
 #include "vmm/loader/blob.h"
 #include "vmm/loader/e820.h"
 
+struct load_job;
+
 /* The setup header stands at this offset in the file and in boot_params. */
 #define BZIMAGE_HEADER_START 0x1f1
 #define BZIMAGE_HEADER_END   0x290 /* where the E820 and EDD data begin at the latest */
@@ -87,12 +89,9 @@ struct linux_plan {
 #define LINUX_PAGE_TABLES 6 /* PML4, PDPT, and a page directory for each of the first 4 GiB */
 #define LINUX_CMDLINE_MAX 0x10000
 
-/* Finds the places in a checked map (guest_e820_check). `initrd` may be NULL. Returns 0; or
- * -BH_ENOMEM (memory too small) or -BH_EINVAL (command line too long, initrd empty or too big),
- * with the reason in `err`. */
+/* Finds the places in the job's map, which was checked. Returns 0; or -BH_ENOMEM (memory too small)
+ * or -BH_EINVAL (command line too long, initrd empty or too big), with the reason in job->err. */
 MUST_CHECK int linux_plan(struct linux_plan *out, const struct bzimage *image,
-                          const struct blob *kernel, const struct blob *initrd, const char *cmdline,
-                          const struct guest_e820_entry *map, unsigned int count, bool force_32bit,
-                          char *err, size_t err_size);
+                          const struct load_job *job);
 
 #endif

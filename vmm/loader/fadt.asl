@@ -93,7 +93,7 @@ Reset Register                             : [Generic Address Structure]
     Encoded Access Width                   : 01
     Address                                : 0000000000000CF9
 
-/* GUEST_PM_RESET_VALUE. */
+/* vmm/devices/reset.h */
 Value to cause reset                       : 06
 ARM Flags (decoded below)                  : 0000
     PSCI Compliant                         : 0

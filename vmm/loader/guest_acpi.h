@@ -8,11 +8,8 @@
 
 struct vm;
 
-#define GUEST_ACPI_MAX_VCPUS 254 /* 8-bit APIC IDs; the I/O APIC and broadcast take one each */
-
-/* Writes the tables for vCPUs with the APIC IDs 0..vcpus-1. Sets *rsdp_gpa. Returns 0, -BH_EINVAL
- * for a number of vCPUs outside 1..GUEST_ACPI_MAX_VCPUS, or -BH_EFAULT when the BIOS area is not
- * the VM's RAM. The VM must not run. */
-MUST_CHECK int guest_acpi_build(struct vm *vm, unsigned int vcpus, uint64_t *rsdp_gpa);
+/* Writes the tables. Sets *rsdp_gpa. Returns 0, or -BH_EFAULT when the BIOS area is not the VM's
+ * RAM. The VM must not run. */
+MUST_CHECK int guest_acpi_build(struct vm *vm, uint64_t *rsdp_gpa);
 
 #endif

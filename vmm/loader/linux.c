@@ -155,8 +155,7 @@ int linux_load(const struct load_job *job, struct guest_entry *out)
             req->modules[0].blob.name, req->kernel->name);
     rc = bzimage_parse(&image, req->kernel, err, err_size);
     if (rc == 0)
-        rc = linux_plan(&plan, &image, req->kernel, req->initrd, job->cmdline, job->map, job->count,
-                        req->force_32bit, err, err_size);
+        rc = linux_plan(&plan, &image, job);
     if (rc != 0)
         return rc;
 

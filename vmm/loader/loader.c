@@ -65,13 +65,13 @@ int load_copy_failed(const struct load_job *job, const char *what, int rc)
     return rc == -BH_EFAULT ? rc : -BH_EIO;
 }
 
-uint64_t load_ram_below_4g(const struct guest_e820_entry *map, unsigned int count)
+uint64_t load_ram_below_4g(const struct load_job *job)
 {
     uint64_t sum = 0;
 
-    for (unsigned int i = 0; i < count && map[i].base < 4 * GIB; i++) {
-        if (map[i].type == GUEST_E820_RAM)
-            sum += MIN(map[i].size, 4 * GIB - map[i].base);
+    for (unsigned int i = 0; i < job->count && job->map[i].base < 4 * GIB; i++) {
+        if (job->map[i].type == GUEST_E820_RAM)
+            sum += MIN(job->map[i].size, 4 * GIB - job->map[i].base);
     }
     return sum;
 }

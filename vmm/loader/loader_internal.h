@@ -24,6 +24,13 @@ struct load_job {
         return -BH_EINVAL;                  \
     } while (0)
 
+/* The same in a function that has `job`. */
+#define REFUSE_JOB(rc, ...)                           \
+    do {                                              \
+        format(job->err, job->err_size, __VA_ARGS__); \
+        return rc;                                    \
+    } while (0)
+
 #define FLAT_GDT_SIZE 32
 
 /* Writes a GDT with flat segments, 0x10 code (64-bit or 32-bit) and 0x18 data, and sets GDT and
@@ -36,7 +43,7 @@ MUST_CHECK int load_flat_gdt(struct vm *vm, uint64_t gpa, bool long_mode, struct
 MUST_CHECK int load_copy_failed(const struct load_job *job, const char *what, int rc);
 
 /* RAM below 4 GiB in all, bytes. */
-uint64_t load_ram_below_4g(const struct guest_e820_entry *map, unsigned int count);
+uint64_t load_ram_below_4g(const struct load_job *job);
 
 /* Each kind: whether the file has the kind's signature, and the loader. `out` is zeroed. */
 bool linux_probe(const struct blob *kernel);

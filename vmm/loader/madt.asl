@@ -1,5 +1,4 @@
-/* The MADT of a VM with one CPU (ACPI 6.5, 5.2.12). vmm/loader/guest_acpi.c adds what is to be said of
- * the others. */
+/* The MADT of a VM with one CPU (ACPI 6.5, 5.2.12). */
 
 Signature                                  : "APIC"
 Table Length                               : 00000000
@@ -42,7 +41,7 @@ Flags (decoded below)                      : 0000
     Polarity                               : 0
     Trigger Mode                           : 0
 
-/* The SCI is level-triggered, active high: GUEST_PM_SCI_OVERRIDE_FLAGS. */
+/* The SCI is level-triggered, active high. */
 Subtable Type                              : 02
 Length                                     : 0A
 Bus                                        : 00

@@ -74,20 +74,15 @@ static void use(struct plan *plan, uint64_t gpa, uint64_t size)
 static int place_segments(struct plan *out, const struct load_job *job,
                           const struct multiboot_image *image)
 {
-    char *const err = job->err;
-    const size_t err_size = job->err_size;
-
     for (unsigned int i = 0; i < image->segment_count; i++) {
         const struct multiboot_segment *s = &image->segments[i];
 
-        if (!guest_e820_is_ram(job->map, job->count, s->gpa, s->size)) {
-            format(err, err_size,
-                   "kernel \"%s\": segment %u is to stand from 0x%llx to 0x%llx, which is not all "
-                   "RAM of this VM: it has %llu MiB below 4 GiB",
-                   job->req->kernel->name, s->number, LLU(s->gpa), LLU(s->gpa + s->size - 1),
-                   LLU(load_ram_below_4g(job->map, job->count) / MIB));
-            return -BH_ENOMEM;
-        }
+        if (!guest_e820_is_ram(job->map, job->count, s->gpa, s->size))
+            REFUSE_JOB(-BH_ENOMEM,
+                       "kernel \"%s\": segment %u is to stand from 0x%llx to 0x%llx, which is not "
+                       "all RAM of this VM: it has %llu MiB below 4 GiB",
+                       job->req->kernel->name, s->number, LLU(s->gpa), LLU(s->gpa + s->size - 1),
+                       LLU(load_ram_below_4g(job) / MIB));
         use(out, s->gpa, s->size);
     }
     return 0;
@@ -110,11 +105,9 @@ static int place_block(struct plan *out, const struct load_job *job)
         size += string_size(&f);
     }
     if (guest_e820_lowest_free(job->map, job->count, size, PAGE_SIZE_4K, BLOCK_MIN, ADDRESS_END,
-                               out->used, out->used_count, &block) != 0) {
-        format(job->err, job->err_size, "no %llu KiB of RAM in one piece for boot data",
-               LLU(ALIGN_UP(size, KIB) / KIB));
-        return -BH_ENOMEM;
-    }
+                               out->used, out->used_count, &block) != 0)
+        REFUSE_JOB(-BH_ENOMEM, "no %llu KiB of RAM in one piece for boot data",
+                   LLU(ALIGN_UP(size, KIB) / KIB));
     out->gdt = block;
     out->info += block;
     out->mmap += block;
@@ -131,14 +124,12 @@ static int place_files(struct plan *out, const struct load_job *job)
         uint64_t size = MAX(f.blob->size, 1ull); /* also an empty one has a place of its own */
 
         if (guest_e820_lowest_free(job->map, job->count, size, PAGE_SIZE_4K, MODULES_MIN,
-                                   ADDRESS_END, out->used, out->used_count, &out->files[i]) != 0) {
-            format(job->err, job->err_size,
-                   "memory is too small for module \"%s\": it needs %llu KiB in one piece besides "
-                   "kernel \"%s\", there are %llu MiB in all below 4 GiB",
-                   f.blob->name, LLU(f.blob->size / KIB + 1), job->req->kernel->name,
-                   LLU(load_ram_below_4g(job->map, job->count) / MIB));
-            return -BH_ENOMEM;
-        }
+                                   ADDRESS_END, out->used, out->used_count, &out->files[i]) != 0)
+            REFUSE_JOB(-BH_ENOMEM,
+                       "memory is too small for module \"%s\": it needs %llu KiB in one piece "
+                       "besides kernel \"%s\", there are %llu MiB in all below 4 GiB",
+                       f.blob->name, LLU(f.blob->size / KIB + 1), job->req->kernel->name,
+                       LLU(load_ram_below_4g(job) / MIB));
         use(out, out->files[i], size);
     }
     return 0;
