@@ -6,11 +6,7 @@
 #include "lib/log_ring.h"
 #include "lib/string.h"
 
-#define COM1       0x3f8
-#define OFF        "off="
-#define OFF_LENGTH (sizeof(OFF) - 1)
-#define ON         "on="
-#define ON_LENGTH  (sizeof(ON) - 1)
+#define COM1 0x3f8
 
 struct config core_config;
 
@@ -46,7 +42,12 @@ INIT static void apply_word(const char *key, const char *word, size_t len)
 {
     static struct config parsed INIT_DATA;
     const struct config_sink sink = {.report = report_cmdline};
+    size_t start = strlen(key) + 1;
 
+    if (strcmp(key, "on") == 0 || strcmp(key, "off") == 0) {
+        virt_turn(strcmp(key, "on") == 0, word + start, len - start);
+        return;
+    }
     if (config_parse_core_key(&parsed, word, len, &sink) != 0) {
         return;
     }
@@ -61,7 +62,7 @@ INIT static void apply_word(const char *key, const char *word, size_t len)
 
 INIT void core_config_cmdline(const char *cmdline)
 {
-    static const char *const keys[] = {"console", "log"};
+    static const char *const keys[] = {"console", "log", "off", "on"};
     const char *word = cmdline;
 
     while (*word != '\0') {
@@ -74,11 +75,6 @@ INIT void core_config_cmdline(const char *cmdline)
             if (len > k && strncmp(word, keys[i], k) == 0 && word[k] == '=') {
                 apply_word(keys[i], word, len);
             }
-        }
-        if (len > OFF_LENGTH && strncmp(word, OFF, OFF_LENGTH) == 0) {
-            virt_turn(false, word + OFF_LENGTH, len - OFF_LENGTH);
-        } else if (len > ON_LENGTH && strncmp(word, ON, ON_LENGTH) == 0) {
-            virt_turn(true, word + ON_LENGTH, len - ON_LENGTH);
         }
         word += len;
         while (*word == ' ') {

@@ -25,6 +25,13 @@ CPUID_EDX_LM    equ 1 << 29
 RFLAGS_ID       equ 1 << 21
 PTE_P_RW        equ 3
 PTE_LARGE       equ 1 << 7
+COM1            equ 0x3f8
+
+%macro out_byte 2
+    mov dx, %1
+    mov al, %2
+    out dx, al
+%endmacro
 
 global boot_entry, boot_tsc
 global boot_pdpt_high, boot_pool_pd
@@ -149,18 +156,10 @@ bits 32
 ; Says why on COM1 (left by firmware in any state: set to 115200 8n1) and on the VGA text screen.
 ; EBP: the text.
 refuse:
-    mov dx, 0x3f8 + 3
-    mov al, 0x80
-    out dx, al
-    mov dx, 0x3f8
-    mov al, 1
-    out dx, al
-    inc dx
-    xor al, al
-    out dx, al
-    mov dx, 0x3f8 + 3
-    mov al, 3
-    out dx, al
+    out_byte COM1 + 3, 0x80
+    out_byte COM1, 1
+    out_byte COM1 + 1, 0
+    out_byte COM1 + 3, 3
     mov ebx, 0xb8000
 .next:
     mov al, [ebp]
@@ -172,16 +171,14 @@ refuse:
     mov cl, al
     mov esi, 100000                 ; a port without a UART reads all ones: bounded all the same
 .wait:
-    mov dx, 0x3f8 + 5
+    mov dx, COM1 + 5
     in al, dx
     test al, 0x20
     jnz .send
     dec esi
     jnz .wait
 .send:
-    mov dx, 0x3f8
-    mov al, cl
-    out dx, al
+    out_byte COM1, cl
     inc ebp
     jmp .next
 .halt:

@@ -3,6 +3,7 @@
 #include "drivers/cmos.h"
 
 #include "arch/x86/asm.h"
+#include "lib/string.h"
 
 #define PORT_INDEX 0x70
 #define PORT_DATA  0x71
@@ -41,12 +42,6 @@ INIT static bool read_once(struct cmos_time *t, uint8_t century_reg)
     return true;
 }
 
-INIT static bool same(const struct cmos_time *a, const struct cmos_time *b)
-{
-    return a->second == b->second && a->minute == b->minute && a->hour == b->hour &&
-           a->day == b->day && a->month == b->month && a->year == b->year;
-}
-
 INIT static unsigned int number(uint8_t v, uint8_t reg_b)
 {
     return reg_b & B_BINARY ? v : (v >> 4) * 10u + (v & 15);
@@ -70,7 +65,7 @@ INIT uint64_t cmos_read_epoch(uint8_t century_reg)
         if (!read_once(&a, century_reg) || !read_once(&b, century_reg)) {
             return 0;
         }
-    } while (!same(&a, &b));
+    } while (memcmp(&a, &b, sizeof(a)) != 0);
     uint8_t reg_b = read_reg(REG_B);
     unsigned int hour = number(a.hour & ~HOUR_PM, reg_b);
     if (!(reg_b & B_24H)) {

@@ -5,40 +5,21 @@
 global interrupt_stubs
 extern interrupt_dispatch, cpu_local, __x86_indirect_thunk_rsi
 
-%macro PUSH_GPRS 0
-    push rax
-    push rcx
-    push rdx
-    push rbx
-    push rbp
-    push rsi
-    push rdi
-    push r8
-    push r9
-    push r10
-    push r11
-    push r12
-    push r13
-    push r14
-    push r15
+%define GPRS rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
+
+%macro push_all 1-*
+%rep %0
+    push %1
+%rotate 1
+%endrep
 %endmacro
 
-%macro POP_GPRS 0
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop r11
-    pop r10
-    pop r9
-    pop r8
-    pop rdi
-    pop rsi
-    pop rbp
-    pop rbx
-    pop rdx
-    pop rcx
-    pop rax
+; In the order that undoes push_all.
+%macro pop_all 1-*
+%rep %0
+%rotate -1
+    pop %1
+%endrep
 %endmacro
 
 section .text.entry progbits alloc exec nowrite align=16
@@ -72,14 +53,14 @@ interrupt_stubs:
 %endrep
 
 interrupt_common:
-    PUSH_GPRS
+    push_all GPRS
     cld
     mov rdi, rsp
     mov rbx, rsp
     and rsp, -16
     call interrupt_dispatch
     mov rsp, rbx
-    POP_GPRS
+    pop_all GPRS
     add rsp, 16
     iretq
 

@@ -56,6 +56,7 @@
 #define MSR_KVM_SYSTEM_TIME_NEW 0x4b564d01u
 #define MSR_KVM_PV_EOI          0x4b564d04u
 
-#define VM_CR_SVMDIS 0x10ull /* APM vol. 2, 15.30.1 */
+#define PAT_INIT     0x0007040600070406ull /* SDM vol. 3, 12.12.4 */
+#define VM_CR_SVMDIS 0x10ull               /* APM vol. 2, 15.30.1 */
 
 #endif

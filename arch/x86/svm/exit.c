@@ -3,6 +3,7 @@
 #include "vmm/exit.h"
 #include "arch/x86/asm.h"
 #include "arch/x86/debug_registers.h"
+#include "arch/x86/event_info.h"
 #include "arch/x86/svm/svm.h"
 #include "vmm/emulate/decode.h"
 #include "vmm/sched.h"
@@ -311,8 +312,7 @@ static enum exit_action on_unknown(struct vcpu *v, struct vmcb *vmcb)
     if ((uint32_t)vmcb->exit_code == SVM_EXIT_INVALID_32) {
         vm_request(v->vm, VM_REQUEST_CRASH, "invalid VMCB");
     } else {
-        vm_request(v->vm, VM_REQUEST_CRASH, "unexpected exit code 0x%llx",
-                   (unsigned long long)vmcb->exit_code);
+        vm_request(v->vm, VM_REQUEST_CRASH, "unexpected exit code 0x%llx", LLU(vmcb->exit_code));
     }
     return EXIT_STOP;
 }
@@ -333,8 +333,7 @@ static const struct exit_entry exit_table[SVM_EXIT_ROWS] = {
     [SVM_EXIT_EXCP_BASE + EXC_MC] = HANDLER(on_machine_check, EXCEPTION),
     [SVM_EXIT_INTR] = HANDLER(on_interrupt, INTERRUPT),
     [SVM_EXIT_NMI] = HANDLER(on_interrupt, NMI),
-    [SVM_EXIT_SMI] = HANDLER(on_interrupt, OTHER),
-    [SVM_EXIT_INIT] = HANDLER(on_interrupt, OTHER),
+    [SVM_EXIT_SMI... SVM_EXIT_INIT] = HANDLER(on_interrupt, OTHER),
     [SVM_EXIT_VINTR] = HANDLER(on_window, WINDOW),
     [SVM_EXIT_RDPMC] = HANDLER(on_rdpmc, OTHER),
     [SVM_EXIT_CPUID] = INSTRUCTION(exit_cpuid, CPUID, CPUID),
@@ -347,17 +346,10 @@ static const struct exit_entry exit_table[SVM_EXIT_ROWS] = {
     [SVM_EXIT_IOIO] = HANDLER(on_io, IO),
     [SVM_EXIT_MSR] = INSTRUCTION(on_msr, MSR, RDMSR),
     [SVM_EXIT_SHUTDOWN] = HANDLER(on_shutdown, OTHER),
-    [SVM_EXIT_VMRUN] = HANDLER(on_undefined, OTHER),
+    [SVM_EXIT_VMRUN... SVM_EXIT_SKINIT] = HANDLER(on_undefined, OTHER),
     [SVM_EXIT_VMMCALL] = INSTRUCTION(exit_hypercall, HYPERCALL, VMMCALL),
-    [SVM_EXIT_VMLOAD] = HANDLER(on_undefined, OTHER),
-    [SVM_EXIT_VMSAVE] = HANDLER(on_undefined, OTHER),
-    [SVM_EXIT_STGI] = HANDLER(on_undefined, OTHER),
-    [SVM_EXIT_CLGI] = HANDLER(on_undefined, OTHER),
-    [SVM_EXIT_SKINIT] = HANDLER(on_undefined, OTHER),
     [SVM_EXIT_WBINVD] = HANDLER(on_cache, OTHER),
-    [SVM_EXIT_MONITOR] = HANDLER(on_undefined, OTHER),
-    [SVM_EXIT_MWAIT] = HANDLER(on_undefined, OTHER),
-    [SVM_EXIT_MWAIT_ARMED] = HANDLER(on_undefined, OTHER),
+    [SVM_EXIT_MONITOR... SVM_EXIT_MWAIT_ARMED] = HANDLER(on_undefined, OTHER),
     [SVM_EXIT_XSETBV] = INSTRUCTION(exit_xsetbv, CR, XSETBV),
     [SVM_EXIT_RDPRU] = HANDLER(on_undefined, OTHER),
     [SVM_EXIT_NPF_ROW] = HANDLER(on_nested_fault, MMIO),
@@ -368,12 +360,7 @@ static const struct exit_entry exit_table[SVM_EXIT_ROWS] = {
  * interrupts are not: their instruction simply runs again. */
 static NOINLINE void redeliver(struct vcpu *v, uint64_t info)
 {
-    struct vcpu_event event = {
-        .vector = EVENT_VECTOR(info),
-        .type = EVENT_TYPE(info),
-        .has_error = (info & EVENT_ERROR_VALID) != 0,
-        .error = (uint32_t)(info >> EVENT_ERROR_SHIFT),
-    };
+    struct vcpu_event event = event_of((uint32_t)info, (uint32_t)(info >> EVENT_ERROR_SHIFT));
 
     if (event.type == EVENT_SOFTWARE ||
         (event.type == EVENT_EXCEPTION && (event.vector == EXC_BP || event.vector == EXC_OF))) {
@@ -389,6 +376,23 @@ static void note_open_window(struct vcpu *v, struct vmcb *vmcb)
     if ((vmcb->int_ctl & INT_CTL_V_IRQ) && (v->rflags & RFLAGS_IF) && !v->in_shadow) {
         (void)on_window(v, vmcb);
     }
+}
+
+/* Gives the vCPU a new address-space identifier. A CPU gives them out in turn; when they run out it
+ * starts over with a new generation and a full flush, and vCPUs with an identifier of an older
+ * generation get a new one at their next entry. */
+static void assign_asid(struct svm_vcpu *svm)
+{
+    struct percpu *cpu = this_cpu;
+
+    if (cpu->svm.asid_next >= svm_features.asids) {
+        cpu->svm.asid_generation++;
+        cpu->svm.asid_next = 1; /* 0 is the core's own (APM vol. 2, 15.16) */
+        svm->vmcb->tlb_control = TLB_CONTROL_ALL;
+    }
+    svm->vmcb->asid = cpu->svm.asid_next++;
+    svm->asid_generation = cpu->svm.asid_generation;
+    svm_dirty(svm, CLEAN_ASID);
 }
 
 enum exit_action svm_attend(struct vcpu *v)
@@ -407,7 +411,7 @@ enum exit_action svm_attend(struct vcpu *v)
     }
     vmcb->tlb_control = TLB_CONTROL_NONE;
     if (svm->asid_generation != this_cpu->svm.asid_generation) {
-        svm_assign_asid(svm);
+        assign_asid(svm);
     }
     vmcb->rsp = v->gpr[GPR_RSP];
     vmcb->rflags = v->rflags;
@@ -422,7 +426,7 @@ enum exit_action svm_attend(struct vcpu *v)
 static inline enum exit_action handle_event(struct vcpu *v, struct vmcb *vmcb,
                                             const struct exit_entry *entry)
 {
-    if (unlikely(vmcb->exit_int_info & EVENT_VALID)) {
+    if (unlikely(vmcb->exit_int_info & INTR_INFO_VALID)) {
         redeliver(v, vmcb->exit_int_info);
         if (vmcb->exit_code == SVM_EXIT_NPF) {
             return exit_delivery_fault(v, vmcb->exit_info2);

@@ -4,6 +4,7 @@
 
 #include "arch/x86/asm.h"
 #include "arch/x86/debug_registers.h"
+#include "arch/x86/event_info.h"
 #include "arch/x86/fpu.h"
 #include "arch/x86/interrupt.h"
 #include "arch/x86/mm/address_space.h"
@@ -13,6 +14,7 @@
 #include "lib/error.h"
 #include "lib/format.h"
 #include "lib/log.h"
+#include "lib/string.h"
 #include "vmm/cpuid.h"
 #include "vmm/pv_eoi.h"
 #include "vmm/vm.h"
@@ -20,7 +22,6 @@
 #define CPUID_AMD_FEATURES 0x80000001u
 #define ECX_SVM            BIT(2)
 #define EDX_PAGE_1G        BIT(26)
-#define EDX_RDTSCP         BIT(27)
 #define CPUID_SVM          0x8000000au
 #define EDX_NP             BIT(0)
 #define EDX_NRIPS          BIT(3)
@@ -29,8 +30,6 @@
 #define EDX_DECODE_ASSISTS BIT(7)
 
 #define MIN_ASIDS 2u /* one is the core's */
-
-#define PAT_INIT 0x0007040600070406ull
 
 struct svm_features svm_features;
 
@@ -82,7 +81,6 @@ INIT static int detect(uint32_t off, char *why, size_t size)
         .decode_assists = (r.edx & EDX_DECODE_ASSISTS) && !(off & BIT(FEATURE_DECODE_ASSISTS)),
         .flush_by_asid = (r.edx & EDX_FLUSH_BY_ASID) != 0,
         .clean_bits = (r.edx & EDX_CLEAN) != 0,
-        .rdtscp = (cpuid(CPUID_AMD_FEATURES, 0).edx & EDX_RDTSCP) != 0,
         .asids = r.ebx,
     };
     bool large =
@@ -123,16 +121,13 @@ static void cpu_disable(void)
 static int vcpu_create(struct vcpu *v)
 {
     static_assert(sizeof(struct svm_vcpu) <= PAGE_SIZE_4K, "one page");
-    struct svm_vcpu *svm = page_alloc();
+    struct vmcb *vmcb = page_alloc_contiguous(2, 1);
+    struct svm_vcpu *svm = (struct svm_vcpu *)(vmcb + 1);
 
-    if (!svm) {
+    if (!vmcb) {
         return -BH_ENOMEM;
     }
-    svm->vmcb = page_alloc();
-    if (!svm->vmcb) {
-        page_free(svm);
-        return -BH_ENOMEM;
-    }
+    svm->vmcb = vmcb;
     svm->vmcb_pa = page_to_pa(svm->vmcb);
     v->svm = svm;
     return 0;
@@ -156,10 +151,15 @@ static void set_intercepts(struct vmcb *vmcb)
                        INTERCEPT4_MWAIT_ARMED | INTERCEPT4_XSETBV | INTERCEPT4_RDPRU;
 }
 
-/* Only VMRUN looks at these; the guest's own view is in guest_cr0 and guest_efer. */
-static uint64_t hardware_cr0(uint64_t guest)
+static inline void intercept_cr(struct svm_vcpu *svm, uint32_t bits, bool on)
 {
-    return (guest & ~(CR0_CD | CR0_NW)) | CR0_ET;
+    uint32_t old = svm->vmcb->intercept_cr;
+    uint32_t wanted = on ? old | bits : old & ~bits;
+
+    if (wanted != old) {
+        svm->vmcb->intercept_cr = wanted;
+        svm_dirty(svm, CLEAN_INTERCEPTS);
+    }
 }
 
 static void set_cr0(struct vcpu *v, uint64_t value)
@@ -169,18 +169,14 @@ static void set_cr0(struct vcpu *v, uint64_t value)
 
     /* Reads must show CD and NW as they were written, and the write that clears them changes
      * nothing that the hardware could see; as long as neither is set, no exit. */
-    if (value & (CR0_CD | CR0_NW)) {
-        vmcb->intercept_cr |= INTERCEPT_CR_READ(0) | INTERCEPT_CR_WRITE(0);
-    } else {
-        vmcb->intercept_cr &= ~(INTERCEPT_CR_READ(0) | INTERCEPT_CR_WRITE(0));
-    }
     svm->guest_cr0 = value & (CR0_CD | CR0_NW);
-    vmcb->cr0 = hardware_cr0(value);
+    intercept_cr(svm, INTERCEPT_CR_READ(0) | INTERCEPT_CR_WRITE(0), svm->guest_cr0);
+    vmcb->cr0 = (value & ~(CR0_CD | CR0_NW)) | CR0_ET;
     if (svm->guest_efer & EFER_LME) {
         svm->guest_efer = value & CR0_PG ? svm->guest_efer | EFER_LMA : svm->guest_efer & ~EFER_LMA;
     }
     vmcb->efer = svm->guest_efer | EFER_SVME;
-    svm_dirty(svm, CLEAN_CR | CLEAN_INTERCEPTS);
+    svm_dirty(svm, CLEAN_CR);
 }
 
 static uint64_t get_cr0(struct vcpu *v)
@@ -229,12 +225,8 @@ static void set_cr4(struct vcpu *v, uint64_t value)
 
     svm->hidden_cr4 = ~value & CR4_MCE;
     vmcb->cr4 = value | CR4_MCE;
-    if (svm->hidden_cr4) {
-        vmcb->intercept_cr |= INTERCEPT_CR_READ(4);
-    } else {
-        vmcb->intercept_cr &= ~INTERCEPT_CR_READ(4);
-    }
-    svm_dirty(svm, CLEAN_CR | CLEAN_INTERCEPTS);
+    intercept_cr(svm, INTERCEPT_CR_READ(4), svm->hidden_cr4);
+    svm_dirty(svm, CLEAN_CR);
 }
 
 static void note_debug(struct vcpu *v, uint64_t dr6_bits)
@@ -273,9 +265,7 @@ static void vcpu_reset(struct vcpu *v, const struct vcpu_sysregs *regs)
     vmcb->g_pat = PAT_INIT;
     vmcb->dr6 = DR6_INIT;
     vmcb->dr7 = DR7_INIT;
-    for (unsigned int i = 0; i < SEG_COUNT; i++) {
-        vmcb->seg[i] = regs->seg[i];
-    }
+    memcpy(vmcb->seg, regs->seg, sizeof(vmcb->seg));
     vmcb->gdtr = regs->gdtr;
     vmcb->idtr = regs->idtr;
     vmcb->ldtr = regs->ldtr;
@@ -361,7 +351,7 @@ static void vcpu_load(struct vcpu *v)
 {
     fpu_load(v);
     write_cr2(v->svm->vmcb->cr2);
-    if (svm_features.rdtscp) {
+    if (cpuid_guest_has_rdtscp()) {
         wrmsr(MSR_TSC_AUX, v->tsc_aux);
     }
     v->svm->vmcb->clean = 0;
@@ -398,17 +388,6 @@ static enum exit_action vcpu_run(struct vcpu *v)
     return action;
 }
 
-static void close_interrupt_window(struct vcpu *v)
-{
-    struct vmcb *vmcb = v->svm->vmcb;
-
-    if (vmcb->int_ctl & INT_CTL_V_IRQ) {
-        vmcb->int_ctl &= ~INT_CTL_V_IRQ;
-        vmcb->intercept3 &= ~INTERCEPT3_VINTR;
-        svm_dirty(v->svm, CLEAN_INTERCEPTS);
-    }
-}
-
 /* What the shadow held back is looked at before the next entry: Bochs 2.7 forgets V_IRQ at a VMRUN
  * that finds IF set in host and guest. */
 static void clear_shadow(struct vcpu *v)
@@ -421,10 +400,17 @@ static void clear_shadow(struct vcpu *v)
  * one asks again. */
 static void inject(struct vcpu *v, const struct vcpu_event *event)
 {
-    close_interrupt_window(v);
-    v->svm->vmcb->event_inject =
-        EVENT_VALID | event->vector | (uint64_t)event->type << EVENT_TYPE_SHIFT |
-        (event->has_error ? EVENT_ERROR_VALID | (uint64_t)event->error << EVENT_ERROR_SHIFT : 0);
+    struct vmcb *vmcb = v->svm->vmcb;
+
+    if (vmcb->int_ctl & INT_CTL_V_IRQ) {
+        vmcb->int_ctl &= ~INT_CTL_V_IRQ;
+        vmcb->intercept3 &= ~INTERCEPT3_VINTR;
+        svm_dirty(v->svm, CLEAN_INTERCEPTS);
+    }
+    vmcb->event_inject = info_of(event);
+    if (event->has_error) {
+        vmcb->event_inject |= (uint64_t)event->error << EVENT_ERROR_SHIFT;
+    }
 }
 
 /* A dummy virtual interrupt of the highest priority: taking it would need IF and no shadow, and its
@@ -454,14 +440,7 @@ static void want_nmi_window(struct vcpu *v)
 
 static void want_tpr_exit(struct vcpu *v, bool on)
 {
-    struct vmcb *vmcb = v->svm->vmcb;
-    uint32_t wanted = on ? vmcb->intercept_cr | INTERCEPT_CR_WRITE(8)
-                         : vmcb->intercept_cr & ~INTERCEPT_CR_WRITE(8);
-
-    if (wanted != vmcb->intercept_cr) {
-        vmcb->intercept_cr = wanted;
-        svm_dirty(v->svm, CLEAN_INTERCEPTS);
-    }
+    intercept_cr(v->svm, INTERCEPT_CR_WRITE(8), on);
 }
 
 /* Of the LAPIC, the CPU has CR8. TPR has four bits more, which stay as long as CR8 does. */
@@ -491,12 +470,10 @@ static void dump(struct vcpu *v, emit_fn *emit)
     const struct vmcb *vmcb = v->svm->vmcb;
 
     emit_line(emit, "vmcb: exit code 0x%llx info1 0x%llx info2 0x%llx intinfo 0x%llx inject 0x%llx",
-              (unsigned long long)vmcb->exit_code, (unsigned long long)vmcb->exit_info1,
-              (unsigned long long)vmcb->exit_info2, (unsigned long long)vmcb->exit_int_info,
-              (unsigned long long)vmcb->event_inject);
+              LLU(vmcb->exit_code), LLU(vmcb->exit_info1), LLU(vmcb->exit_info2),
+              LLU(vmcb->exit_int_info), LLU(vmcb->event_inject));
     emit_line(emit, "vmcb: asid %u int_ctl 0x%llx int_state 0x%llx np_cr3 0x%llx", vmcb->asid,
-              (unsigned long long)vmcb->int_ctl, (unsigned long long)vmcb->int_state,
-              (unsigned long long)vmcb->nested_cr3);
+              LLU(vmcb->int_ctl), LLU(vmcb->int_state), LLU(vmcb->nested_cr3));
 }
 
 const struct virt_ops svm_ops = {

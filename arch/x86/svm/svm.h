@@ -25,7 +25,6 @@ struct svm_features {
     bool decode_assists;
     bool flush_by_asid;
     bool clean_bits;
-    bool rdtscp;
     uint32_t asids;
 };
 extern struct svm_features svm_features;
@@ -71,8 +70,5 @@ void svm_load_debug_registers(struct vcpu *v);
 
 /* permissions.c: allocates and fills the I/O and MSR permission maps. 0 or -BH_ENOMEM. */
 MUST_CHECK int svm_permissions_init(void);
-
-/* tlb.c: gives the vCPU a new address-space identifier of this CPU's. */
-void svm_assign_asid(struct svm_vcpu *svm);
 
 #endif

@@ -55,24 +55,17 @@
 
 #define NP_ENABLE BIT64(0)
 
-/* EVENTINJ and EXITINTINFO (APM vol. 2, 15.20). */
-#define EVENT_VECTOR(e)   ((uint8_t)(e))
-#define EVENT_TYPE(e)     ((uint8_t)((e) >> 8 & 7))
-#define EVENT_TYPE_SHIFT  8
-#define EVENT_ERROR_VALID BIT64(11)
-#define EVENT_VALID       BIT64(31)
+/* EVENTINJ and EXITINTINFO (APM vol. 2, 15.20): INTR_INFO_* (arch/x86/event_info.h), and above them
+ * the error code. */
 #define EVENT_ERROR_SHIFT 32
 
 /* Clean bits (APM vol. 2, 15.15.3). */
 #define CLEAN_INTERCEPTS BIT(0)
-#define CLEAN_IOPM       BIT(1)
 #define CLEAN_ASID       BIT(2)
 #define CLEAN_TPR        BIT(3)
 #define CLEAN_NP         BIT(4)
 #define CLEAN_CR         BIT(5)
 #define CLEAN_DR         BIT(6)
-#define CLEAN_DT         BIT(7)
-#define CLEAN_SEG        BIT(8)
 #define CLEAN_CR2        BIT(9)
 /* All but interrupt control, to which vcpu->cpu_tpr points. */
 #define CLEAN_ALL (~CLEAN_TPR)
@@ -125,14 +118,9 @@ enum svm_exit_code {
     SVM_EXIT_SHUTDOWN = 0x07f,
     SVM_EXIT_VMRUN = 0x080,
     SVM_EXIT_VMMCALL = 0x081,
-    SVM_EXIT_VMLOAD = 0x082,
-    SVM_EXIT_VMSAVE = 0x083,
-    SVM_EXIT_STGI = 0x084,
-    SVM_EXIT_CLGI = 0x085,
     SVM_EXIT_SKINIT = 0x086,
     SVM_EXIT_WBINVD = 0x089,
     SVM_EXIT_MONITOR = 0x08a,
-    SVM_EXIT_MWAIT = 0x08b,
     SVM_EXIT_MWAIT_ARMED = 0x08c,
     SVM_EXIT_XSETBV = 0x08d,
     SVM_EXIT_RDPRU = 0x08e,
@@ -153,10 +141,7 @@ struct vmcb {
     uint32_t intercept_exceptions;
     uint32_t intercept3;
     uint32_t intercept4;
-    uint32_t intercept5;
-    uint8_t reserved_18[0x3c - 0x18];
-    uint16_t pause_filter_threshold;
-    uint16_t pause_filter_count;
+    uint8_t reserved_14[0x40 - 0x14];
     uint64_t iopm_base;
     uint64_t msrpm_base;
     uint64_t tsc_offset;
@@ -173,7 +158,7 @@ struct vmcb {
     uint8_t reserved_98[0xa8 - 0x98];
     uint64_t event_inject;
     uint64_t nested_cr3;
-    uint64_t virt_ext;
+    uint64_t reserved_b8;
     uint32_t clean;
     uint32_t reserved_c4;
     uint64_t next_rip;
@@ -200,33 +185,26 @@ struct vmcb {
     uint64_t rsp;
     uint8_t reserved_5e0[0x5f8 - 0x5e0];
     uint64_t rax;
-    uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
-    uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+    uint8_t reserved_600[0x640 - 0x600]; /* of VMLOAD and VMSAVE */
     uint64_t cr2;
     uint8_t reserved_648[0x668 - 0x648];
     uint64_t g_pat;
-    uint64_t debugctl;
-    uint8_t reserved_678[0x1000 - 0x678];
+    uint8_t reserved_670[0x1000 - 0x670];
 };
 
 static_assert(sizeof(struct vmcb) == 4096, "VMCB is one page");
 static_assert(offsetof(struct vmcb, iopm_base) == 0x040, "VMCB layout");
-static_assert(offsetof(struct vmcb, asid) == 0x058, "VMCB layout");
 static_assert(offsetof(struct vmcb, int_ctl) == 0x060, "VMCB layout");
-static_assert(offsetof(struct vmcb, exit_code) == 0x070, "VMCB layout");
 static_assert(offsetof(struct vmcb, exit_int_info) == 0x088, "VMCB layout");
-static_assert(offsetof(struct vmcb, event_inject) == 0x0a8, "VMCB layout");
 static_assert(offsetof(struct vmcb, nested_cr3) == 0x0b0, "VMCB layout");
 static_assert(offsetof(struct vmcb, clean) == 0x0c0, "VMCB layout");
 static_assert(offsetof(struct vmcb, insn_bytes) == 0x0d1, "VMCB layout");
 static_assert(offsetof(struct vmcb, seg) == 0x400, "VMCB layout");
-static_assert(offsetof(struct vmcb, cpl) == 0x4cb, "VMCB layout");
 static_assert(offsetof(struct vmcb, efer) == 0x4d0, "VMCB layout");
 static_assert(offsetof(struct vmcb, cr4) == 0x548, "VMCB layout");
 static_assert(offsetof(struct vmcb, rip) == 0x578, "VMCB layout");
 static_assert(offsetof(struct vmcb, rsp) == 0x5d8, "VMCB layout");
 static_assert(offsetof(struct vmcb, rax) == 0x5f8, "VMCB layout");
-static_assert(offsetof(struct vmcb, cr2) == 0x640, "VMCB layout");
 static_assert(offsetof(struct vmcb, g_pat) == 0x668, "VMCB layout");
 
 #endif

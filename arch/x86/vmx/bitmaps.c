@@ -50,29 +50,18 @@ INIT static uint8_t *new_bitmap(void)
     return map;
 }
 
-static uint32_t x2apic_msr(uint32_t offset)
-{
-    return MSR_X2APIC_FIRST + offset / 0x10;
-}
-
 /* SDM vol. 3, 30.5: reads come from the virtual-APIC page, and of the writes these three are fully
- * virtualized. The timer's count runs in the core; ICR has another layout here. */
+ * virtualized. The timer's count runs in the core; ICR has another layout here; and EOI and DFR
+ * cannot be read in x2APIC mode. */
 INIT static void allow_x2apic(uint8_t *map)
 {
-    static const uint16_t written[] = {LAPIC_TPR, LAPIC_EOI, LAPIC_SELF_IPI};
-    static const uint16_t single[] = {
-        LAPIC_ID,        LAPIC_VERSION,   LAPIC_TPR,       LAPIC_PPR,        LAPIC_LDR,
-        LAPIC_SVR,       LAPIC_ESR,       LAPIC_LVT_TIMER, LAPIC_LVT_THERM,  LAPIC_LVT_PERF,
-        LAPIC_LVT_LINT0, LAPIC_LVT_LINT1, LAPIC_LVT_ERROR, LAPIC_TIMER_INIT, LAPIC_TIMER_DIV};
+    const uint64_t written =
+        LAPIC_BIT(LAPIC_TPR) | LAPIC_BIT(LAPIC_EOI) | LAPIC_BIT(LAPIC_SELF_IPI);
+    const uint64_t read = LAPIC_PLAIN & ~(LAPIC_BIT(LAPIC_EOI) | LAPIC_BIT(LAPIC_DFR) |
+                                          LAPIC_BIT(LAPIC_ICR) | LAPIC_BIT(LAPIC_ICR_HIGH));
 
-    for (unsigned int i = 0; i < ARRAY_SIZE(written); i++) {
-        allow(x2apic_msr(written[i]), false, true, map);
-    }
-    for (unsigned int i = 0; i < ARRAY_SIZE(single); i++) {
-        allow(x2apic_msr(single[i]), true, false, map);
-    }
-    for (uint32_t offset = LAPIC_ISR; offset < LAPIC_ESR; offset += 0x10) {
-        allow(x2apic_msr(offset), true, false, map);
+    for (unsigned int i = 0; i < 64; i++) {
+        allow(X2APIC_MSR_FIRST + i, read & BIT64(i), written & BIT64(i), map);
     }
 }
 
@@ -91,7 +80,7 @@ INIT int vmx_bitmaps_init(void)
             return -BH_ENOMEM;
         }
         if (i == VMX_MSRS_TPR) {
-            allow(x2apic_msr(LAPIC_TPR), true, true, map);
+            allow(X2APIC_MSR_TPR, true, true, map);
         } else if (i == VMX_MSRS_APIC) {
             allow_x2apic(map);
         }

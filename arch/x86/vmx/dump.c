@@ -20,8 +20,9 @@ static uint64_t read_current(void *ctx, enum vmcs_field field)
 
 static const struct vmcs_source current_vmcs = {.read = read_current};
 
-void vmx_dump_vmcs(emit_fn *emit)
+void vmx_dump(struct vcpu *v, emit_fn *emit)
 {
+    vmx_select(v);
     vmx_explain(&current_vmcs, emit);
 }
 

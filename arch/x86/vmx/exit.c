@@ -5,7 +5,6 @@
 #include "arch/x86/debug_registers.h"
 #include "arch/x86/interrupt.h"
 #include "arch/x86/vmx/check.h"
-#include "arch/x86/vmx/guest_regs.h"
 #include "arch/x86/vmx/vmx.h"
 #include "lib/log.h"
 #include "vmm/sched.h"
@@ -187,7 +186,9 @@ static enum exit_action on_cr(struct vcpu *v, uint64_t qualification)
 {
     uint64_t *gpr = &v->gpr[CR_QUAL_GPR(qualification)];
     v->pending |= PENDING_REGISTERS;
-    uint64_t width = vmx_in_64bit_mode() ? UINT64_MAX : UINT32_MAX;
+    bool code_64 =
+        (vmcs_read(VMCS_GUEST_EFER) & EFER_LMA) && (vmcs_read(VMCS_GUEST_CS_ACCESS) & ACCESS_L);
+    uint64_t width = code_64 ? UINT64_MAX : UINT32_MAX;
     bool done = true;
 
     if (CR_QUAL_READ(qualification)) {
@@ -228,20 +229,15 @@ static enum exit_action on_apic_write(struct vcpu *v, uint64_t qualification)
     return EXIT_RESUME;
 }
 
-/* An exit in the middle of the IRET that ends an NMI handler: that is executed again, and NMIs are
- * still blocked (SDM vol. 3, 28.2.3). */
-static void block_nmi_again(void)
-{
-    vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
-               vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) | BLOCKED_BY_NMI);
-}
-
 static enum exit_action other_ept_violation(struct vcpu *v, uint64_t gpa, uint64_t q)
 {
     bool table_walk = !(q & EPT_QUAL_LINEAR_VALID) || !(q & EPT_QUAL_TRANSLATED);
 
     if (q & EPT_QUAL_NMI_UNBLOCK) {
-        block_nmi_again();
+        /* In the middle of the IRET that ends an NMI handler: that is executed again, and NMIs are
+         * still blocked (SDM vol. 3, 28.2.3). */
+        vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
+                   vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) | BLOCKED_BY_NMI);
     }
     return exit_nested_fault(v, gpa, (q & EPT_QUAL_WRITE) != 0, (q & EPT_QUAL_FETCH) != 0,
                              table_walk, NULL, 0);
@@ -300,8 +296,7 @@ static const struct exit_entry exit_table[VMX_EXIT_REASONS + 1] = {
     [VMX_EXIT_IO] = QUALIFIED(on_io, IO),
     [VMX_EXIT_RDMSR] = INSTRUCTION(exit_rdmsr, MSR),
     [VMX_EXIT_WRMSR] = INSTRUCTION(exit_wrmsr, MSR),
-    [VMX_EXIT_GUEST_STATE] = EVENT(on_entry_failure, OTHER),
-    [VMX_EXIT_MSR_LOADING] = EVENT(on_entry_failure, OTHER),
+    [VMX_EXIT_GUEST_STATE... VMX_EXIT_MSR_LOADING] = EVENT(on_entry_failure, OTHER),
     [VMX_EXIT_MWAIT] = EVENT(on_undefined, OTHER),
     [VMX_EXIT_MONITOR] = EVENT(on_undefined, OTHER),
     [VMX_EXIT_ENTRY_MACHINE_CHECK] = EVENT(on_machine_check, OTHER),
@@ -314,8 +309,7 @@ static const struct exit_entry exit_table[VMX_EXIT_REASONS + 1] = {
     [VMX_EXIT_WBINVD] = INSTRUCTION(exit_cache, OTHER),
     [VMX_EXIT_XSETBV] = INSTRUCTION(exit_xsetbv, CR),
     [VMX_EXIT_APIC_WRITE] = EVENT(on_apic_write, MSR),
-    [VMX_EXIT_VMFUNC] = EVENT(on_undefined, OTHER),
-    [VMX_EXIT_ENCLS] = EVENT(on_undefined, OTHER),
+    [VMX_EXIT_VMFUNC... VMX_EXIT_ENCLS] = EVENT(on_undefined, OTHER),
     [VMX_EXIT_SEAMCALL... VMX_EXIT_TDCALL] = EVENT(on_undefined, OTHER),
 };
 #pragma GCC diagnostic pop
@@ -324,17 +318,10 @@ static const struct exit_entry exit_table[VMX_EXIT_REASONS + 1] = {
  * an instruction is not (types 4 to 6): the instruction simply runs again. */
 static NOINLINE void redeliver(struct vcpu *v, uint32_t info)
 {
-    struct vcpu_event event = {
-        .vector = INTR_INFO_VECTOR(info),
-        .type = INTR_INFO_TYPE(info),
-        .has_error = (info & INTR_INFO_ERROR) != 0,
-    };
+    struct vcpu_event event = event_of(info, (uint32_t)vmcs_read(VMCS_IDT_VECTORING_ERROR));
 
     if (event.type >= EVENT_SOFTWARE) {
         return;
-    }
-    if (event.has_error) {
-        event.error = (uint32_t)vmcs_read(VMCS_IDT_VECTORING_ERROR);
     }
     if (event.type == EVENT_NMI) {
         vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,

@@ -1,12 +1,9 @@
-#include "arch/x86/vmx/guest_regs.h"
-
 #include "arch/x86/asm.h"
 #include "arch/x86/debug_registers.h"
+#include "arch/x86/msr.h"
 #include "arch/x86/vmx/vmx.h"
 #include "vmm/guest_memory.h"
 #include "vmm/vm.h"
-
-#define PAT_INIT 0x0007040600070406ull
 
 #define PDPTES         4
 #define PDPTE_P        BIT64(0)
@@ -52,10 +49,12 @@ static void read_segment(enum vmcs_segment index, struct segment *s)
 }
 static_assert((int)SEG_ES == (int)VMCS_ES && (int)SEG_GS == (int)VMCS_GS, "the same order");
 
-static void set_efer(uint64_t value)
+void vmx_set_efer(struct vcpu *v, uint64_t value)
 {
-    uint64_t entry = vmcs_read(VMCS_ENTRY_CONTROLS) & ~(uint64_t)ENTRY_IA32E_GUEST;
+    uint64_t entry;
 
+    vmx_select(v);
+    entry = vmcs_read(VMCS_ENTRY_CONTROLS) & ~(uint64_t)ENTRY_IA32E_GUEST;
     vmcs_write(VMCS_GUEST_EFER, value);
     vmcs_write(VMCS_ENTRY_CONTROLS, value & EFER_LMA ? entry | ENTRY_IA32E_GUEST : entry);
 }
@@ -118,7 +117,7 @@ void vmx_set_cr0(struct vcpu *v, uint64_t value)
     vmcs_write(VMCS_GUEST_CR0, (value & ~(CR0_CD | CR0_NW)) | CR0_NE | CR0_ET);
     efer = vmcs_read(VMCS_GUEST_EFER);
     if (efer & EFER_LME) {
-        set_efer(value & CR0_PG ? efer | EFER_LMA : efer & ~EFER_LMA);
+        vmx_set_efer(v, value & CR0_PG ? efer | EFER_LMA : efer & ~EFER_LMA);
     }
     load_pdptes(v);
 }
@@ -157,12 +156,6 @@ uint64_t vmx_get_efer(struct vcpu *v)
     return vmcs_read(VMCS_GUEST_EFER);
 }
 
-void vmx_set_efer(struct vcpu *v, uint64_t value)
-{
-    vmx_select(v);
-    set_efer(value);
-}
-
 void vmx_set_pat(struct vcpu *v, uint64_t value)
 {
     vmx_select(v);
@@ -186,26 +179,8 @@ void vmx_note_debug(struct vcpu *v, uint64_t dr6_bits)
     vmcs_write(VMCS_GUEST_DR7, vmcs_read(VMCS_GUEST_DR7) & ~DR7_GD);
 }
 
-bool vmx_in_64bit_mode(void)
-{
-    uint16_t cs = from_access(vmcs_read(VMCS_GUEST_CS_ACCESS));
-
-    return (vmcs_read(VMCS_GUEST_EFER) & EFER_LMA) && (cs & SEG_ATTR_L);
-}
-
 void vmx_init_guest_regs(struct vcpu *v, const struct vcpu_sysregs *regs)
 {
-    static const enum vmcs_field zeroes[] = {
-        VMCS_GUEST_DEBUGCTL,      VMCS_GUEST_INTERRUPTIBILITY,
-        VMCS_GUEST_ACTIVITY,      VMCS_GUEST_SYSENTER_CS,
-        VMCS_GUEST_SYSENTER_ESP,  VMCS_GUEST_SYSENTER_EIP,
-        VMCS_GUEST_PENDING_DEBUG, VMCS_GUEST_RSP,
-        VMCS_GUEST_RIP,
-    };
-
-    for (unsigned int i = 0; i < ARRAY_SIZE(zeroes); i++) {
-        vmcs_write(zeroes[i], 0);
-    }
     for (unsigned int i = 0; i < SEG_COUNT; i++) {
         write_segment((enum vmcs_segment)i, &regs->seg[i]);
     }
@@ -218,7 +193,7 @@ void vmx_init_guest_regs(struct vcpu *v, const struct vcpu_sysregs *regs)
     vmcs_write(VMCS_GUEST_DR7, DR7_INIT);
     vmcs_write(VMCS_GUEST_PAT, PAT_INIT);
     vmcs_write(VMCS_GUEST_CR3, regs->cr3);
-    set_efer(regs->efer);
+    vmx_set_efer(v, regs->efer);
     vmx_set_cr4(v, regs->cr4);
     vmx_set_cr0(v, regs->cr0);
 }

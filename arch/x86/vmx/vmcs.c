@@ -22,9 +22,43 @@ void vmx_make_current(struct vmx_vcpu *vmx)
     this_cpu->vmx.current = vmx;
 }
 
+/* Among them what the core does not use: LDT, FS, GS and SYSENTER of the host. */
+static void write_zeroes(void)
+{
+    static const enum vmcs_field zeroes[] = {
+        VMCS_HOST_FS_SELECTOR,
+        VMCS_HOST_GS_SELECTOR,
+        VMCS_HOST_FS_BASE,
+        VMCS_HOST_GS_BASE,
+        VMCS_HOST_SYSENTER_CS,
+        VMCS_HOST_SYSENTER_ESP,
+        VMCS_HOST_SYSENTER_EIP,
+        VMCS_PAGE_FAULT_MASK,
+        VMCS_PAGE_FAULT_MATCH,
+        VMCS_CR3_TARGET_COUNT,
+        VMCS_EXIT_MSR_STORE_COUNT,
+        VMCS_EXIT_MSR_LOAD_COUNT,
+        VMCS_ENTRY_MSR_LOAD_COUNT,
+        VMCS_ENTRY_INTERRUPTION_INFO,
+        VMCS_GUEST_DEBUGCTL,
+        VMCS_GUEST_INTERRUPTIBILITY,
+        VMCS_GUEST_ACTIVITY,
+        VMCS_GUEST_SYSENTER_CS,
+        VMCS_GUEST_SYSENTER_ESP,
+        VMCS_GUEST_SYSENTER_EIP,
+        VMCS_GUEST_PENDING_DEBUG,
+        VMCS_GUEST_RSP,
+        VMCS_GUEST_RIP,
+    };
+
+    for (unsigned int i = 0; i < ARRAY_SIZE(zeroes); i++) {
+        vmcs_write(zeroes[i], 0);
+    }
+}
+
 /* SDM vol. 3, 27.2.2 to 27.2.4. The exit loads all of it, and the limits of GDTR and IDTR get FFFFh
  * (28.5.2); as the core loads no selectors but its own, that waits until the vCPU leaves the CPU.
- * The core uses neither LDT, FS, GS nor SYSENTER. */
+ */
 static void write_host_state(void)
 {
     const struct percpu *cpu = this_cpu;
@@ -40,17 +74,10 @@ static void write_host_state(void)
     vmcs_write(VMCS_HOST_SS_SELECTOR, SELECTOR_DATA);
     vmcs_write(VMCS_HOST_DS_SELECTOR, SELECTOR_DATA);
     vmcs_write(VMCS_HOST_ES_SELECTOR, SELECTOR_DATA);
-    vmcs_write(VMCS_HOST_FS_SELECTOR, 0);
-    vmcs_write(VMCS_HOST_GS_SELECTOR, 0);
     vmcs_write(VMCS_HOST_TR_SELECTOR, SELECTOR_TSS);
-    vmcs_write(VMCS_HOST_FS_BASE, 0);
-    vmcs_write(VMCS_HOST_GS_BASE, 0);
     vmcs_write(VMCS_HOST_TR_BASE, (uint64_t)&cpu->tss);
     vmcs_write(VMCS_HOST_GDTR_BASE, (uint64_t)&cpu->gdt);
     vmcs_write(VMCS_HOST_IDTR_BASE, idtr.base);
-    vmcs_write(VMCS_HOST_SYSENTER_CS, 0);
-    vmcs_write(VMCS_HOST_SYSENTER_ESP, 0);
-    vmcs_write(VMCS_HOST_SYSENTER_EIP, 0);
     vmcs_write(VMCS_HOST_RIP, (uint64_t)vmx_exit_point);
 }
 
@@ -68,13 +95,6 @@ static void write_controls(struct vcpu *v)
     /* A guest can make the CPU deliver #AC or #DB for ever without an instruction completing, which
      * no interrupt would end (CVE-2015-5307, CVE-2015-8104). Machine checks are the core's. */
     vmcs_write(VMCS_EXCEPTION_BITMAP, BIT(EXC_DB) | BIT(EXC_AC) | BIT(EXC_MC));
-    vmcs_write(VMCS_PAGE_FAULT_MASK, 0);
-    vmcs_write(VMCS_PAGE_FAULT_MATCH, 0);
-    vmcs_write(VMCS_CR3_TARGET_COUNT, 0);
-    vmcs_write(VMCS_EXIT_MSR_STORE_COUNT, 0);
-    vmcs_write(VMCS_EXIT_MSR_LOAD_COUNT, 0);
-    vmcs_write(VMCS_ENTRY_MSR_LOAD_COUNT, 0);
-    vmcs_write(VMCS_ENTRY_INTERRUPTION_INFO, 0);
     vmcs_write(VMCS_IO_BITMAP_A, vmx_io_bitmap_pa);
     vmcs_write(VMCS_IO_BITMAP_B, vmx_io_bitmap_pa + PAGE_SIZE_4K);
     vmcs_write(VMCS_MSR_BITMAP, vmx_msr_bitmap_pa[VMX_MSRS_PLAIN]);
@@ -89,6 +109,7 @@ void vmx_init_vmcs(struct vcpu *v)
 {
     struct vmx_vcpu *vmx = v->vmx;
 
+    write_zeroes();
     write_host_state();
     write_controls(v);
     vmcs_write(VMCS_LINK_POINTER, NO_LINK);

@@ -3,6 +3,7 @@
 
 /* The VMCS: its fields (SDM vol. 3, appendix B) and the bits in them (chapters 25 and 28). */
 
+#include "arch/x86/event_info.h"
 #include "lib/macros.h"
 
 /* One list for the numbers and for the names in dumps: F(name, encoding). */
@@ -49,69 +50,50 @@
     F(IDT_VECTORING_INFO, 0x4408)      \
     F(IDT_VECTORING_ERROR, 0x440a)     \
     F(EXIT_INSTRUCTION_LENGTH, 0x440c) \
-    F(EXIT_INSTRUCTION_INFO, 0x440e)   \
     F(EXIT_QUALIFICATION, 0x6400)      \
     F(GUEST_LINEAR_ADDRESS, 0x640a)
 
-#define VMCS_GUEST_FIELDS(F)          \
-    F(GUEST_ES_SELECTOR, 0x0800)      \
-    F(GUEST_CS_SELECTOR, 0x0802)      \
-    F(GUEST_SS_SELECTOR, 0x0804)      \
-    F(GUEST_DS_SELECTOR, 0x0806)      \
-    F(GUEST_FS_SELECTOR, 0x0808)      \
-    F(GUEST_GS_SELECTOR, 0x080a)      \
-    F(GUEST_LDTR_SELECTOR, 0x080c)    \
-    F(GUEST_TR_SELECTOR, 0x080e)      \
-    F(GUEST_INTERRUPT_STATUS, 0x0810) \
-    F(LINK_POINTER, 0x2800)           \
-    F(GUEST_DEBUGCTL, 0x2802)         \
-    F(GUEST_PAT, 0x2804)              \
-    F(GUEST_EFER, 0x2806)             \
-    F(GUEST_PDPTE0, 0x280a)           \
-    F(GUEST_PDPTE1, 0x280c)           \
-    F(GUEST_PDPTE2, 0x280e)           \
-    F(GUEST_PDPTE3, 0x2810)           \
-    F(GUEST_ES_LIMIT, 0x4800)         \
-    F(GUEST_CS_LIMIT, 0x4802)         \
-    F(GUEST_SS_LIMIT, 0x4804)         \
-    F(GUEST_DS_LIMIT, 0x4806)         \
-    F(GUEST_FS_LIMIT, 0x4808)         \
-    F(GUEST_GS_LIMIT, 0x480a)         \
-    F(GUEST_LDTR_LIMIT, 0x480c)       \
-    F(GUEST_TR_LIMIT, 0x480e)         \
-    F(GUEST_GDTR_LIMIT, 0x4810)       \
-    F(GUEST_IDTR_LIMIT, 0x4812)       \
-    F(GUEST_ES_ACCESS, 0x4814)        \
-    F(GUEST_CS_ACCESS, 0x4816)        \
-    F(GUEST_SS_ACCESS, 0x4818)        \
-    F(GUEST_DS_ACCESS, 0x481a)        \
-    F(GUEST_FS_ACCESS, 0x481c)        \
-    F(GUEST_GS_ACCESS, 0x481e)        \
-    F(GUEST_LDTR_ACCESS, 0x4820)      \
-    F(GUEST_TR_ACCESS, 0x4822)        \
-    F(GUEST_INTERRUPTIBILITY, 0x4824) \
-    F(GUEST_ACTIVITY, 0x4826)         \
-    F(GUEST_SYSENTER_CS, 0x482a)      \
-    F(PREEMPTION_TIMER, 0x482e)       \
-    F(GUEST_CR0, 0x6800)              \
-    F(GUEST_CR3, 0x6802)              \
-    F(GUEST_CR4, 0x6804)              \
-    F(GUEST_ES_BASE, 0x6806)          \
-    F(GUEST_CS_BASE, 0x6808)          \
-    F(GUEST_SS_BASE, 0x680a)          \
-    F(GUEST_DS_BASE, 0x680c)          \
-    F(GUEST_FS_BASE, 0x680e)          \
-    F(GUEST_GS_BASE, 0x6810)          \
-    F(GUEST_LDTR_BASE, 0x6812)        \
-    F(GUEST_TR_BASE, 0x6814)          \
-    F(GUEST_GDTR_BASE, 0x6816)        \
-    F(GUEST_IDTR_BASE, 0x6818)        \
-    F(GUEST_DR7, 0x681a)              \
-    F(GUEST_RSP, 0x681c)              \
-    F(GUEST_RIP, 0x681e)              \
-    F(GUEST_RFLAGS, 0x6820)           \
-    F(GUEST_PENDING_DEBUG, 0x6822)    \
-    F(GUEST_SYSENTER_ESP, 0x6824)     \
+#define VMCS_SEGMENT_FIELDS(F, what, first) \
+    F(GUEST_ES_##what, (first))             \
+    F(GUEST_CS_##what, (first) + 2)         \
+    F(GUEST_SS_##what, (first) + 4)         \
+    F(GUEST_DS_##what, (first) + 6)         \
+    F(GUEST_FS_##what, (first) + 8)         \
+    F(GUEST_GS_##what, (first) + 10)        \
+    F(GUEST_LDTR_##what, (first) + 12)      \
+    F(GUEST_TR_##what, (first) + 14)
+
+#define VMCS_GUEST_FIELDS(F)                 \
+    VMCS_SEGMENT_FIELDS(F, SELECTOR, 0x0800) \
+    F(GUEST_INTERRUPT_STATUS, 0x0810)        \
+    F(LINK_POINTER, 0x2800)                  \
+    F(GUEST_DEBUGCTL, 0x2802)                \
+    F(GUEST_PAT, 0x2804)                     \
+    F(GUEST_EFER, 0x2806)                    \
+    F(GUEST_PDPTE0, 0x280a)                  \
+    F(GUEST_PDPTE1, 0x280c)                  \
+    F(GUEST_PDPTE2, 0x280e)                  \
+    F(GUEST_PDPTE3, 0x2810)                  \
+    VMCS_SEGMENT_FIELDS(F, LIMIT, 0x4800)    \
+    F(GUEST_GDTR_LIMIT, 0x4810)              \
+    F(GUEST_IDTR_LIMIT, 0x4812)              \
+    VMCS_SEGMENT_FIELDS(F, ACCESS, 0x4814)   \
+    F(GUEST_INTERRUPTIBILITY, 0x4824)        \
+    F(GUEST_ACTIVITY, 0x4826)                \
+    F(GUEST_SYSENTER_CS, 0x482a)             \
+    F(PREEMPTION_TIMER, 0x482e)              \
+    F(GUEST_CR0, 0x6800)                     \
+    F(GUEST_CR3, 0x6802)                     \
+    F(GUEST_CR4, 0x6804)                     \
+    VMCS_SEGMENT_FIELDS(F, BASE, 0x6806)     \
+    F(GUEST_GDTR_BASE, 0x6816)               \
+    F(GUEST_IDTR_BASE, 0x6818)               \
+    F(GUEST_DR7, 0x681a)                     \
+    F(GUEST_RSP, 0x681c)                     \
+    F(GUEST_RIP, 0x681e)                     \
+    F(GUEST_RFLAGS, 0x6820)                  \
+    F(GUEST_PENDING_DEBUG, 0x6822)           \
+    F(GUEST_SYSENTER_ESP, 0x6824)            \
     F(GUEST_SYSENTER_EIP, 0x6826)
 
 #define VMCS_HOST_FIELDS(F)      \
@@ -202,15 +184,9 @@ enum vmcs_segment { VMCS_ES, VMCS_CS, VMCS_SS, VMCS_DS, VMCS_FS, VMCS_GS, VMCS_L
 #define ENTRY_LOAD_PAT    BIT(14)
 #define ENTRY_LOAD_EFER   BIT(15)
 
-/* Interruption information: VM entry's, VM exit's and IDT-vectoring (tables 25-17 to 25-19). The
- * types are those of enum event_type; 4 to 6 come from instructions. */
-#define INTR_INFO_VECTOR(info) ((uint8_t)(info))
-#define INTR_INFO_TYPE(info)   ((uint8_t)((info) >> 8 & 7))
-#define INTR_INFO_TYPE_SHIFT   8
-#define INTR_TYPE_PRIVILEGED   5 /* INT1 */
-#define INTR_INFO_ERROR        BIT(11)
-#define INTR_INFO_NMI_UNBLOCK  BIT(12)
-#define INTR_INFO_VALID        BIT(31)
+/* Interruption information: what AMD's has not. Types 4 to 6 come from instructions. */
+#define INTR_TYPE_PRIVILEGED  5 /* INT1 */
+#define INTR_INFO_NMI_UNBLOCK BIT(12)
 
 /* Interruptibility state (table 25-3). */
 #define BLOCKED_BY_STI    BIT(0)
@@ -219,6 +195,7 @@ enum vmcs_segment { VMCS_ES, VMCS_CS, VMCS_SS, VMCS_DS, VMCS_FS, VMCS_GS, VMCS_L
 #define BLOCKED_BY_NMI    BIT(3)
 
 /* Access rights (table 25-2). */
+#define ACCESS_L        BIT(13)
 #define ACCESS_UNUSABLE BIT(16)
 
 #define EXIT_REASON_ENTRY_FAILURE BIT(31)
@@ -255,7 +232,6 @@ enum vmx_exit_reason {
     VMX_EXIT_TPR_THRESHOLD = 43,
     VMX_EXIT_VIRTUAL_EOI = 45,
     VMX_EXIT_EPT_VIOLATION = 48,
-    VMX_EXIT_EPT_MISCONFIG = 49,
     VMX_EXIT_INVEPT = 50,
     VMX_EXIT_PREEMPTION_TIMER = 52,
     VMX_EXIT_INVVPID = 53,

@@ -9,7 +9,6 @@
 #include "arch/x86/mm/page_alloc.h"
 #include "arch/x86/msr.h"
 #include "arch/x86/vmx/explain.h"
-#include "arch/x86/vmx/guest_regs.h"
 #include "lib/error.h"
 #include "lib/format.h"
 #include "lib/log.h"
@@ -26,6 +25,7 @@
 #define FEATURE_VMX_OUTSIDE BIT64(2)
 
 struct vmx_caps vmx_caps;
+uint64_t vmx_cap_msrs[VMX_CAP_COUNT];
 
 static uint64_t nested_leaf(unsigned int flags, unsigned int level)
 {
@@ -73,7 +73,7 @@ INIT static void log_features(void)
 
 INIT static int detect(uint32_t off, char *why, size_t size)
 {
-    uint64_t msrs[VMX_CAP_COUNT], control;
+    uint64_t control;
 
     if (!(cpuid(1, 0).ecx & CPUID1_ECX_VMX)) {
         format(why, size, "this processor has no VT-x (VMX): CPUID 1 ECX bit 5 is 0");
@@ -84,15 +84,15 @@ INIT static int detect(uint32_t off, char *why, size_t size)
         format(why, size,
                "VT-x is turned off in firmware: MSR IA32_FEATURE_CONTROL is locked (0x%llx) and "
                "bit 2 is 0; look for \"VT-x\" or \"virtualization\" in the firmware's setup",
-               (unsigned long long)control);
+               LLU(control));
         return -BH_ENOTSUP;
     }
     for (unsigned int i = 0; i < VMX_CAP_COUNT; i++) {
-        if (!rdmsr_safe(MSR_VMX_BASIC + i, &msrs[i])) {
-            msrs[i] = 0;
+        if (!rdmsr_safe(MSR_VMX_BASIC + i, &vmx_cap_msrs[i])) {
+            vmx_cap_msrs[i] = 0;
         }
     }
-    if (vmx_caps_evaluate(msrs, off, &vmx_caps, why, size) != 0 ||
+    if (vmx_caps_evaluate(vmx_cap_msrs, off, &vmx_caps, why, size) != 0 ||
         check_instructions(why, size) != 0) {
         return -BH_ENOTSUP;
     }
@@ -101,14 +101,9 @@ INIT static int detect(uint32_t off, char *why, size_t size)
     return 0;
 }
 
-static void set_revision(void *region)
-{
-    *(uint32_t *)region = vmx_caps.revision;
-}
-
 INIT static int cpu_enable(void)
 {
-    void *region = page_alloc();
+    uint32_t *region = page_alloc();
     uint64_t pa, control;
     bool failed;
 
@@ -120,7 +115,7 @@ INIT static int cpu_enable(void)
     }
     write_cr0(read_cr0() | vmx_caps.cr0_fixed0);
     write_cr4(read_cr4() | vmx_caps.cr4_fixed0);
-    set_revision(region);
+    *region = vmx_caps.revision;
     pa = page_to_pa(region);
     __asm__ volatile("vmxon %1" : "=@ccbe"(failed) : "m"(pa) : "memory");
     if (failed) {
@@ -139,23 +134,20 @@ static void cpu_disable(void)
 /* Not active on any CPU; makes the region usable, with no state worth anything. */
 static void clear_vmcs(struct vmx_vcpu *vmx)
 {
-    set_revision(vmx->vmcs);
+    *vmx->vmcs = vmx_caps.revision;
     __asm__ volatile("vmclear %0" ::"m"(vmx->vmcs_pa) : "cc", "memory");
 }
 
 static int vcpu_create(struct vcpu *v)
 {
     static_assert(sizeof(struct vmx_vcpu) <= PAGE_SIZE_4K, "one page");
-    struct vmx_vcpu *vmx = page_alloc();
+    uint32_t *vmcs = page_alloc_contiguous(2, 1);
+    struct vmx_vcpu *vmx = (struct vmx_vcpu *)(vmcs + PAGE_SIZE_4K / sizeof(*vmcs));
 
-    if (!vmx) {
+    if (!vmcs) {
         return -BH_ENOMEM;
     }
-    vmx->vmcs = page_alloc();
-    if (!vmx->vmcs) {
-        page_free(vmx);
-        return -BH_ENOMEM;
-    }
+    vmx->vmcs = vmcs;
     vmx->vmcs_pa = page_to_pa(vmx->vmcs);
     clear_vmcs(vmx);
     vmx->vpid = (uint16_t)(v->vm->index + 1); /* 0 is the core's own (SDM vol. 3, 29.1) */
@@ -266,18 +258,15 @@ static void clear_shadow(struct vcpu *v)
  * one asks again. */
 static void inject(struct vcpu *v, const struct vcpu_event *event)
 {
-    uint32_t info = INTR_INFO_VALID | event->vector | (uint32_t)event->type << INTR_INFO_TYPE_SHIFT;
-
     /* An exception's delivery ends the shadow that it comes in; the others wait for its end. */
     if (v->in_shadow) {
         vcpu_end_shadow(v);
     }
     vmx_set_proc(v->vmx, PROC_INTERRUPT_WINDOW, false);
     if (event->has_error) {
-        info |= INTR_INFO_ERROR;
         vmcs_write(VMCS_ENTRY_EXCEPTION_ERROR, event->error);
     }
-    vmcs_write(VMCS_ENTRY_INTERRUPTION_INFO, info);
+    vmcs_write(VMCS_ENTRY_INTERRUPTION_INFO, info_of(event));
 }
 
 static void want_interrupt_window(struct vcpu *v)
@@ -335,12 +324,6 @@ static bool set_slice_end(struct vcpu *v, uint64_t tsc)
     return true;
 }
 
-static void dump(struct vcpu *v, emit_fn *emit)
-{
-    vmx_select(v);
-    vmx_dump_vmcs(emit);
-}
-
 const struct virt_ops vmx_ops = {
     .name = "VT-x",
     .detect = detect,
@@ -377,5 +360,5 @@ const struct virt_ops vmx_ops = {
     .flush_guest = flush_guest,
     .flush_nested = flush_nested,
     .set_slice_end = set_slice_end,
-    .dump = dump,
+    .dump = vmx_dump,
 };

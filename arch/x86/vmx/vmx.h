@@ -16,7 +16,7 @@
 enum vmx_msr_bitmap { VMX_MSRS_PLAIN, VMX_MSRS_TPR, VMX_MSRS_APIC, VMX_MSR_BITMAPS };
 
 struct vmx_vcpu {
-    void *vmcs;
+    uint32_t *vmcs; /* begins with the revision */
     uint64_t vmcs_pa;
     bool launched;
     bool loaded; /* the lazily switched registers are on the CPU */
@@ -34,6 +34,7 @@ struct vmx_vcpu {
 };
 
 extern struct vmx_caps vmx_caps;
+extern uint64_t vmx_cap_msrs[VMX_CAP_COUNT]; /* what they come from */
 
 /* The field must be one that this CPU has. */
 static inline uint64_t vmcs_read(enum vmcs_field field)
@@ -103,7 +104,39 @@ void vmx_lapic_changed(struct vcpu *v);
 void vmx_post_interrupts(struct vcpu *v);
 void vmx_want_tpr_exit(struct vcpu *v, bool on);
 
-/* dump.c: prints the whole current VMCS. */
-void vmx_dump_vmcs(emit_fn *emit);
+/* guest_regs.c: the guest's system registers, in the VMCS and beside it: struct virt_ops says what
+ * each does. The first writes the state of a CPU after RESET, with `regs` on top. The VMCS is
+ * current. */
+void vmx_init_guest_regs(struct vcpu *v, const struct vcpu_sysregs *regs);
+
+void vmx_get_sysregs(struct vcpu *v, struct vcpu_sysregs *regs);
+void vmx_get_code_mode(struct vcpu *v, struct code_mode *mode);
+bool vmx_in_code_mode(struct vcpu *v, const struct code_mode *mode);
+uint64_t vmx_get_segment_base(struct vcpu *v, enum seg_index seg);
+void vmx_set_cr0(struct vcpu *v, uint64_t value);
+void vmx_set_cr2(struct vcpu *v, uint64_t value);
+void vmx_set_cr4(struct vcpu *v, uint64_t value);
+void vmx_set_efer(struct vcpu *v, uint64_t value);
+void vmx_note_debug(struct vcpu *v, uint64_t dr6_bits);
+void vmx_set_pat(struct vcpu *v, uint64_t value);
+uint64_t vmx_get_cr0(struct vcpu *v);
+uint64_t vmx_get_cr4(struct vcpu *v);
+uint64_t vmx_get_efer(struct vcpu *v);
+
+/* The code that exited runs in 64-bit mode, and `mode` is that mode, still as it was got. LMA and
+ * CS.L say that paging is on, and PAE; LA57 is not the guest's to set. The VMCS is current. */
+static inline bool vmx_in_64bit_code(const struct code_mode *mode)
+{
+    return likely(mode->cpu_mode == MODE_64) && likely(vmcs_read(VMCS_GUEST_CR3) == mode->cr3) &&
+           likely(vmcs_read(VMCS_GUEST_CS_ACCESS) == mode->key) &&
+           likely(vmcs_read(VMCS_GUEST_EFER) == mode->efer);
+}
+
+/* Whether PAE paging would accept what stands at the guest's CR3, should these values of CR0 and
+ * CR4 turn it on: reserved bits in one of the four entries are #GP (SDM vol. 3, 4.4.1). */
+bool vmx_pdptes_valid(struct vcpu *v, uint64_t cr0, uint64_t cr4);
+
+/* dump.c: prints the whole VMCS. */
+void vmx_dump(struct vcpu *v, emit_fn *emit);
 
 #endif
