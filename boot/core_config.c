@@ -48,9 +48,8 @@ INIT static void apply_word(const char *key, const char *word, size_t len)
         virt_turn(strcmp(key, "on") == 0, word + start, len - start);
         return;
     }
-    if (config_parse_core_key(&parsed, word, len, &sink) != 0) {
+    if (config_parse_core_key(&parsed, word, len, &sink) != 0)
         return;
-    }
     if (strcmp(key, "console") == 0) {
         console_from_cmdline = true;
         apply_console(&parsed);
@@ -67,19 +66,16 @@ INIT void core_config_cmdline(const char *cmdline)
 
     while (*word != '\0') {
         size_t len = 0;
-        while (word[len] != '\0' && word[len] != ' ') {
+        while (word[len] != '\0' && word[len] != ' ')
             len++;
-        }
         for (unsigned int i = 0; i < ARRAY_SIZE(keys); i++) {
             size_t k = strlen(keys[i]);
-            if (len > k && strncmp(word, keys[i], k) == 0 && word[k] == '=') {
+            if (len > k && strncmp(word, keys[i], k) == 0 && word[k] == '=')
                 apply_word(keys[i], word, len);
-            }
         }
         word += len;
-        while (*word == ' ') {
+        while (*word == ' ')
             word++;
-        }
     }
 }
 
@@ -96,9 +92,8 @@ INIT int core_config_load(const struct phys_view *memory)
 
     for (unsigned int i = 0; i < boot_info.module_count; i++) {
         names[i] = boot_info.modules[i].name;
-        if (strcmp(names[i], CONFIG_FILE_NAME) == 0) {
+        if (strcmp(names[i], CONFIG_FILE_NAME) == 0)
             file = &boot_info.modules[i];
-        }
     }
     if (!file) {
         log_error("found no boot module called %s, expected one beside kernel and initrd",
@@ -111,19 +106,15 @@ INIT int core_config_load(const struct phys_view *memory)
     }
     int err =
         config_parse(&core_config, (const char *)memory->base + file->base, file->size, &sink);
-    if (!err && config_check_modules(&core_config, names, boot_info.module_count, &sink) > 0) {
+    if (!err && config_check_modules(&core_config, names, boot_info.module_count, &sink) > 0)
         err = -BH_EINVAL;
-    }
-    if (err) {
+    if (err)
         return err;
-    }
     if (!console_from_cmdline &&
         (core_config.console != CONFIG_CONSOLE_UART || core_config.console_port != COM1 ||
-         core_config.console_baud != CONFIG_BAUD_MAX)) {
+         core_config.console_baud != CONFIG_BAUD_MAX))
         apply_console(&core_config);
-    }
-    if (!log_from_cmdline) {
+    if (!log_from_cmdline)
         log_set_level(core_config.log);
-    }
     return 0;
 }

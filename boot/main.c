@@ -58,17 +58,14 @@ INIT static void prepare_memory_map(void)
     uint64_t image = (uint64_t)boot_start;
     int err = memory_map_normalise(map);
 
-    if (!err) {
+    if (!err)
         err = memory_map_reserve(map, 0, FIRST_MIB, MEM_RESERVED);
-    }
-    if (!err) {
+    if (!err)
         err = memory_map_reserve(map, image, image_to_pa(image_end) - image, MEM_RESERVED);
-    }
     for (unsigned int i = 0; i < boot_info.module_count && !err; i++) {
         const struct boot_module *m = &boot_info.modules[i];
-        if (m->size > 0) {
+        if (m->size > 0)
             err = memory_map_reserve(map, m->base, m->size, MEM_RESERVED);
-        }
     }
     if (err) {
         log_error("boot: the memory map has more than %u ranges", MEMORY_MAP_MAX);
@@ -104,21 +101,18 @@ INIT static void create_pool(uint64_t size)
                   LLU(size / MIB));
         refuse("not enough memory");
     }
-    for (uint64_t at = 0; at < size; at += PAGE_SIZE_2M) {
+    for (uint64_t at = 0; at < size; at += PAGE_SIZE_2M)
         boot_pool_pd[at / PAGE_SIZE_2M] = (pa + at) | PTE_P | PTE_W | PTE_LARGE | PTE_NX;
-    }
     boot_pdpt_high[0] = (uint64_t)boot_pool_pd | PTE_P | PTE_W;
     page_pool_init((void *)POOL_VA, pa, size);
-    if (address_space_init(pa, size) != 0) {
+    if (address_space_init(pa, size) != 0)
         refuse("the core's memory is too small for its page tables");
-    }
 }
 
 INIT static int read_firmware(void *ctx, uint64_t pa, void *buf, size_t len)
 {
-    if (pa + len < pa || pa + len > BIT64(52)) {
+    if (pa + len < pa || pa + len > BIT64(52))
         return -BH_EFAULT;
-    }
     window_read_physical(pa, buf, len);
     return 0;
 }
@@ -128,14 +122,12 @@ INIT static void parse_acpi(struct acpi_info *acpi)
     const struct acpi_memory memory = {.read = read_firmware};
     int err;
 
-    if (boot_info.rsdp_size > 0) {
+    if (boot_info.rsdp_size > 0)
         err = acpi_parse_rsdp_copy(acpi, &memory, boot_info.rsdp, boot_info.rsdp_size);
-    } else {
+    else
         err = acpi_parse(acpi, &memory, 0);
-    }
-    if (err) {
+    if (err)
         log_warn("acpi: no usable tables: power-off and several clocks will be missing");
-    }
     log_info("acpi: %u tables, %u CPUs, %u I/O APICs%s%s", acpi->table_count, acpi->cpu_count,
              acpi->ioapic_count, acpi->has_hpet ? ", HPET" : "", acpi->has_s5 ? ", S5" : "");
 }
@@ -144,9 +136,8 @@ INIT static void init_interrupts(const struct acpi_info *acpi)
 {
     int irq = uart_isa_irq();
 
-    if (lapic_hw_init(acpi->lapic_address ? acpi->lapic_address : LAPIC_DEFAULT_PA) != 0) {
+    if (lapic_hw_init(acpi->lapic_address ? acpi->lapic_address : LAPIC_DEFAULT_PA) != 0)
         refuse("no usable local APIC");
-    }
     this_cpu->apic_id = lapic_hw_id();
     if (ioapic_hw_init(acpi) != 0 || irq < 0 ||
         ioapic_hw_route_isa(acpi, (unsigned int)irq, VECTOR_UART, this_cpu->apic_id) != 0) {
@@ -165,9 +156,8 @@ INIT static void scrub_guest_memory(void)
         const struct memory_range *r = &boot_info.map.r[i];
         uint64_t start = ALIGN_UP(r->base, FRAME_SIZE);
         uint64_t end = ALIGN_DOWN(MIN(r->base + r->size, FRAME_PA_MAX), FRAME_SIZE);
-        if (r->type == MEM_USABLE && start < end) {
+        if (r->type == MEM_USABLE && start < end)
             physical_scrub(start, end - start);
-        }
     }
 }
 
@@ -177,12 +167,10 @@ INIT static void init_guest_memory(void)
     unsigned int pages = (unsigned int)(ALIGN_UP(bytes, PAGE_SIZE_4K) / PAGE_SIZE_4K);
     void *storage = page_alloc_contiguous(MAX(pages, 1u), 1);
 
-    if (!storage || frame_init(&boot_info.map, storage, pages * PAGE_SIZE_4K) != 0) {
+    if (!storage || frame_init(&boot_info.map, storage, pages * PAGE_SIZE_4K) != 0)
         refuse("the core's memory is too small to keep track of the machine's");
-    }
-    if (core_config.scrub_at_boot) {
+    if (core_config.scrub_at_boot)
         scrub_guest_memory();
-    }
     log_info("memory: %llu MiB for guests, %llu KiB for the core (%llu KiB free)",
              LLU(frame_total_bytes() / MIB), LLU(page_total_count() * PAGE_SIZE_4K / KIB),
              LLU(page_free_count() * PAGE_SIZE_4K / KIB));
@@ -206,14 +194,11 @@ INIT static void create_vms(void)
             refuse("not enough memory for the VMs");
         }
     }
-    for (unsigned int i = 0; i < vm_count; i++) {
-        if (vms[i]->config->autostart && vm_start(vms[i]) == 0) {
+    for (unsigned int i = 0; i < vm_count; i++)
+        if (vms[i]->config->autostart && vm_start(vms[i]) == 0)
             started++;
-        }
-    }
-    if (started == 0) {
+    if (started == 0)
         log_warn("no VM runs: Ctrl-A 0 leads to the monitor");
-    }
 }
 
 /* Not INIT: gives the boot's memory back while it runs. */
@@ -250,13 +235,11 @@ NORETURN INIT static void boot_continue(void)
     parse_acpi(&acpi);
     power_init(&acpi);
     cpu_protect();
-    if (time_init(boot_info.entry_tsc, &acpi) != 0) {
+    if (time_init(boot_info.entry_tsc, &acpi) != 0)
         refuse("no clock");
-    }
     read_wall_clock(&acpi);
-    if (virt_init() != 0) {
+    if (virt_init() != 0)
         refuse("this machine cannot run VMs");
-    }
     fpu_init();
     cpuid_policy_init();
     init_interrupts(&acpi);
@@ -273,17 +256,15 @@ INIT void boot_main(uint32_t magic, uint64_t info)
 
     interrupts_init_early();
     core_config_defaults();
-    if (multiboot_parse(&boot_info, magic, info, &memory) != 0) {
+    if (multiboot_parse(&boot_info, magic, info, &memory) != 0)
         refuse("the boot loader's information cannot be used");
-    }
     boot_info.entry_tsc = boot_tsc;
     core_config_cmdline(boot_info.cmdline);
     log_info("Bulkhead %s, booted by %s, %u modules", bulkhead_version, boot_info.protocol,
              boot_info.module_count);
     prepare_memory_map();
-    if (core_config_load(&memory) != 0) {
+    if (core_config_load(&memory) != 0)
         refuse("bulkhead.conf has errors");
-    }
     log_boot_info();
     speculation_init();
     create_pool(core_config.memory);

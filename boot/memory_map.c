@@ -34,22 +34,19 @@ const char *memory_type_name(uint32_t type)
 /* Fits a range to what the architecture can address. Returns false when nothing is left of it. */
 INIT static bool clip(struct memory_map *map, struct memory_range *r)
 {
-    if (!is_known(r->type)) {
+    if (!is_known(r->type))
         r->type = MEM_RESERVED;
-    }
     if (r->size == 0) {
         map->empty++;
         return false;
     }
-    if (r->base < PHYSICAL_LIMIT && r->size <= PHYSICAL_LIMIT - r->base) {
+    if (r->base < PHYSICAL_LIMIT && r->size <= PHYSICAL_LIMIT - r->base)
         return true;
-    }
     map->cut++;
     log_warn("memory map: 0x%llx bytes at 0x%llx (%s) reach beyond 2^52, cut", LLU(r->size),
              LLU(r->base), memory_type_name(r->type));
-    if (r->base >= PHYSICAL_LIMIT) {
+    if (r->base >= PHYSICAL_LIMIT)
         return false;
-    }
     r->size = PHYSICAL_LIMIT - r->base;
     return true;
 }
@@ -58,9 +55,8 @@ INIT int memory_map_add(struct memory_map *map, uint64_t base, uint64_t size, ui
 {
     struct memory_range r = {.base = base, .size = size, .type = type};
 
-    if (!clip(map, &r)) {
+    if (!clip(map, &r))
         return 0;
-    }
     if (map->count == MEMORY_MAP_MAX) {
         log_error("memory map: more than %d ranges", MEMORY_MAP_MAX);
         return -BH_ENOMEM;
@@ -83,9 +79,8 @@ INIT static void look_at(const struct memory_range *r, uint64_t at, struct stret
         s->end = MIN(s->end, r->base);
     } else if (end > at) {
         s->end = MIN(s->end, end);
-        if (s->type == 0 || types[r->type].rank > types[s->type].rank) {
+        if (s->type == 0 || types[r->type].rank > types[s->type].rank)
             s->type = r->type;
-        }
     }
 }
 
@@ -98,12 +93,10 @@ INIT static int sweep(struct memory_map *map, const struct memory_range *extra)
     for (uint64_t at = 0; at != UINT64_MAX;) {
         struct stretch s = {.type = 0, .end = UINT64_MAX};
 
-        for (unsigned int i = 0; i < map->count; i++) {
+        for (unsigned int i = 0; i < map->count; i++)
             look_at(&map->r[i], at, &s);
-        }
-        if (extra != NULL) {
+        if (extra != NULL)
             look_at(extra, at, &s);
-        }
         struct memory_range *last = n > 0 ? &sweep_result[n - 1] : NULL;
 
         if (s.type != 0 && last != NULL && last->type == s.type && last->base + last->size == at) {
@@ -137,16 +130,14 @@ INIT int memory_map_reserve(struct memory_map *map, uint64_t base, uint64_t size
 INIT int memory_map_find(const struct memory_map *map, uint64_t size, uint64_t align,
                          uint64_t limit, uint64_t *base)
 {
-    if (size == 0 || align == 0 || (align & (align - 1)) != 0) {
+    if (size == 0 || align == 0 || (align & (align - 1)) != 0)
         return -BH_EINVAL;
-    }
     for (unsigned int i = map->count; i-- > 0;) {
         const struct memory_range *r = &map->r[i];
         uint64_t end = MIN(r->base + r->size, limit);
 
-        if (r->type != MEM_USABLE || end < r->base || end - r->base < size) {
+        if (r->type != MEM_USABLE || end < r->base || end - r->base < size)
             continue;
-        }
         uint64_t start = ALIGN_DOWN(end - size, align);
 
         if (start >= r->base) {

@@ -48,9 +48,8 @@ struct mb2_mmap_entry {
 
 static bool view_read(const struct phys_view *view, uint64_t addr, void *dst, uint64_t size)
 {
-    if (addr >= view->limit || size > view->limit - addr) {
+    if (addr >= view->limit || size > view->limit - addr)
         return false;
-    }
     memcpy(dst, view->base + addr, size);
     return true;
 }
@@ -73,11 +72,9 @@ static void module_name(char name[static BOOT_MODULE_NAME_MAX], const char *stri
     const char *start = string;
     size_t n = 0;
 
-    for (const char *p = string; *p != '\0' && *p != ' '; p++) {
-        if (*p == '/') {
+    for (const char *p = string; *p != '\0' && *p != ' '; p++)
+        if (*p == '/')
             start = p + 1;
-        }
-    }
     while (start[n] != '\0' && start[n] != ' ' && n + 1 < BOOT_MODULE_NAME_MAX) {
         name[n] = start[n];
         n++;
@@ -128,9 +125,8 @@ static int mb1_modules(struct boot_info *info, const struct mb1_info *mb,
         }
         view_string(view, mod.string, sizeof(string), string, sizeof(string));
         int err = add_module(info, mod.start, mod.end, string);
-        if (err) {
+        if (err)
             return err;
-        }
     }
     info->modules_dropped = mb->mods_count - count;
     return 0;
@@ -154,9 +150,8 @@ static int mb1_memory(struct boot_info *info, const struct mb1_info *mb,
             return -BH_EINVAL;
         }
         int err = add_range(info, entry.base, entry.length, entry.type);
-        if (err) {
+        if (err)
             return err;
-        }
         at += (uint64_t)entry.size + sizeof(entry.size);
     }
     return 0;
@@ -171,13 +166,11 @@ static int parse_mb1(struct boot_info *info, uint64_t addr, const struct phys_vi
         log_error("boot: multiboot information at 0x%llx lies outside memory", LLU(addr));
         return -BH_EINVAL;
     }
-    if (mb.flags & MB1_FLAG_CMDLINE) {
+    if (mb.flags & MB1_FLAG_CMDLINE)
         view_string(view, mb.cmdline, sizeof(info->cmdline), info->cmdline, sizeof(info->cmdline));
-    }
     int err = mb1_memory(info, &mb, view);
-    if (!err && (mb.flags & MB1_FLAG_MODULES)) {
+    if (!err && (mb.flags & MB1_FLAG_MODULES))
         err = mb1_modules(info, &mb, view);
-    }
     return err;
 }
 
@@ -193,13 +186,11 @@ static int mb2_memory(struct boot_info *info, uint64_t at, uint64_t end,
         return -BH_EINVAL;
     }
     for (at += sizeof(mmap); at + sizeof(entry) <= end; at += mmap.entry_size) {
-        if (!view_read(view, at, &entry, sizeof(entry))) {
+        if (!view_read(view, at, &entry, sizeof(entry)))
             return -BH_EINVAL;
-        }
         int err = add_range(info, entry.base, entry.length, entry.type);
-        if (err) {
+        if (err)
             return err;
-        }
     }
     return 0;
 }
@@ -229,9 +220,8 @@ static int mb2_tag(struct boot_info *info, const struct mb2_tag *tag, uint64_t a
         /* Version 2 comes with the XSDT and so wins, whatever the order of the tags. */
         if (tag->type == MB2_TAG_RSDP_V2 || info->rsdp_size < BOOT_RSDP_SIZE) {
             unsigned int n = (unsigned int)MIN(size, (uint64_t)BOOT_RSDP_SIZE);
-            if (view_read(view, body, info->rsdp, n)) {
+            if (view_read(view, body, info->rsdp, n))
                 info->rsdp_size = n;
-            }
         }
         return 0;
     default: return 0;
@@ -257,13 +247,11 @@ static int parse_mb2(struct boot_info *info, uint64_t addr, const struct phys_vi
             log_error("boot: malformed multiboot2 tag at offset %llu", LLU(at - addr));
             return -BH_EINVAL;
         }
-        if (tag.type == MB2_TAG_END) {
+        if (tag.type == MB2_TAG_END)
             break;
-        }
         int err = mb2_tag(info, &tag, at, view);
-        if (err) {
+        if (err)
             return err;
-        }
     }
     return 0;
 }
@@ -272,12 +260,10 @@ int multiboot_parse(struct boot_info *info, uint32_t magic, uint64_t addr,
                     const struct phys_view *view)
 {
     memset(info, 0, sizeof(*info));
-    if (magic == MULTIBOOT1_MAGIC) {
+    if (magic == MULTIBOOT1_MAGIC)
         return parse_mb1(info, addr, view);
-    }
-    if (magic == MULTIBOOT2_MAGIC) {
+    if (magic == MULTIBOOT2_MAGIC)
         return parse_mb2(info, addr, view);
-    }
     log_error("boot: unknown loader: magic 0x%08x, expected multiboot 1 (0x%08x) or 2 (0x%08x)",
               magic, MULTIBOOT1_MAGIC, MULTIBOOT2_MAGIC);
     return -BH_ENOTSUP;

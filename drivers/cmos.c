@@ -27,11 +27,9 @@ INIT static uint8_t read_reg(uint8_t reg)
 
 INIT static bool read_once(struct cmos_time *t, uint8_t century_reg)
 {
-    for (unsigned int i = 0; read_reg(REG_A) & A_UIP; i++) {
-        if (i == TRIES) {
+    for (unsigned int i = 0; read_reg(REG_A) & A_UIP; i++)
+        if (i == TRIES)
             return false;
-        }
-    }
     t->second = read_reg(0);
     t->minute = read_reg(2);
     t->hour = read_reg(4);
@@ -62,23 +60,20 @@ INIT uint64_t cmos_read_epoch(uint8_t century_reg)
     struct cmos_time b;
 
     do {
-        if (!read_once(&a, century_reg) || !read_once(&b, century_reg)) {
+        if (!read_once(&a, century_reg) || !read_once(&b, century_reg))
             return 0;
-        }
     } while (memcmp(&a, &b, sizeof(a)) != 0);
     uint8_t reg_b = read_reg(REG_B);
     unsigned int hour = number(a.hour & ~HOUR_PM, reg_b);
-    if (!(reg_b & B_24H)) {
+    if (!(reg_b & B_24H))
         hour = hour % 12 + (a.hour & HOUR_PM ? 12 : 0);
-    }
     unsigned int month = number(a.month, reg_b);
     unsigned int day = number(a.day, reg_b);
     unsigned int century = century_reg ? number(a.century, reg_b) : 20;
     unsigned int year =
         (century >= 19 && century <= 25 ? century : 20) * 100 + number(a.year, reg_b);
-    if (month < 1 || month > 12 || day < 1 || day > 31 || year < 1970) {
+    if (month < 1 || month > 12 || day < 1 || day > 31 || year < 1970)
         return 0;
-    }
     return (days_since_1970(year, month, day) * 24 + hour) * 3600 +
            number(a.minute, reg_b) * 60ull + number(a.second, reg_b);
 }

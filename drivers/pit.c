@@ -30,9 +30,8 @@ INIT static uint64_t count_down(uint64_t *unsure)
     outb(PORT_CHANNEL2, TICKS >> 8);
     uint64_t start = rdtsc();
     /* A port that nothing answers reads all ones at once. */
-    if (inb(PORT_GATE) & OUT2) {
+    if (inb(PORT_GATE) & OUT2)
         return 0;
-    }
     uint64_t low = rdtsc();
     while (low - start < GIVE_UP_TSC) {
         bool out = inb(PORT_GATE) & OUT2;
@@ -53,9 +52,8 @@ INIT uint64_t pit_measure_tsc_khz(void)
     for (unsigned int i = 0; i < TRIES && best > ticks / GOOD_PARTS; i++) {
         uint64_t unsure = UINT64_MAX;
         uint64_t counted = count_down(&unsure);
-        if (counted == 0) {
+        if (counted == 0)
             break;
-        }
         if (unsure < best) {
             best = unsure;
             ticks = counted;

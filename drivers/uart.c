@@ -47,16 +47,13 @@ int uart_init(uint16_t port, unsigned int baud)
 {
     uart_port = 0;
     fifo_room = 0;
-    if (port == 0) {
+    if (port == 0)
         return 0;
-    }
-    if (baud == 0 || UART_CLOCK_BAUD % baud != 0) {
+    if (baud == 0 || UART_CLOCK_BAUD % baud != 0)
         return -BH_EINVAL;
-    }
     outb(port + REG_SCR, 0x5a);
-    if (inb(port + REG_SCR) != 0x5a) {
+    if (inb(port + REG_SCR) != 0x5a)
         return -BH_ENOENT;
-    }
     unsigned int divisor = UART_CLOCK_BAUD / baud;
     outb(port + REG_IER, 0);
     outb(port + REG_LCR, LCR_DLAB);
@@ -66,9 +63,8 @@ int uart_init(uint16_t port, unsigned int baud)
     outb(port + REG_FCR, FCR_ENABLE | FCR_CLEAR);
     outb(port + REG_MCR, MCR_DTR | MCR_RTS | MCR_OUT2);
     uart_port = port;
-    if (interrupts) {
+    if (interrupts)
         uart_enable_interrupts();
-    }
     return 0;
 }
 
@@ -82,18 +78,16 @@ static void set_tx_interrupt(bool on)
 
 static bool has_room(void)
 {
-    if (fifo_room == 0 && (inb(uart_port + REG_LSR) & LSR_TX_EMPTY)) {
+    if (fifo_room == 0 && (inb(uart_port + REG_LSR) & LSR_TX_EMPTY))
         fifo_room = FIFO_SIZE;
-    }
     return fifo_room > 0;
 }
 
 /* The next bytes of the queue, of which the FIFO has room for `count`. */
 static void send(unsigned int count)
 {
-    for (unsigned int i = 0; i < count; i++) {
+    for (unsigned int i = 0; i < count; i++)
         outb(uart_port + REG_DATA, (uint8_t)queue[(queue_head + i) % QUEUE_SIZE]);
-    }
     queue_head += count;
     fifo_room -= count;
 }
@@ -117,9 +111,8 @@ void uart_pump(unsigned int limit)
 static bool wait_for_status(uint8_t bit, unsigned int limit)
 {
     for (unsigned int i = 0; i < limit; i++) {
-        if (inb(uart_port + REG_LSR) & bit) {
+        if (inb(uart_port + REG_LSR) & bit)
             return true;
-        }
         cpu_pause();
     }
     return false;
@@ -127,23 +120,20 @@ static bool wait_for_status(uint8_t bit, unsigned int limit)
 
 static void enqueue(const char *text, unsigned int count)
 {
-    for (unsigned int i = 0; i < count; i++) {
+    for (unsigned int i = 0; i < count; i++)
         queue[(queue_tail + i) % QUEUE_SIZE] = text[i];
-    }
     queue_tail += count;
 }
 
 void uart_write(const char *text, size_t len)
 {
-    if (uart_port == 0) {
+    if (uart_port == 0)
         return;
-    }
     while (len > 0) {
         unsigned int room = QUEUE_SIZE - (queue_tail - queue_head);
         if (room == 0) {
-            if (!wait_for_status(LSR_TX_EMPTY, POLL_LIMIT)) {
+            if (!wait_for_status(LSR_TX_EMPTY, POLL_LIMIT))
                 queue_head++; /* the line is dead: the oldest byte goes */
-            }
             uart_pump(FIFO_SIZE);
             continue;
         }
@@ -152,20 +142,17 @@ void uart_write(const char *text, size_t len)
         text += room;
         len -= room;
     }
-    if (queue_head != queue_tail) {
+    if (queue_head != queue_tail)
         uart_pump(4 * FIFO_SIZE);
-    }
 }
 
 void uart_flush(void)
 {
-    while (queue_head != queue_tail && wait_for_status(LSR_TX_EMPTY, POLL_LIMIT)) {
+    while (queue_head != queue_tail && wait_for_status(LSR_TX_EMPTY, POLL_LIMIT))
         uart_pump(FIFO_SIZE);
-    }
     /* What is in the FIFO when the machine is powered off does not come out any more. */
-    if (uart_port != 0) {
+    if (uart_port != 0)
         (void)wait_for_status(LSR_TX_IDLE, FIFO_SIZE * POLL_LIMIT);
-    }
 }
 
 bool uart_interrupt_pending(void)
@@ -175,9 +162,8 @@ bool uart_interrupt_pending(void)
 
 int uart_read(void)
 {
-    if (uart_port == 0 || (inb(uart_port + REG_LSR) & LSR_RX) == 0) {
+    if (uart_port == 0 || (inb(uart_port + REG_LSR) & LSR_RX) == 0)
         return -1;
-    }
     return inb(uart_port + REG_DATA);
 }
 

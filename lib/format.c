@@ -26,37 +26,32 @@ struct sink {
 
 static void put(struct sink *s, char c)
 {
-    if (s->used + 1 < s->size) {
+    if (s->used + 1 < s->size)
         s->buf[s->used] = c;
-    }
     s->used++;
 }
 
 static void put_repeated(struct sink *s, char c, unsigned int n)
 {
-    while (n-- > 0) {
+    while (n-- > 0)
         put(s, c);
-    }
 }
 
 static void put_bytes(struct sink *s, const char *text, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         put(s, text[i]);
-    }
 }
 
 static void put_padded(struct sink *s, const struct spec *spec, const char *text, size_t n)
 {
     unsigned int pad = n < spec->width ? spec->width - (unsigned int)n : 0;
 
-    if (!spec->left) {
+    if (!spec->left)
         put_repeated(s, ' ', pad);
-    }
     put_bytes(s, text, n);
-    if (spec->left) {
+    if (spec->left)
         put_repeated(s, ' ', pad);
-    }
 }
 
 /* Writes the digits of `value` so that they end at `end`; returns how many. Zero has none, as C
@@ -65,9 +60,8 @@ static unsigned int digits_before(char *end, uint64_t value, unsigned int base)
 {
     unsigned int n = 0;
 
-    for (; value != 0; value /= base) {
+    for (; value != 0; value /= base)
         end[-(int)++n] = "0123456789abcdef"[value % base];
-    }
     return n;
 }
 
@@ -88,15 +82,13 @@ static void put_number(struct sink *s, const struct spec *spec, uint64_t value, 
         zeros += pad;
         pad = 0;
     }
-    if (!spec->left) {
+    if (!spec->left)
         put_repeated(s, ' ', pad);
-    }
     put_bytes(s, prefix, prefix_len);
     put_repeated(s, '0', zeros);
     put_bytes(s, end - n, n);
-    if (spec->left) {
+    if (spec->left)
         put_repeated(s, ' ', pad);
-    }
 }
 
 static void put_signed(struct sink *s, const struct spec *spec, int64_t value)
@@ -108,9 +100,8 @@ static void put_signed(struct sink *s, const struct spec *spec, int64_t value)
 
 static void put_string(struct sink *s, const struct spec *spec, const char *text)
 {
-    if (text == NULL) {
+    if (text == NULL)
         text = "(null)";
-    }
     put_padded(s, spec, text, spec->has_precision ? strnlen(text, spec->precision) : strlen(text));
 }
 
@@ -127,9 +118,8 @@ static const char *parse_number(const char *p, unsigned int *out)
 {
     unsigned int n = 0;
 
-    for (; *p >= '0' && *p <= '9'; p++) {
+    for (; *p >= '0' && *p <= '9'; p++)
         n = MIN(n * 10 + (unsigned int)(*p - '0'), NUMBER_MAX);
-    }
     *out = n;
     return p;
 }
@@ -225,17 +215,14 @@ int format_v(char *buf, size_t size, const char *fmt, va_list ap)
     struct arguments args;
 
     va_copy(args.ap, ap);
-    while (*fmt != '\0') {
-        if (*fmt == '%') {
+    while (*fmt != '\0')
+        if (*fmt == '%')
             fmt = convert(&s, fmt, &args);
-        } else {
+        else
             put(&s, *fmt++);
-        }
-    }
     va_end(args.ap);
-    if (size > 0) {
+    if (size > 0)
         buf[MIN(s.used, size - 1)] = '\0';
-    }
     return (int)s.used;
 }
 

@@ -18,9 +18,8 @@ static const char *const level_names[LOG_LEVELS] = {"error", "warn ", "info ", "
 
 static void ring_put(const char *text, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++)
         ring[ring_written++ % LOG_RING_SIZE] = text[i];
-    }
 }
 
 void log_set_level(enum log_level level)
@@ -48,9 +47,8 @@ void log_write(enum log_level level, const char *fmt, ...)
 
     ring_put(line, len);
     ring_put("\n", 1);
-    if (level <= console_level) {
+    if (level <= console_level)
         console_core_line(line, len);
-    }
 }
 
 /* Start of the last `lines` complete lines that the ring still holds. */
@@ -60,9 +58,8 @@ static uint64_t ring_start(unsigned int lines)
     uint64_t at = ring_written;
 
     while (at > oldest) {
-        if (ring[(at - 1) % LOG_RING_SIZE] == '\n' && at != ring_written && --lines == 0) {
+        if (ring[(at - 1) % LOG_RING_SIZE] == '\n' && at != ring_written && --lines == 0)
             return at;
-        }
         at--;
     }
     if (oldest != 0) {
@@ -77,17 +74,15 @@ void log_replay(unsigned int lines, emit_fn *emit)
     char line[LOG_LINE_MAX];
     size_t n = 0;
 
-    if (lines == 0) {
+    if (lines == 0)
         return;
-    }
     for (uint64_t at = ring_start(lines); at < ring_written; at++) {
         char c = ring[at % LOG_RING_SIZE];
         if (c == '\n' || n == sizeof(line)) {
             emit(line, n);
             n = 0;
         }
-        if (c != '\n') {
+        if (c != '\n')
             line[n++] = c;
-        }
     }
 }

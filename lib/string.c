@@ -28,13 +28,11 @@ void *memmove(void *dst, const void *src, size_t n)
     const unsigned char *s = src;
 
     /* Forwards is right unless the destination begins inside the source. */
-    if ((uintptr_t)d - (uintptr_t)s >= n) {
+    if ((uintptr_t)d - (uintptr_t)s >= n)
         return memcpy(dst, src, n);
-    }
     /* Backwards byte by byte: `std; rep movsb` is microcoded and no faster. */
-    while (n-- > 0) {
+    while (n-- > 0)
         d[n] = s[n];
-    }
     return dst;
 }
 
@@ -55,11 +53,9 @@ int memcmp(const void *a, const void *b, size_t n)
     const unsigned char *x = a;
     const unsigned char *y = b;
 
-    for (size_t i = 0; i < n; i++) {
-        if (x[i] != y[i]) {
+    for (size_t i = 0; i < n; i++)
+        if (x[i] != y[i])
             return x[i] < y[i] ? -1 : 1;
-        }
-    }
     return 0;
 }
 
@@ -67,9 +63,8 @@ size_t strlen(const char *s)
 {
     size_t n = 0;
 
-    while (s[n] != '\0') {
+    while (s[n] != '\0')
         n++;
-    }
     return n;
 }
 
@@ -77,9 +72,8 @@ size_t strnlen(const char *s, size_t max)
 {
     size_t n = 0;
 
-    while (n < max && s[n] != '\0') {
+    while (n < max && s[n] != '\0')
         n++;
-    }
     return n;
 }
 
@@ -94,20 +88,16 @@ int strcmp(const char *a, const char *b)
 
 int strncmp(const char *a, const char *b, size_t n)
 {
-    for (; n > 0; a++, b++, n--) {
-        if (*a != *b || *a == '\0') {
+    for (; n > 0; a++, b++, n--)
+        if (*a != *b || *a == '\0')
             return (int)(unsigned char)*a - (int)(unsigned char)*b;
-        }
-    }
     return 0;
 }
 
 char *strchr(const char *s, int c)
 {
-    for (; *s != (char)c; s++) {
-        if (*s == '\0') {
+    for (; *s != (char)c; s++)
+        if (*s == '\0')
             return NULL;
-        }
-    }
     return (char *)(uintptr_t)s;
 }

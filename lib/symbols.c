@@ -21,19 +21,17 @@ const char *symbol_find(uint64_t addr, uint64_t *offset)
 
     __asm__("" : "+r"(count));
     if (count == NULL || *count == 0 || addr < (uint64_t)text_start ||
-        addr >= (uint64_t)init_text_end || addr - KERNEL_VMA < symbol_offsets[0].offset) {
+        addr >= (uint64_t)init_text_end || addr - KERNEL_VMA < symbol_offsets[0].offset)
         return NULL;
-    }
     uint32_t wanted = (uint32_t)(addr - KERNEL_VMA);
     uint32_t low = 0;
     uint32_t high = *count;
     while (high - low > 1) {
         uint32_t mid = low + (high - low) / 2;
-        if (symbol_offsets[mid].offset <= wanted) {
+        if (symbol_offsets[mid].offset <= wanted)
             low = mid;
-        } else {
+        else
             high = mid;
-        }
     }
     *offset = wanted - symbol_offsets[low].offset;
     return symbol_names + symbol_offsets[low].name;

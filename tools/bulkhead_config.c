@@ -33,9 +33,8 @@ static char *read_file(const char *path, size_t *len)
 
     if (f == NULL || text == NULL) {
         fprintf(stderr, "bulkhead-config: cannot open %s: %s\n", path, strerror(errno));
-        if (f != NULL && f != stdin) {
+        if (f != NULL && f != stdin)
             fclose(f);
-        }
         free(text);
         return NULL;
     }
@@ -45,19 +44,17 @@ static char *read_file(const char *path, size_t *len)
         free(text);
         text = NULL;
     }
-    if (f != stdin) {
+    if (f != stdin)
         fclose(f);
-    }
     return text;
 }
 
 static void print_size(const char *label, uint64_t bytes)
 {
-    if (bytes % GIB == 0) {
+    if (bytes % GIB == 0)
         printf("%s%lluG", label, (unsigned long long)(bytes / GIB));
-    } else {
+    else
         printf("%s%lluM", label, (unsigned long long)(bytes / MIB));
-    }
 }
 
 /* Prints the bitmap as the list that the file has: 0-3,6. */
@@ -68,12 +65,10 @@ static void print_cpus(uint64_t cpus)
     for (unsigned int from = 0; from < MAX_PCPUS; from++) {
         unsigned int to = from;
 
-        if (!(cpus & BIT64(from))) {
+        if (!(cpus & BIT64(from)))
             continue;
-        }
-        while (to + 1 < MAX_PCPUS && (cpus & BIT64(to + 1))) {
+        while (to + 1 < MAX_PCPUS && (cpus & BIT64(to + 1)))
             to++;
-        }
         printf(to == from ? "%s%u" : "%s%u-%u", separator, from, to);
         separator = ",";
         from = to;
@@ -124,19 +119,16 @@ static int check(const char *path)
     size_t len;
     char *text = read_file(path, &len);
 
-    if (text == NULL) {
+    if (text == NULL)
         return EXIT_BAD_FILE;
-    }
     snprintf(name, sizeof(name), "%s", path);
     int err = config_parse(&config, text, len, &sink);
     free(text);
-    if (err) {
+    if (err)
         return EXIT_BAD_FILE;
-    }
     print_core(&config);
-    for (unsigned int i = 0; i < config.vm_count; i++) {
+    for (unsigned int i = 0; i < config.vm_count; i++)
         print_vm(&config.vms[i]);
-    }
     return EXIT_GOOD;
 }
 
@@ -146,9 +138,8 @@ int main(int argc, char **argv)
         fputs(usage, stdout);
         return EXIT_GOOD;
     }
-    if (argc == 3 && strcmp(argv[1], "check") == 0) {
+    if (argc == 3 && strcmp(argv[1], "check") == 0)
         return check(argv[2]);
-    }
     fputs(usage, stderr);
     return EXIT_USAGE;
 }

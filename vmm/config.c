@@ -76,9 +76,8 @@ INIT static void end_section(struct config_parser *p)
     unsigned int count;
     const struct config_key *keys = section_keys(p, &count);
 
-    if (p->section != SECTION_VM) {
+    if (p->section != SECTION_VM)
         return;
-    }
     for (unsigned int i = 0; i < count; i++) {
         if (keys[i].times == CONFIG_REQUIRED && p->key_lines[i] == 0) {
             config_error(p, p->section_line, "%s: found nothing in [vm %s], expected %s",
@@ -100,9 +99,8 @@ INIT static bool is_good_name(struct config_parser *p, struct text_span name)
     static const char *const reserved[] = {"all", "core", "none", "vm"};
     bool is_good = name.len >= 1 && name.len < CONFIG_NAME_MAX;
 
-    for (size_t i = 0; i < name.len; i++) {
+    for (size_t i = 0; i < name.len; i++)
         is_good = is_good && is_name_char(name.at[i]);
-    }
     if (!is_good) {
         config_error(p, p->line,
                      "section: found VM name \"%.*s%s\", expected 1 to 15 characters out of A-Z "
@@ -144,9 +142,8 @@ INIT static void begin_vm(struct config_parser *p, struct text_span name)
 
     /* The keys of a VM with a bad name are looked at all the same. */
     set_vm_defaults(vm);
-    if (is_good) {
+    if (is_good)
         memcpy(vm->name, name.at, name.len);
-    }
     vm->line = p->line;
     p->out->vm_count++;
     p->section = SECTION_VM;
@@ -158,11 +155,10 @@ INIT static void unknown_section(struct config_parser *p, struct text_span text,
 {
     const char *hint = "";
 
-    if (text_resembles(word, "core")) {
+    if (text_resembles(word, "core"))
         hint = "; did you mean [core]?";
-    } else if (text_resembles(word, "vm")) {
+    else if (text_resembles(word, "vm"))
         hint = "; did you mean [vm NAME]?";
-    }
     p->section = SECTION_SKIPPED;
     config_error(p, p->line, "section: found \"%.*s%s\", expected [core] or [vm NAME]%s",
                  SHOW(text), hint);
@@ -216,9 +212,8 @@ INIT static void unknown_key(struct config_parser *p, struct text_span name)
         used += (size_t)format(list + used, sizeof(list) - used, "%s%s", i == 0 ? "" : ", ",
                                keys[i].name);
         used = MIN(used, sizeof(list) - 1);
-        if (similar == NULL && text_resembles(name, keys[i].name)) {
+        if (similar == NULL && text_resembles(name, keys[i].name))
             similar = keys[i].name;
-        }
     }
     config_error(p, p->line, "%.*s%s: found an unknown key, expected one of %s%s%s%s", SHOW(name),
                  list, similar != NULL ? "; did you mean " : "", similar != NULL ? similar : "",
@@ -266,9 +261,8 @@ INIT static void parse_key(struct config_parser *p, struct text_span text, bool 
                      SHOW(name));
         return;
     }
-    if (p->section == SECTION_SKIPPED) {
+    if (p->section == SECTION_SKIPPED)
         return; /* the section's own error has been reported */
-    }
     for (unsigned int i = 0; i < count; i++) {
         if (text_equals(name, keys[i].name)) {
             p->key = &keys[i];
@@ -300,14 +294,12 @@ INIT static void parse_line(struct config_parser *p, struct text_span line)
                      byte);
         return;
     }
-    if (text.len == 0) {
+    if (text.len == 0)
         return;
-    }
-    if (text.at[0] == '[') {
+    if (text.at[0] == '[')
         parse_section(p, text);
-    } else {
+    else
         parse_key(p, text, open_quote);
-    }
 }
 
 /* Whether the file as a whole can be a text for this parser; takes the byte order mark off. */
@@ -338,9 +330,8 @@ INIT static void parse_lines(struct config_parser *p, struct text_span file)
         parse_line(p, line);
     }
     end_section(p);
-    if (p->out->vm_count == 0 && p->errors == 0) {
+    if (p->out->vm_count == 0 && p->errors == 0)
         config_error(p, MAX(p->line, 1u), "file: found no VM, expected at least one [vm NAME]");
-    }
 }
 
 INIT int config_parse(struct config *out, const char *text, size_t len,
@@ -350,12 +341,10 @@ INIT int config_parse(struct config *out, const char *text, size_t len,
     struct text_span file = {text, len};
 
     set_defaults(out);
-    if (is_text(&p, &file)) {
+    if (is_text(&p, &file))
         parse_lines(&p, file);
-    }
-    if (p.errors == 0) {
+    if (p.errors == 0)
         return 0;
-    }
     if (p.errors > CONFIG_MAX_ERRORS) {
         char more[64];
 
@@ -393,14 +382,11 @@ INIT static void check_module(struct module_names *m, unsigned int line, const c
 {
     char text[CONFIG_TEXT_MAX];
 
-    if (name[0] == '\0') {
+    if (name[0] == '\0')
         return;
-    }
-    for (unsigned int i = 0; i < m->count; i++) {
-        if (strcmp(name, m->names[i]) == 0) {
+    for (unsigned int i = 0; i < m->count; i++)
+        if (strcmp(name, m->names[i]) == 0)
             return;
-        }
-    }
     m->missing++;
     format(text, sizeof(text), "%s: found \"%s\", expected %s%s", key, name,
            m->list[0] != '\0' ? "one of the boot modules: " : "a boot module, and there is none",
@@ -430,9 +416,8 @@ INIT unsigned int config_check_modules(const struct config *config, const char *
 
         check_module(&m, vm->kernel_line, "kernel", vm->kernel);
         check_module(&m, vm->initrd_line, "initrd", vm->initrd);
-        for (unsigned int k = 0; k < vm->module_count; k++) {
+        for (unsigned int k = 0; k < vm->module_count; k++)
             check_module(&m, vm->modules[k].line, "module", vm->modules[k].name);
-        }
     }
     return m.missing;
 }

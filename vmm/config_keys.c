@@ -147,9 +147,8 @@ INIT static bool take_module(struct config_parser *p, struct text_span value, ch
 {
     bool is_name = value.len >= 1 && value.len < CONFIG_MODULE_MAX;
 
-    for (size_t i = 0; i < value.len; i++) {
+    for (size_t i = 0; i < value.len; i++)
         is_name = is_name && strchr(" \t/\\\"", value.at[i]) == NULL;
-    }
     if (!is_name) {
         config_bad_value(p, value);
         return false;
@@ -216,19 +215,15 @@ INIT static bool take_cpus(struct text_span item, uint64_t *cpus)
     uint64_t from, to;
     bool is_range = text_split(item, '-', &from_text, &to_text);
 
-    if (!text_decimal(from_text, &from)) {
+    if (!text_decimal(from_text, &from))
         return false;
-    }
     to = from;
-    if (is_range && !text_decimal(to_text, &to)) {
+    if (is_range && !text_decimal(to_text, &to))
         return false;
-    }
-    if (from > to || to >= MAX_PCPUS) {
+    if (from > to || to >= MAX_PCPUS)
         return false;
-    }
-    for (uint64_t i = from; i <= to; i++) {
+    for (uint64_t i = from; i <= to; i++)
         *cpus |= BIT64(i);
-    }
     return true;
 }
 

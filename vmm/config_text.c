@@ -11,18 +11,15 @@ INIT bool text_next_line(struct text_span *rest, struct text_span *line)
 {
     size_t n = 0;
 
-    if (rest->len == 0) {
+    if (rest->len == 0)
         return false;
-    }
-    while (n < rest->len && rest->at[n] != '\n') {
+    while (n < rest->len && rest->at[n] != '\n')
         n++;
-    }
     size_t taken = n < rest->len ? n + 1 : n;
 
     *line = (struct text_span){rest->at, n};
-    if (n > 0 && line->at[n - 1] == '\r') {
+    if (n > 0 && line->at[n - 1] == '\r')
         line->len--;
-    }
     rest->at += taken;
     rest->len -= taken;
     return true;
@@ -34,9 +31,8 @@ INIT struct text_span text_trim(struct text_span s)
         s.at++;
         s.len--;
     }
-    while (s.len > 0 && is_blank(s.at[s.len - 1])) {
+    while (s.len > 0 && is_blank(s.at[s.len - 1]))
         s.len--;
-    }
     return s;
 }
 
@@ -47,11 +43,10 @@ INIT struct text_span text_strip_comment(struct text_span line, bool *open_quote
     for (size_t i = 0; i < line.len; i++) {
         char c = line.at[i];
 
-        if (c == '"') {
+        if (c == '"')
             quoted = !quoted;
-        } else if ((c == ';' || c == '#') && !quoted && (i == 0 || is_blank(line.at[i - 1]))) {
+        else if ((c == ';' || c == '#') && !quoted && (i == 0 || is_blank(line.at[i - 1])))
             line.len = i;
-        }
     }
     *open_quote = quoted;
     return line;
@@ -86,9 +81,8 @@ INIT bool text_split(struct text_span s, char c, struct text_span *before, struc
 
 INIT void text_split_word(struct text_span s, struct text_span *word, struct text_span *after)
 {
-    for (*word = s, word->len = 0; word->len < s.len && !is_blank(s.at[word->len]);) {
+    for (*word = s, word->len = 0; word->len < s.len && !is_blank(s.at[word->len]);)
         word->len++;
-    }
     *after = text_trim((struct text_span){s.at + word->len, s.len - word->len});
 }
 
@@ -96,15 +90,12 @@ INIT bool text_unquote(struct text_span *s)
 {
     size_t i = 1;
 
-    if (s->len < 2 || s->at[0] != '"') {
+    if (s->len < 2 || s->at[0] != '"')
         return false;
-    }
-    while (i < s->len && s->at[i] != '"') {
+    while (i < s->len && s->at[i] != '"')
         i++;
-    }
-    if (i != s->len - 1) {
+    if (i != s->len - 1)
         return false;
-    }
     *s = (struct text_span){s->at + 1, s->len - 2};
     return true;
 }
@@ -130,9 +121,8 @@ INIT static char lower(char c)
 INIT static unsigned int digit_value(char c)
 {
     c = lower(c);
-    if (c >= '0' && c <= '9') {
+    if (c >= '0' && c <= '9')
         return (unsigned int)(c - '0');
-    }
     return c >= 'a' && c <= 'f' ? (unsigned int)(c - 'a') + 10 : UINT32_MAX;
 }
 
@@ -142,12 +132,10 @@ INIT static bool take_number(struct text_span *s, unsigned int base, uint64_t *v
 {
     size_t i = 0;
 
-    for (*value = 0; i < s->len && digit_value(s->at[i]) < base; i++) {
+    for (*value = 0; i < s->len && digit_value(s->at[i]) < base; i++)
         if (__builtin_mul_overflow(*value, (uint64_t)base, value) ||
-            __builtin_add_overflow(*value, (uint64_t)digit_value(s->at[i]), value)) {
+            __builtin_add_overflow(*value, (uint64_t)digit_value(s->at[i]), value))
             return false;
-        }
-    }
     s->at += i;
     s->len -= i;
     return i > 0;
@@ -160,9 +148,8 @@ INIT bool text_decimal(struct text_span s, uint64_t *value)
 
 INIT bool text_hex(struct text_span s, uint64_t *value)
 {
-    if (!text_starts_with(s, "0x")) {
+    if (!text_starts_with(s, "0x"))
         return false;
-    }
     s.at += 2;
     s.len -= 2;
     return take_number(&s, 16, value) && s.len == 0;
@@ -172,9 +159,8 @@ INIT bool text_size(struct text_span s, uint64_t *bytes)
 {
     static const char units[] = "kmgt";
 
-    if (!take_number(&s, 10, bytes)) {
+    if (!take_number(&s, 10, bytes))
         return false;
-    }
     s = text_trim(s);
     const char *unit = s.len == 1 ? strchr(units, lower(s.at[0])) : NULL;
 
@@ -184,9 +170,8 @@ INIT bool text_size(struct text_span s, uint64_t *bytes)
 
 INIT bool text_duration(struct text_span s, uint64_t *us)
 {
-    if (!take_number(&s, 10, us)) {
+    if (!take_number(&s, 10, us))
         return false;
-    }
     s = text_trim(s);
     return text_equals(s, "us") ||
            (text_equals(s, "ms") && !__builtin_mul_overflow(*us, (uint64_t)1000, us));
@@ -199,9 +184,8 @@ INIT static unsigned int distance(struct text_span s, const char *word, size_t w
 {
     unsigned int row[WORD_MAX + 1];
 
-    for (unsigned int j = 0; j <= word_len; j++) {
+    for (unsigned int j = 0; j <= word_len; j++)
         row[j] = j;
-    }
     for (unsigned int i = 0; i < s.len; i++) {
         unsigned int diagonal = row[0];
 
@@ -221,8 +205,7 @@ INIT bool text_resembles(struct text_span s, const char *word)
 {
     size_t n = strlen(word);
 
-    if (n > WORD_MAX || s.len > WORD_MAX) {
+    if (n > WORD_MAX || s.len > WORD_MAX)
         return false;
-    }
     return distance(s, word, n) <= MIN(n / 2, (size_t)2);
 }

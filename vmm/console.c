@@ -47,9 +47,8 @@ static void end_line(const char *how)
 /* Shows the unfinished line of whoever has the keyboard again. */
 static void restore_line(void)
 {
-    if (line_open || in_monitor_write) {
+    if (line_open || in_monitor_write)
         return;
-    }
     if (!focus) {
         if (monitor_line_open()) {
             monitor_redraw();
@@ -109,9 +108,8 @@ static bool is_escape(struct vm *vm, uint8_t c)
     switch (vm->escape) {
     case ESCAPE_START: vm->escape = c == '[' ? ESCAPE_SEQUENCE : ESCAPE_NONE; return true;
     case ESCAPE_SEQUENCE:
-        if (c >= 0x40 && c <= 0x7e) {
+        if (c >= 0x40 && c <= 0x7e)
             vm->escape = ESCAPE_NONE;
-        }
         return true;
     default:
         if (c == ESC) {
@@ -152,9 +150,8 @@ static size_t output_text(struct vm *vm, const uint8_t *data, size_t len)
     size_t room = MIN(len, (size_t)(VM_LINE_MAX - vm->line_len)), n = 0;
     char *line = vm->line + vm->line_len;
 
-    for (; n < room && is_printable(data[n]); n++) {
+    for (; n < room && is_printable(data[n]); n++)
         line[n] = (char)data[n];
-    }
     vm->line_len += (unsigned int)n;
     if (n > 0 && vm == focus) {
         open_line(vm);
@@ -167,11 +164,10 @@ static size_t output_text(struct vm *vm, const uint8_t *data, size_t len)
 static void output_control(struct vm *vm, uint8_t c)
 {
     if (is_printable(c)) {
-        if (vm != focus) {
+        if (vm != focus)
             print_line(vm);
-        } else {
+        else
             vm->line_len = 0; /* only what is shown again after a break is lost */
-        }
         (void)output_text(vm, &c, 1);
         return;
     }
@@ -179,18 +175,16 @@ static void output_control(struct vm *vm, uint8_t c)
         open_line(vm);
         put((const char *)&c, 1);
     }
-    if (c == '\b') {
+    if (c == '\b')
         vm->line_len -= vm->line_len > 0;
-    }
 }
 
 /* Line ends and escape sequences are looked at byte by byte. */
 static void output_byte(struct vm *vm, uint8_t c)
 {
     if (is_escape(vm, c)) {
-        if (vm == focus) {
+        if (vm == focus)
             put((const char *)&c, 1);
-        }
         return;
     }
     if (vm->cr_seen && c != '\n' && c != '\r') {
@@ -202,11 +196,10 @@ static void output_byte(struct vm *vm, uint8_t c)
         }
     }
     vm->cr_seen = c == '\r';
-    if (c == '\n') {
+    if (c == '\n')
         output_newline(vm);
-    } else if (c != '\r' && output_text(vm, &c, 1) == 0) {
+    else if (c != '\r' && output_text(vm, &c, 1) == 0)
         output_control(vm, c);
-    }
 }
 
 void console_vm_output(struct vm *vm, const uint8_t *data, size_t len)
@@ -265,9 +258,8 @@ static void list_keys(void)
 {
     end_line(BREAK);
     say("Ctrl-A 0    the core's monitor");
-    for (unsigned int i = 0; i < vm_count && i < 9; i++) {
+    for (unsigned int i = 0; i < vm_count && i < 9; i++)
         say("Ctrl-A %u    %s%s", i + 1, vm_name(vms[i]), vms[i] == focus ? " (now)" : "");
-    }
     say("Ctrl-A n    the next of these");
     say("Ctrl-A a    sends Ctrl-A itself");
     say("Ctrl-A q    powers the machine off");
@@ -337,15 +329,13 @@ void console_poll(void)
     for (unsigned int round = 0; round < POLL_ROUNDS; round++) {
         for (unsigned int i = 0; i < POLL_BYTES; i++) {
             int c = uart_read();
-            if (c < 0) {
+            if (c < 0)
                 break;
-            }
             receive((uint8_t)c);
         }
         uart_pump(POLL_BYTES);
-        if (!uart_interrupt_pending()) {
+        if (!uart_interrupt_pending())
             return;
-        }
     }
     this_cpu->console_input = true;
 }

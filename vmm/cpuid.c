@@ -98,9 +98,8 @@ static void adjust_features(struct vcpu *v, uint32_t subleaf, struct cpuid_regs 
 {
     r->ebx |= 1u << 16 | v->lapic.apic_id << 24;
     r->ecx |= F1C_X2APIC | F1C_TSC_DEADLINE | F1C_HYPERVISOR;
-    if (v->vm->state == VM_RUNNING && (virt->get_cr4(v) & CR4_OSXSAVE)) {
+    if (v->vm->state == VM_RUNNING && (virt->get_cr4(v) & CR4_OSXSAVE))
         r->ecx |= F1C_OSXSAVE;
-    }
 }
 
 /* One package, one core, one thread; the APIC ID in EDX is what x2APIC guests look for. */
@@ -215,11 +214,9 @@ static inline uint8_t *slot_of(uint32_t leaf)
 
 static const struct cpuid_row *find(uint32_t leaf)
 {
-    for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
-        if (rows[i].leaf == leaf) {
+    for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++)
+        if (rows[i].leaf == leaf)
             return &rows[i];
-        }
-    }
     return NULL;
 }
 
@@ -247,18 +244,16 @@ INIT void cpuid_policy_init(void)
         answers[i].regs = apply(&rows[i], present ? cpuid(leaf, 0) : (struct cpuid_regs){0});
         answers[i].leaf = leaf;
         answers[i].ecx = rows[i].subleaves ? ALL : 0;
-        if (!rows[i].adjust) {
+        if (!rows[i].adjust)
             *slot_of(leaf) = (uint8_t)i;
-        }
     }
     /* The highest leaves that are listed above. */
     answers[0].regs.eax = MIN(machine_max_basic, MAX_BASIC);
     answer_of(find(0x80000000))->eax = MIN(max_extended, MAX_EXTENDED);
     answer_of(find(HV_FREQUENCIES))->eax = (uint32_t)time_scale.khz;
     /* Helps where the TSC is trusted; elsewhere Linux would read it once a second for nothing. */
-    if (answer_of(find(0x80000007))->edx & FE7D_INVARIANT_TSC) {
+    if (answer_of(find(0x80000007))->edx & FE7D_INVARIANT_TSC)
         answer_of(find(7))->ebx |= F7B_TSC_ADJUST;
-    }
     struct cpuid_regs f1 = *answer_of(find(1));
     struct cpuid_regs f7 = *answer_of(find(7));
     struct cpuid_regs e1 = *answer_of(find(0x80000001));
@@ -293,9 +288,8 @@ static NOINLINE void answer_anew(struct vcpu *v)
         r = row->subleaves == ALL_SUBLEAVES && leaf <= machine_max_basic
                 ? apply(row, cpuid(leaf, subleaf))
                 : *answer_of(row);
-        if (row->adjust) {
+        if (row->adjust)
             row->adjust(v, subleaf, &r);
-        }
     }
     set_gprs(v, &r);
 }
@@ -305,11 +299,10 @@ enum exit_action exit_cpuid(struct vcpu *v, unsigned int length)
     uint32_t leaf = (uint32_t)v->gpr[GPR_RAX];
     const struct answer *answer = &answers[*slot_of(leaf)];
 
-    if (likely(answer->leaf == leaf && !(v->gpr[GPR_RCX] & answer->ecx))) {
+    if (likely(answer->leaf == leaf && !(v->gpr[GPR_RCX] & answer->ecx)))
         set_gprs(v, &answer->regs);
-    } else {
+    else
         answer_anew(v);
-    }
     vcpu_skip(v, length);
     return EXIT_RESUME;
 }

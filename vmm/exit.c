@@ -62,9 +62,8 @@ enum exit_action exit_xsetbv(struct vcpu *v, unsigned int length)
     struct vcpu_sysregs regs;
 
     virt->get_sysregs(v, &regs);
-    if (!(regs.cr4 & CR4_OSXSAVE)) {
+    if (!(regs.cr4 & CR4_OSXSAVE))
         return exit_undefined(v);
-    }
     if (regs.cpl != 0 || (uint32_t)v->gpr[GPR_RCX] != 0 || !xcr0_is_valid(value)) {
         vcpu_raise_error(v, EXC_GP, 0);
         return EXIT_RESUME;
@@ -101,11 +100,10 @@ enum exit_action exit_delivery_fault(struct vcpu *v, uint64_t gpa)
 
 enum exit_action exit_exception(struct vcpu *v, uint8_t vector)
 {
-    if (vector == EXC_AC) {
+    if (vector == EXC_AC)
         vcpu_raise_error(v, EXC_AC, 0);
-    } else {
+    else
         vcpu_raise(v, vector);
-    }
     interrupts_take();
     return EXIT_RESCHEDULE;
 }
@@ -138,9 +136,8 @@ bool exit_write_cr0(struct vcpu *v, uint64_t value)
     }
     virt->set_cr0(v, (value & CR0_DEFINED) | CR0_ET);
     /* A change of paging drops all translations; the hardware has not seen this one. */
-    if ((value ^ regs.cr0) & (CR0_PG | CR0_WP)) {
+    if ((value ^ regs.cr0) & (CR0_PG | CR0_WP))
         virt->flush_guest(v);
-    }
     return true;
 }
 
@@ -159,9 +156,8 @@ bool exit_write_cr4(struct vcpu *v, uint64_t value)
     }
     virt->set_cr4(v, value);
     if ((value ^ regs.cr4) &
-        (CR4_PGE | CR4_PAE | CR4_PSE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57)) {
+        (CR4_PGE | CR4_PAE | CR4_PSE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57))
         virt->flush_guest(v);
-    }
     return true;
 }
 

@@ -82,13 +82,12 @@ static void emu_cpu_get(struct vcpu *v, struct emu_cpu *cpu)
 
 static void raise_fault(struct vcpu *v, const struct emu_fault *fault)
 {
-    if (fault->vector == EXC_PF) {
+    if (fault->vector == EXC_PF)
         vcpu_raise_page_fault(v, fault->cr2, fault->error_code);
-    } else if (fault->has_error) {
+    else if (fault->has_error)
         vcpu_raise_error(v, fault->vector, fault->error_code);
-    } else {
+    else
         vcpu_raise(v, fault->vector);
-    }
 }
 
 /* Once a VM: what it executed that is not emulated. */
@@ -99,16 +98,13 @@ static void log_unknown(struct vcpu *v, struct emu_cpu *cpu, uint64_t gpa)
     struct emu_fault fault;
     size_t len = 0;
 
-    if (v->vm->logged_insn) {
+    if (v->vm->logged_insn)
         return;
-    }
     v->vm->logged_insn = true;
-    if (emu_fetch(cpu, &emu_ops, v, bytes, &len, &fault) != EMU_DONE) {
+    if (emu_fetch(cpu, &emu_ops, v, bytes, &len, &fault) != EMU_DONE)
         len = 0;
-    }
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++)
         format(text + i * BYTES_PER_WORD, BYTES_PER_WORD + 1, "%02x ", bytes[i]);
-    }
     log_warn("%s: instruction at 0x%llx on device address 0x%llx is not emulated, #UD: %s"
              "(further ones are not logged)",
              vm_name(v->vm), LLU(v->rip), LLU(gpa), text);
@@ -152,9 +148,8 @@ static NOINLINE struct window_bytes walk_to_code(struct vcpu *v, struct code_wal
 
     virt->get_code_mode(v, &mode);
     mode.cpu_mode = (uint8_t)emu_mode_of(mode.cr0, mode.efer, v->rflags, mode.cs.attrib);
-    if (!code_cache_fill(&v->code, &mode, v->rip, code_page, v)) {
+    if (!code_cache_fill(&v->code, &mode, v->rip, code_page, v))
         return (struct window_bytes){0, 0};
-    }
     return window_path_read(&walk->path, &v->rip);
 }
 
@@ -167,12 +162,10 @@ static inline struct window_bytes read_code(struct vcpu *v, const struct code_wa
     uint64_t offset = v->rip % PAGE_SIZE_4K;
 
     *found = walk;
-    if (unlikely(offset > PAGE_SIZE_4K - sizeof(bytes))) {
+    if (unlikely(offset > PAGE_SIZE_4K - sizeof(bytes)))
         return bytes;
-    }
-    if (likely(walk->rip_page == v->rip - offset && virt->in_code_mode(v, &walk->mode))) {
+    if (likely(walk->rip_page == v->rip - offset && virt->in_code_mode(v, &walk->mode)))
         bytes = window_path_read(&walk->path, &v->rip);
-    }
     return likely(bytes.low) ? bytes : walk_to_code(v, walk);
 }
 
@@ -186,9 +179,8 @@ static NOINLINE enum exit_action read_device(struct vcpu *v, uint64_t gpa, const
 static inline enum exit_action access_device(struct vcpu *v, uint64_t gpa,
                                              const struct code_insn *code)
 {
-    if (!code->mov.write) {
+    if (!code->mov.write)
         return read_device(v, gpa, &code->insn);
-    }
     platform_mmio_write(v, gpa, code->mov.size, emu_mov_value(&code->insn, v->gpr));
     return EXIT_RESUME;
 }
@@ -205,21 +197,18 @@ static NOINLINE enum exit_action any_mov(struct vcpu *v, uint64_t gpa, bool writ
 {
     uint64_t base = code->mov.has_base ? virt->get_segment_base(v, code->insn.mem.seg) : 0;
 
-    if (!emu_mov_fits(&code->mov, &code->insn, v->gpr, v->rip, base, gpa, write)) {
+    if (!emu_mov_fits(&code->mov, &code->insn, v->gpr, v->rip, base, gpa, write))
         return exit_nested_fault(v, gpa, write, false, false, NULL, 0);
-    }
     return skip_and_access(v, gpa, code);
 }
 
 static inline enum exit_action decoded_mov(struct vcpu *v, uint64_t gpa, bool write,
                                            const struct code_insn *code)
 {
-    if (unlikely(!emu_mov_fits_plainly(&code->mov, &code->insn, v->gpr, gpa, write))) {
+    if (unlikely(!emu_mov_fits_plainly(&code->mov, &code->insn, v->gpr, gpa, write)))
         return any_mov(v, gpa, write, code);
-    }
-    if (unlikely(v->in_shadow || (v->rflags & (RFLAGS_RF | RFLAGS_TF)))) {
+    if (unlikely(v->in_shadow || (v->rflags & (RFLAGS_RF | RFLAGS_TF))))
         return skip_and_access(v, gpa, code);
-    }
     v->rip += code->insn.length; /* in 64-bit mode */
     return access_device(v, gpa, code);
 }
@@ -235,9 +224,8 @@ enum exit_action exit_device_mov(struct vcpu *v, uint64_t gpa, bool write,
 {
     struct window_bytes bytes = window_path_read(&code->walk->path, &v->rip);
 
-    if (unlikely(!code_insn_is(code, bytes))) {
+    if (unlikely(!code_insn_is(code, bytes)))
         return exit_device_access(v, gpa, write);
-    }
     return decoded_mov(v, gpa, write, code);
 }
 
@@ -247,12 +235,10 @@ enum exit_action exit_device_access(struct vcpu *v, uint64_t gpa, bool write)
     const struct code_insn *code = NULL;
     struct window_bytes bytes = read_code(v, &walk);
 
-    if (bytes.low) {
+    if (bytes.low)
         code = code_cache_decode(&v->code, walk->mode.cpu_mode, v->rip, walk, bytes);
-    }
-    if (unlikely(!code || code->mov.size == 0)) {
+    if (unlikely(!code || code->mov.size == 0))
         return exit_nested_fault(v, gpa, write, false, false, NULL, 0);
-    }
     return any_mov(v, gpa, write, code);
 }
 
@@ -284,9 +270,8 @@ enum exit_action exit_string_io(struct vcpu *v)
     struct emu_fault fault;
     struct emu_cpu cpu;
 
-    if (likely(bytes.low)) {
+    if (likely(bytes.low))
         code = code_cache_decode(&v->code, walk->mode.cpu_mode, v->rip, walk, bytes);
-    }
     emu_cpu_get(v, &cpu);
     result = likely(code) ? emu_execute(&cpu, &code->insn, &emu_ops, v, &fault)
                           : emu_step(&cpu, &emu_ops, v, NULL, 0, &fault);
@@ -313,9 +298,8 @@ int exit_fetch(struct vcpu *v, uint8_t bytes[INSN_MAX_LENGTH], enum cpu_mode *mo
     const struct code_walk *walk;
     struct window_bytes quick = read_code(v, &walk);
 
-    if (quick.low == 0) {
+    if (quick.low == 0)
         return fetch(v, bytes, mode);
-    }
     *mode = walk->mode.cpu_mode;
     memcpy(bytes, &quick, INSN_MAX_LENGTH);
     return INSN_MAX_LENGTH;
@@ -327,12 +311,10 @@ static NOINLINE unsigned int long_way(struct vcpu *v, enum insn_id id)
     enum cpu_mode mode;
     int len = fetch(v, bytes, &mode);
 
-    if (len < 0) {
+    if (len < 0)
         vm_request(v->vm, VM_REQUEST_CRASH, "executes at 0x%llx, which is not memory", LLU(v->rip));
-    }
-    if (len <= 0) {
+    if (len <= 0)
         return 0;
-    }
     len = insn_length_of(bytes, (size_t)len, mode, id);
     return len > 0 ? (unsigned int)len : 0;
 }

@@ -9,9 +9,8 @@
 /* Host address of `gpa` and how many bytes from there on are contiguous RAM. */
 static int translate(const struct vm *vm, uint64_t gpa, uint64_t *hpa, uint64_t *left)
 {
-    if (gpa - VM_VGA_BASE < VM_VGA_SIZE) {
+    if (gpa - VM_VGA_BASE < VM_VGA_SIZE)
         return -BH_EFAULT;
-    }
     for (unsigned int i = 0; i < vm->region_count; i++) {
         const struct vm_region *region = &vm->regions[i];
         if (gpa - region->gpa < region->size) {
@@ -30,9 +29,8 @@ static int check(const struct vm *vm, uint64_t gpa, uint64_t len)
 
     while (len > 0) {
         int err = translate(vm, gpa, &hpa, &left);
-        if (err) {
+        if (err)
             return err;
-        }
         uint64_t n = MIN(len, left);
         gpa += n;
         len -= n;
@@ -104,9 +102,8 @@ int guest_read_pte(struct vm *vm, uint64_t gpa, unsigned int size, uint64_t *pte
     uint64_t hpa;
     int err = guest_physical(vm, gpa, &hpa);
 
-    if (err) {
+    if (err)
         return err;
-    }
     p = window_map(WINDOW_PTE, ALIGN_DOWN(hpa, (uint64_t)size));
     *pte = size == 8 ? *(const volatile uint64_t *)p : *(const volatile uint32_t *)p;
     window_unmap(WINDOW_PTE);

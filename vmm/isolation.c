@@ -9,9 +9,8 @@ static bool any_mapped(void)
     for (unsigned int i = 0; i < vm_count; i++) {
         for (unsigned int r = 0; r < vms[i]->region_count; r++) {
             const struct vm_region *region = &vms[i]->regions[r];
-            if (address_space_maps_pa(region->hpa, region->size)) {
+            if (address_space_maps_pa(region->hpa, region->size))
                 return true;
-            }
         }
     }
     return false;
@@ -23,9 +22,8 @@ bool isolation_check(emit_fn *emit)
     bool outside = any_mapped();
     bool inside = true;
 
-    for (unsigned int i = 0; i < vm_count && !probe; i++) {
+    for (unsigned int i = 0; i < vm_count && !probe; i++)
         probe = vms[i]->region_count ? &vms[i]->regions[0] : NULL;
-    }
     if (probe) {
         window_map(WINDOW_COPY, probe->hpa);
         inside = any_mapped();

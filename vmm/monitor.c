@@ -32,9 +32,8 @@ static void print_plain(const char *text, size_t len)
 
 static const char *state_of(const struct vm *vm)
 {
-    if (vm->state != VM_RUNNING) {
+    if (vm->state != VM_RUNNING)
         return vm->state == VM_OFF ? "off" : "ending";
-    }
     return vm->vcpu->state == VCPU_HALTED ? "idle" : "running";
 }
 
@@ -76,43 +75,38 @@ static void command_dump(struct vm *vm)
 
 static void command_start(struct vm *vm)
 {
-    if (vm_start(vm) == -BH_EBUSY) {
+    if (vm_start(vm) == -BH_EBUSY)
         print("%s is running already", vm_name(vm));
-    }
 }
 
 static void command_stop(struct vm *vm)
 {
-    if (vm->state == VM_OFF) {
+    if (vm->state == VM_OFF)
         print("%s is off already", vm_name(vm));
-    } else if (vm->state == VM_ENDING) {
+    else if (vm->state == VM_ENDING)
         vm_stop(vm, "stopped by the monitor");
-    } else {
+    else
         vm_request(vm, VM_REQUEST_OFF, "stopped by the monitor");
-    }
 }
 
 static void command_reset(struct vm *vm)
 {
-    if (vm->state != VM_RUNNING) {
+    if (vm->state != VM_RUNNING)
         print("%s is off", vm_name(vm));
-    } else {
+    else
         vm_request(vm, VM_REQUEST_RESET, "reset by the monitor");
-    }
 }
 
 static void command_nmi(struct vm *vm)
 {
-    if (vm->state == VM_RUNNING) {
+    if (vm->state == VM_RUNNING)
         vcpu_nmi(vm->vcpu);
-    }
 }
 
 static void command_button(struct vm *vm)
 {
-    if (vm->state == VM_RUNNING) {
+    if (vm->state == VM_RUNNING)
         platform_power_button(vm);
-    }
 }
 
 static void command_crash(const char *arg)
@@ -165,9 +159,8 @@ static const struct command commands[] = {
 static void command_help(const char *arg)
 {
     print("Bulkhead %s", bulkhead_version);
-    for (unsigned int i = 0; i < ARRAY_SIZE(commands); i++) {
+    for (unsigned int i = 0; i < ARRAY_SIZE(commands); i++)
         print("  %-10s %s", commands[i].name, commands[i].help);
-    }
 }
 
 static void run(const struct command *c, const char *arg)
@@ -189,9 +182,8 @@ static void run(const struct command *c, const char *arg)
             return;
         }
     }
-    if (arg[0] == '\0') {
+    if (arg[0] == '\0')
         return;
-    }
     print("found \"%s\", expected a VM's name (see list)", arg);
 }
 
@@ -201,13 +193,11 @@ static void execute(void)
 
     if (arg) {
         *arg++ = '\0';
-        while (*arg == ' ') {
+        while (*arg == ' ')
             arg++;
-        }
     }
-    if (line[0] == '\0') {
+    if (line[0] == '\0')
         return;
-    }
     for (unsigned int i = 0; i < ARRAY_SIZE(commands); i++) {
         if (strcmp(commands[i].name, line) == 0) {
             run(&commands[i], arg ? arg : "");
@@ -256,12 +246,10 @@ void monitor_input(uint8_t c)
 
 void monitor_power_off(void)
 {
-    for (unsigned int i = 0; i < vm_count; i++) {
+    for (unsigned int i = 0; i < vm_count; i++)
         vm_stop(vms[i], "the machine is powered off");
-    }
-    while (vm_ending_count > 0) {
+    while (vm_ending_count > 0)
         vm_scrub_step();
-    }
     log_info("powering off");
     power_off();
 }

@@ -171,30 +171,26 @@ static enum exit_action write_x2apic(struct vcpu *v, unsigned int length, uint64
     uint32_t msr = msr_of(v);
 
     virt_sync_lapic(v);
-    if (unlikely(lapic_msr_write(&v->lapic, msr, value, rdtsc()) != 0)) {
+    if (unlikely(lapic_msr_write(&v->lapic, msr, value, rdtsc()) != 0))
         return refuse(v);
-    }
-    if (msr == X2APIC_MSR_FIRST + LAPIC_SVR / 0x10) {
+    if (msr == X2APIC_MSR_FIRST + LAPIC_SVR / 0x10)
         virt->lapic_changed(v);
-    }
     vcpu_check_interrupts(v);
     return done(v, length);
 }
 
 static enum exit_action read_x2apic_tpr(struct vcpu *v, unsigned int length)
 {
-    if (unlikely(!lapic_is_x2apic(&v->lapic))) {
+    if (unlikely(!lapic_is_x2apic(&v->lapic)))
         return refuse(v);
-    }
     virt_sync_lapic(v);
     return answer_here(v, *lapic_reg(&v->lapic, LAPIC_TPR), length);
 }
 
 static enum exit_action write_x2apic_tpr(struct vcpu *v, unsigned int length, uint64_t value)
 {
-    if (unlikely(!lapic_is_x2apic(&v->lapic) || value > UINT8_MAX)) {
+    if (unlikely(!lapic_is_x2apic(&v->lapic) || value > UINT8_MAX))
         return refuse(v);
-    }
     pv_eoi_sync(v);
     lapic_set_tpr(&v->lapic, (uint32_t)value);
     vcpu_tell_cpu_tpr(v, (uint8_t)value);
@@ -204,9 +200,8 @@ static enum exit_action write_x2apic_tpr(struct vcpu *v, unsigned int length, ui
 
 static enum exit_action write_x2apic_eoi(struct vcpu *v, unsigned int length, uint64_t value)
 {
-    if (unlikely(!lapic_is_x2apic(&v->lapic) || value != 0)) {
+    if (unlikely(!lapic_is_x2apic(&v->lapic) || value != 0))
         return refuse(v);
-    }
     pv_eoi_sync(v);
     lapic_eoi_write(&v->lapic);
     vcpu_check_lapic(v);
@@ -215,9 +210,8 @@ static enum exit_action write_x2apic_eoi(struct vcpu *v, unsigned int length, ui
 
 static enum exit_action write_x2apic_timer(struct vcpu *v, unsigned int length, uint64_t value)
 {
-    if (unlikely(!lapic_is_x2apic(&v->lapic) || value > UINT32_MAX)) {
+    if (unlikely(!lapic_is_x2apic(&v->lapic) || value > UINT32_MAX))
         return refuse(v);
-    }
     lapic_timer_write_initial(&v->lapic, (uint32_t)value, rdtsc());
     return done_here(v, length);
 }
@@ -232,21 +226,18 @@ static NOINLINE enum exit_action change_efer(struct vcpu *v, unsigned int length
     uint64_t old = virt->get_efer(v);
 
     if ((value & ~cpuid_guest_efer_mask()) ||
-        ((virt->get_cr0(v) & CR0_PG) && ((value ^ old) & EFER_LME))) {
+        ((virt->get_cr0(v) & CR0_PG) && ((value ^ old) & EFER_LME)))
         return refuse(v);
-    }
     virt->set_efer(v, (value & ~EFER_LMA) | (old & EFER_LMA));
-    if ((value ^ old) & EFER_NXE) {
+    if ((value ^ old) & EFER_NXE)
         virt->flush_guest(v);
-    }
     return done(v, length);
 }
 
 static enum exit_action write_efer(struct vcpu *v, unsigned int length, uint64_t value)
 {
-    if (likely(value == virt->get_efer(v))) {
+    if (likely(value == virt->get_efer(v)))
         return done_here(v, length);
-    }
     return change_efer(v, length, value);
 }
 
@@ -255,9 +246,8 @@ static enum exit_action write_pat(struct vcpu *v, unsigned int length, uint64_t 
 {
     for (unsigned int i = 0; i < 8; i++) {
         uint8_t type = (uint8_t)(value >> 8 * i);
-        if (type > 7 || type == 2 || type == 3) {
+        if (type > 7 || type == 2 || type == 3)
             return refuse(v);
-        }
     }
     v->pat = value;
     virt->set_pat(v, value);
@@ -302,9 +292,8 @@ static enum exit_action read_tsc_aux(struct vcpu *v, unsigned int length)
 
 static enum exit_action write_tsc_aux(struct vcpu *v, unsigned int length, uint64_t value)
 {
-    if (value >> 32 || !cpuid_guest_has_rdtscp()) {
+    if (value >> 32 || !cpuid_guest_has_rdtscp())
         return refuse(v);
-    }
     v->tsc_aux = value;
     wrmsr(MSR_TSC_AUX, value);
     return done(v, length);
@@ -437,12 +426,10 @@ enum exit_action exit_rdmsr(struct vcpu *v, unsigned int length)
 {
     const struct msr_row *row = *slot_of(msr_of(v));
 
-    if (unlikely(!has_msr(row, msr_of(v)))) {
+    if (unlikely(!has_msr(row, msr_of(v))))
         return search_and_read(v, length);
-    }
-    if (row->place) {
+    if (row->place)
         return answer_here(v, *place_of(v, row), length);
-    }
     return likely(row->read) ? row->read(v, length) : refuse_unknown(v, false);
 }
 
@@ -451,27 +438,21 @@ enum exit_action exit_wrmsr(struct vcpu *v, unsigned int length)
     const struct msr_row *row = *slot_of(msr_of(v));
     uint64_t value = v->gpr[GPR_RDX] << 32 | (uint32_t)v->gpr[GPR_RAX];
 
-    if (unlikely(!has_msr(row, msr_of(v)))) {
+    if (unlikely(!has_msr(row, msr_of(v))))
         return search_and_write(v, length);
-    }
-    if (likely(row->write)) {
+    if (likely(row->write))
         return row->write(v, length, value);
-    }
-    if (!row->stored) {
+    if (!row->stored)
         return refuse_unknown(v, true);
-    }
-    if (value & ~row->stored) {
+    if (value & ~row->stored)
         return refuse(v);
-    }
     *place_of(v, row) = value;
     return done_here(v, length);
 }
 
 INIT void msr_for_each_direct(void (*fn)(uint32_t msr, bool read, bool write, void *ctx), void *ctx)
 {
-    for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
-        for (uint32_t msr = rows[i].first; rows[i].direct && msr <= rows[i].last; msr++) {
+    for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++)
+        for (uint32_t msr = rows[i].first; rows[i].direct && msr <= rows[i].last; msr++)
             fn(msr, true, true, ctx);
-        }
-    }
 }

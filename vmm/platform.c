@@ -19,9 +19,8 @@ static void set_isa_irq(struct vm *vm, unsigned int irq, bool level)
 {
     pic_set_irq(&vm->pic, irq, level);
     ioapic_set_irq(&vm->ioapic, irq == PIT_IRQ ? PIT_GSI : irq, level);
-    if (pic_pending(&vm->pic)) {
+    if (pic_pending(&vm->pic))
         vcpu_kick(vm->vcpu);
-    }
 }
 
 /* An interrupt message that names this vCPU. */
@@ -43,9 +42,8 @@ static void ioapic_deliver(void *ctx, const struct ioapic_message *msg)
 {
     struct vm *vm = ctx;
 
-    if (lapic_match(&vm->vcpu->lapic, msg->dest, msg->logical, false)) {
+    if (lapic_match(&vm->vcpu->lapic, msg->dest, msg->logical, false))
         take_message(vm->vcpu, msg->delivery_mode, msg->vector, msg->level);
-    }
 }
 
 static const struct ioapic_ops ioapic_ops = {.deliver = ioapic_deliver};
@@ -56,9 +54,8 @@ static void lapic_send_ipi(void *ctx, const struct lapic_ipi *ipi)
 
     if (ipi->shorthand == LAPIC_TO_SELF || ipi->shorthand == LAPIC_TO_ALL ||
         (ipi->shorthand == LAPIC_TO_DEST &&
-         lapic_match(&v->lapic, ipi->dest, ipi->logical, ipi->x2apic))) {
+         lapic_match(&v->lapic, ipi->dest, ipi->logical, ipi->x2apic)))
         take_message(v, ipi->delivery_mode, ipi->vector, ipi->trigger_level);
-    }
 }
 
 static void lapic_eoi_message(void *ctx, uint8_t vector)
@@ -108,9 +105,8 @@ void platform_arm_device_timer(struct vm *vm)
 {
     uint64_t next = MIN(vm->rtc_due, vm->pm_due);
 
-    if (vm->pit_due < next && pit_is_heard(vm)) {
+    if (vm->pit_due < next && pit_is_heard(vm))
         next = vm->pit_due;
-    }
     sched_timer_arm(&vm->device_timer, next);
 }
 
@@ -171,11 +167,10 @@ void platform_resume(struct vm *vm)
 {
     uint64_t tsc = rdtsc();
 
-    if (tsc >= vm->pit_due || tsc >= vm->rtc_due || tsc >= vm->pm_due) {
+    if (tsc >= vm->pit_due || tsc >= vm->rtc_due || tsc >= vm->pm_due)
         update_devices(vm, tsc);
-    } else {
+    else
         platform_arm_device_timer(vm);
-    }
 }
 
 /* Serial port -------------------------------------------------------------------------------- */

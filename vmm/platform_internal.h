@@ -28,9 +28,8 @@ static inline void platform_catch_up_pit(struct vm *vm)
 {
     uint64_t tsc = rdtsc();
 
-    if (unlikely(tsc >= vm->pit_due)) {
+    if (unlikely(tsc >= vm->pit_due))
         platform_update_pit(vm, tsc);
-    }
 }
 
 #endif

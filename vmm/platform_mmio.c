@@ -32,9 +32,8 @@ static NOINLINE uint64_t read_lapic_slowly(struct vcpu *v, uint32_t offset)
     uint32_t value = UINT32_MAX;
 
     virt_sync_lapic(v);
-    if (lapic_mmio_read(&v->lapic, offset & ~3u, &value, lapic_time(offset)) == 0) {
+    if (lapic_mmio_read(&v->lapic, offset & ~3u, &value, lapic_time(offset)) == 0)
         value >>= 8 * (offset & 3);
-    }
     vcpu_check_lapic(v); /* a register that is not there is an error, with a vector */
     return ONES_ABOVE | value;
 }
@@ -43,10 +42,8 @@ static NOINLINE uint64_t read_lapic_further(struct vcpu *v, uint32_t offset)
 {
     uint32_t value;
 
-    if (unlikely(offset != LAPIC_TIMER_CUR || !lapic_is_xapic(&v->lapic) ||
-                 !virt_lapic_synced(v))) {
+    if (unlikely(offset != LAPIC_TIMER_CUR || !lapic_is_xapic(&v->lapic) || !virt_lapic_synced(v)))
         return read_lapic_slowly(v, offset);
-    }
     value = lapic_timer_read(&v->lapic, rdtsc());
     vcpu_check_lapic(v);
     return ONES_ABOVE | value;
@@ -54,18 +51,16 @@ static NOINLINE uint64_t read_lapic_further(struct vcpu *v, uint32_t offset)
 
 static inline uint64_t read_lapic(struct vcpu *v, uint32_t offset)
 {
-    if (unlikely(!virt_lapic_synced(v) || !lapic_is_plain(&v->lapic, offset))) {
+    if (unlikely(!virt_lapic_synced(v) || !lapic_is_plain(&v->lapic, offset)))
         return read_lapic_further(v, offset);
-    }
     return ONES_ABOVE | *lapic_reg(&v->lapic, offset);
 }
 
 static NOINLINE void write_lapic_timed(struct vcpu *v, uint32_t offset, uint32_t value)
 {
     lapic_mmio_write(&v->lapic, offset, value, rdtsc());
-    if (unlikely(lapic_requested(&v->lapic) || pic_pending(&v->vm->pic))) {
+    if (unlikely(lapic_requested(&v->lapic) || pic_pending(&v->vm->pic)))
         v->pending |= PENDING_INTERRUPT;
-    }
 }
 
 static NOINLINE void write_tpr(struct vcpu *v, uint32_t value)
@@ -85,13 +80,12 @@ static NOINLINE void write_lapic_low(struct vcpu *v, uint32_t offset, uint32_t v
 
 static inline void write_lapic_register(struct vcpu *v, uint32_t offset, uint32_t value)
 {
-    if (offset >= LAPIC_SVR) {
+    if (offset >= LAPIC_SVR)
         write_lapic_timed(v, offset, value);
-    } else if (offset == LAPIC_TPR) {
+    else if (offset == LAPIC_TPR)
         write_tpr(v, value);
-    } else {
+    else
         write_lapic_low(v, offset, value);
-    }
 }
 
 /* Other than 32-bit accesses are undefined (SDM vol. 3, 11.4.1): ignored. */
@@ -99,41 +93,36 @@ static COLD void write_lapic_specially(struct vcpu *v, uint32_t offset, unsigned
                                        uint32_t value)
 {
     pv_eoi_sync(v);
-    if (size == 4) {
+    if (size == 4)
         write_lapic_register(v, offset, value);
-    }
 }
 
 /* A request that comes by a TPR that the CPU has changed is looked at again in
  * vcpu_deliver_pending(). */
 static inline void write_lapic(struct vcpu *v, uint32_t offset, unsigned int size, uint32_t value)
 {
-    if (unlikely(size != 4 || v->pv_eoi_offered)) {
+    if (unlikely(size != 4 || v->pv_eoi_offered))
         write_lapic_specially(v, offset, size, value);
-    } else {
+    else
         write_lapic_register(v, offset, value);
-    }
 }
 
 uint64_t platform_mmio_read(struct vcpu *v, uint64_t gpa)
 {
-    if (gpa - LAPIC_BASE < LAPIC_SIZE) {
+    if (gpa - LAPIC_BASE < LAPIC_SIZE)
         return read_lapic(v, (uint32_t)(gpa - LAPIC_BASE));
-    }
-    if (gpa - IOAPIC_BASE < IOAPIC_SIZE) {
+    if (gpa - IOAPIC_BASE < IOAPIC_SIZE)
         return ONES_ABOVE | ioapic_read(&v->vm->ioapic, (uint32_t)(gpa - IOAPIC_BASE));
-    }
     log_mmio(v->vm, "read", gpa);
     return UINT64_MAX;
 }
 
 void platform_mmio_write(struct vcpu *v, uint64_t gpa, unsigned int size, uint64_t value)
 {
-    if (gpa - LAPIC_BASE < LAPIC_SIZE) {
+    if (gpa - LAPIC_BASE < LAPIC_SIZE)
         write_lapic(v, (uint32_t)(gpa - LAPIC_BASE), size, (uint32_t)value);
-    } else if (gpa - IOAPIC_BASE < IOAPIC_SIZE) {
+    else if (gpa - IOAPIC_BASE < IOAPIC_SIZE)
         platform_write_ioapic(v->vm, (uint32_t)(gpa - IOAPIC_BASE), (uint32_t)value);
-    } else {
+    else
         log_mmio(v->vm, "write", gpa);
-    }
 }

@@ -11,11 +11,10 @@
 
 static void act(struct vm *vm, enum pm_action action)
 {
-    if (action == PM_POWER_OFF) {
+    if (action == PM_POWER_OFF)
         vm_request(vm, VM_REQUEST_OFF, "powered off");
-    } else if (action == PM_RESET) {
+    else if (action == PM_RESET)
         vm_request(vm, VM_REQUEST_RESET, "reset");
-    }
 }
 
 /* Masks show nothing of the PIT. (Polled through this port, the 8259 shows IRQ 0 when that is not
@@ -41,12 +40,10 @@ static NOINLINE void hear_pit(struct vm *vm)
 static void out_pic_mask(struct vm *vm, unsigned int port, unsigned int size, uint32_t value)
 {
     pic_write(&vm->pic, port, (uint8_t)value);
-    if (unlikely(vm->pit_due < vm->device_timer.deadline)) {
+    if (unlikely(vm->pit_due < vm->device_timer.deadline))
         hear_pit(vm);
-    }
-    if (unlikely(pic_pending(&vm->pic))) {
+    if (unlikely(pic_pending(&vm->pic)))
         vm->vcpu->pending |= PENDING_INTERRUPT;
-    }
 }
 
 static void out_pic(struct vm *vm, unsigned int port, unsigned int size, uint32_t value)
@@ -73,11 +70,10 @@ static NOINLINE void out_pit(struct vm *vm, unsigned int port, unsigned int size
 /* Latches are read often, and change no interrupt. */
 static void out_pit_command(struct vm *vm, unsigned int port, unsigned int size, uint32_t value)
 {
-    if (likely(pit_is_latch((uint8_t)value))) {
+    if (likely(pit_is_latch((uint8_t)value)))
         pit_latch(&vm->pit, (uint8_t)value, ticks_since_boot(rdtsc(), vm->pit_ratio));
-    } else {
+    else
         out_pit(vm, port, size, value);
-    }
 }
 
 static NOINLINE void update_rtc(struct vm *vm, uint64_t tsc)
@@ -106,9 +102,8 @@ static void out_rtc(struct vm *vm, unsigned int port, unsigned int size, uint32_
     uint64_t tsc = rdtsc();
 
     rtc_write(&vm->rtc, (uint16_t)port, (uint8_t)value, tsc_to_ns(tsc));
-    if (port == RTC_PORT_DATA) {
+    if (port == RTC_PORT_DATA)
         update_rtc(vm, tsc);
-    }
 }
 
 static uint32_t in_uart(struct vm *vm, unsigned int port, unsigned int size)
@@ -151,9 +146,8 @@ static uint32_t in_pm(struct vm *vm, unsigned int port, unsigned int size)
 {
     uint64_t ticks = ticks_since_boot(rdtsc(), vm->pm_ratio);
 
-    if (likely(port == GUEST_PM_TMR && size == GUEST_PM_TMR_LEN)) {
+    if (likely(port == GUEST_PM_TMR && size == GUEST_PM_TMR_LEN))
         return (uint32_t)ticks;
-    }
     return acpi_pm_read(&vm->pm, (uint16_t)port, size, ticks);
 }
 
@@ -176,11 +170,10 @@ static uint32_t in_pci(struct vm *vm, unsigned int port, unsigned int size)
 
 static void out_pci(struct vm *vm, unsigned int port, unsigned int size, uint32_t value)
 {
-    if (port == RESET_PORT_CONTROL && size == 1) {
+    if (port == RESET_PORT_CONTROL && size == 1)
         out_reset(vm, port, size, value);
-    } else {
+    else
         pci_host_write(&vm->pci, (uint16_t)port, size, value);
-    }
 }
 
 /* I/O delay and POST codes. */
@@ -202,17 +195,15 @@ COLD static void log_port(struct vm *vm, const char *what, unsigned int port)
 
 static uint32_t in_nothing(struct vm *vm, unsigned int port, unsigned int size)
 {
-    if (unlikely(!vm->logged_port)) {
+    if (unlikely(!vm->logged_port))
         log_port(vm, "read", port);
-    }
     return UINT32_MAX;
 }
 
 static void out_nothing(struct vm *vm, unsigned int port, unsigned int size, uint32_t value)
 {
-    if (unlikely(!vm->logged_port)) {
+    if (unlikely(!vm->logged_port))
         log_port(vm, "write", port);
-    }
 }
 
 enum port_device {
@@ -314,11 +305,10 @@ static inline void out(struct vm *vm, unsigned int port, unsigned int size, uint
 {
     enum port_device device = device_at(port);
 
-    if (likely(device <= PORT_LAST_WIDE)) {
+    if (likely(device <= PORT_LAST_WIDE))
         port_ops[device].out(vm, port, size, value);
-    } else {
+    else
         out_bytes(vm, port, size, value);
-    }
 }
 
 static inline enum exit_action do_in(struct vcpu *v, unsigned int port, unsigned int size)
@@ -337,11 +327,10 @@ static inline enum exit_action do_out(struct vcpu *v, unsigned int port, unsigne
 {
     uint32_t value = (uint32_t)v->gpr[GPR_RAX];
 
-    if (size == 1) {
+    if (size == 1)
         port_ops[device_at(port)].out(v->vm, port, 1, value);
-    } else {
+    else
         out(v->vm, port, size, value);
-    }
     return EXIT_RESUME;
 }
 
@@ -363,9 +352,8 @@ static NOINLINE enum exit_action skip_and_out(struct vcpu *v, unsigned int port,
 static inline enum exit_action quick_in(struct vcpu *v, unsigned int port, uint64_t next_rip,
                                         unsigned int size)
 {
-    if (unlikely(!vcpu_skip_is_plain(v, next_rip))) {
+    if (unlikely(!vcpu_skip_is_plain(v, next_rip)))
         return skip_and_in(v, port, next_rip, size);
-    }
     v->rip = next_rip;
     return do_in(v, port, size);
 }
@@ -373,9 +361,8 @@ static inline enum exit_action quick_in(struct vcpu *v, unsigned int port, uint6
 static inline enum exit_action quick_out(struct vcpu *v, unsigned int port, uint64_t next_rip,
                                          unsigned int size)
 {
-    if (unlikely(!vcpu_skip_is_plain(v, next_rip))) {
+    if (unlikely(!vcpu_skip_is_plain(v, next_rip)))
         return skip_and_out(v, port, next_rip, size);
-    }
     v->rip = next_rip;
     return do_out(v, port, size);
 }

@@ -14,9 +14,8 @@ void pv_eoi_set(struct vcpu *v, uint8_t vector)
     const struct lapic *l = &v->lapic;
 
     /* What waits behind this one, or for the end of a level, needs an exit then. */
-    if (lapic_requested(l) || lapic_is_level(l, vector)) {
+    if (lapic_requested(l) || lapic_is_level(l, vector))
         return;
-    }
     *(volatile uint32_t *)window_map(WINDOW_COPY, v->pv_eoi_pa) |= PV_EOI_PENDING;
     window_unmap(WINDOW_COPY);
     v->pv_eoi_offered = true;
@@ -31,9 +30,8 @@ void pv_eoi_take_back(struct vcpu *v)
     *word &= ~PV_EOI_PENDING;
     window_unmap(WINDOW_COPY);
     v->pv_eoi_offered = false;
-    if (ended) {
+    if (ended)
         lapic_eoi_write(&v->lapic);
-    }
 }
 
 int pv_eoi_enable(struct vcpu *v, uint64_t value)
@@ -41,9 +39,8 @@ int pv_eoi_enable(struct vcpu *v, uint64_t value)
     pv_eoi_sync(v);
     if ((value & PV_EOI_INVALID) ||
         ((value & PV_EOI_ENABLE) &&
-         guest_physical(v->vm, value & ~PV_EOI_ENABLE, &v->pv_eoi_pa) != 0)) {
+         guest_physical(v->vm, value & ~PV_EOI_ENABLE, &v->pv_eoi_pa) != 0))
         return -BH_EINVAL;
-    }
     v->pv_eoi = value & PV_EOI_ENABLE ? value : 0;
     return 0;
 }

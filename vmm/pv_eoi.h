@@ -16,18 +16,16 @@ void pv_eoi_take_back(struct vcpu *v);
 /* `vector` of the LAPIC was injected: the guest may end it by the bit. */
 static inline void pv_eoi_offer(struct vcpu *v, uint8_t vector)
 {
-    if (unlikely(v->pv_eoi)) {
+    if (unlikely(v->pv_eoi))
         pv_eoi_set(v, vector);
-    }
 }
 
 /* Before anybody looks at the LAPIC or changes it: the guest's EOI, if it came, is carried out, and
  * if not, the offer ends. */
 static inline void pv_eoi_sync(struct vcpu *v)
 {
-    if (unlikely(v->pv_eoi_offered)) {
+    if (unlikely(v->pv_eoi_offered))
         pv_eoi_take_back(v);
-    }
 }
 
 #endif

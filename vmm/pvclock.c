@@ -50,9 +50,8 @@ void pvclock_update(struct vcpu *v)
     uint64_t gpa = v->kvm_system_time & ~PVCLOCK_ENABLE;
     uint64_t now = rdtsc();
 
-    if (!(v->kvm_system_time & PVCLOCK_ENABLE)) {
+    if (!(v->kvm_system_time & PVCLOCK_ENABLE))
         return;
-    }
     v->kvm_version += 2;
     page.version = v->kvm_version;
     page.tsc_timestamp = now + v->tsc_offset;
@@ -61,9 +60,8 @@ void pvclock_update(struct vcpu *v)
     page.tsc_to_system_mul = scale(&page.tsc_shift);
     /* The vCPU does not run while this is written, so it sees all of it or nothing. A page that is
      * no RAM was refused when the guest named it. */
-    if (guest_write(v->vm, gpa, &page, sizeof(page)) != 0) {
+    if (guest_write(v->vm, gpa, &page, sizeof(page)) != 0)
         v->kvm_system_time = 0;
-    }
 }
 
 int pvclock_write(struct vcpu *v, uint64_t value)
@@ -71,9 +69,8 @@ int pvclock_write(struct vcpu *v, uint64_t value)
     struct pvclock_time page;
 
     if ((value & PVCLOCK_ENABLE) &&
-        guest_read(v->vm, value & ~PVCLOCK_ENABLE, &page, sizeof(page)) != 0) {
+        guest_read(v->vm, value & ~PVCLOCK_ENABLE, &page, sizeof(page)) != 0)
         return -BH_EINVAL;
-    }
     v->kvm_system_time = value;
     pvclock_update(v);
     return 0;

@@ -44,9 +44,8 @@ static void insert(struct vcpu *v, bool front)
 {
     struct vcpu **link = &this_cpu->run_head;
 
-    while (*link && (!front || (*link)->boosted)) {
+    while (*link && (!front || (*link)->boosted))
         link = &(*link)->run_next;
-    }
     v->run_next = *link;
     *link = v;
 }
@@ -64,27 +63,23 @@ static NOINLINE void wake_among_others(struct vcpu *v)
     const struct percpu *cpu = this_cpu;
     uint64_t others = cpu->running ? 1 : 0;
 
-    for (const struct vcpu *at = cpu->run_head; at; at = at->run_next) {
+    for (const struct vcpu *at = cpu->run_head; at; at = at->run_next)
         others++;
-    }
-    if (cpu->turns - v->turn >= others) {
+    if (cpu->turns - v->turn >= others)
         refill(v);
-    }
     v->boosted = v->slice_left >= undisturbed_tsc;
-    if (!v->boosted) {
+    if (!v->boosted)
         refill(v);
-    }
     insert(v, v->boosted);
 }
 
 void sched_wake(struct vcpu *v)
 {
     v->state = VCPU_RUNNABLE;
-    if (likely(!this_cpu->running && !this_cpu->run_head)) {
+    if (likely(!this_cpu->running && !this_cpu->run_head))
         sched_enqueue(v);
-    } else {
+    else
         wake_among_others(v);
-    }
 }
 
 static struct vcpu *dequeue(void)
@@ -92,9 +87,8 @@ static struct vcpu *dequeue(void)
     struct percpu *cpu = this_cpu;
     struct vcpu *v = cpu->run_head;
 
-    if (v) {
+    if (v)
         cpu->run_head = v->run_next;
-    }
     return v;
 }
 
@@ -113,9 +107,8 @@ void sched_remove(struct vcpu *v)
     struct percpu *cpu = this_cpu;
 
     v->state = VCPU_STOPPED;
-    if (cpu->current == v) {
+    if (cpu->current == v)
         unload_current();
-    }
     for (struct vcpu **link = &cpu->run_head; *link; link = &(*link)->run_next) {
         if (*link == v) {
             *link = v->run_next;
@@ -131,9 +124,8 @@ static void arm_timer(uint64_t turn_end)
     struct percpu *cpu = this_cpu;
     uint64_t deadline = MIN(timer_next(&cpu->timers), turn_end);
 
-    if (unlikely(cpu->noted) && (cpu->console_polled || cpu->console_input)) {
+    if (unlikely(cpu->noted) && (cpu->console_polled || cpu->console_input))
         deadline = MIN(deadline, rdtsc() + ns_span_to_tsc(CONSOLE_POLL_NS));
-    }
     if (deadline != cpu->timer_armed) {
         cpu->timer_armed = deadline;
         lapic_hw_timer_arm(deadline);
@@ -144,9 +136,8 @@ static void housekeeping(void)
 {
     struct percpu *cpu = this_cpu;
 
-    if (likely(!cpu->noted)) {
+    if (likely(!cpu->noted))
         return;
-    }
     if (cpu->timer_fired) {
         cpu->timer_fired = false;
         cpu->timer_armed = TIMER_NEVER;
@@ -168,13 +159,11 @@ static void idle(void)
     struct percpu *cpu = this_cpu;
     uint64_t start = rdtsc();
 
-    if (vm_ending_count > 0) {
+    if (vm_ending_count > 0)
         return;
-    }
     arm_timer(TIMER_NEVER);
-    if (!cpu->timer_fired && !cpu->console_input) {
+    if (!cpu->timer_fired && !cpu->console_input)
         interrupts_wait();
-    }
     cpu->idle_tsc += rdtsc() - start;
 }
 
@@ -183,9 +172,8 @@ static uint64_t turn_end(const struct vcpu *v, uint64_t start)
 {
     const struct vcpu *next = this_cpu->run_head;
 
-    if (next && next->boosted) {
+    if (next && next->boosted)
         return start + MIN(v->slice_left, undisturbed_tsc);
-    }
     return next || vm_ending_count > 0 ? start + v->slice_left : TIMER_NEVER;
 }
 
@@ -211,9 +199,8 @@ static void run(struct vcpu *v)
         arm_timer(virt->set_slice_end(v, end) ? TIMER_NEVER : end);
         (void)virt->vcpu_run(v);
         /* A vCPU that halted is woken up from outside this loop only. */
-        if (v->state != VCPU_RUNNABLE) {
+        if (v->state != VCPU_RUNNABLE)
             break;
-        }
         housekeeping(); /* may end its VM */
     } while (v->state == VCPU_RUNNABLE && !vm_requests_waiting && rdtsc() < turn_end(v, start));
     cpu->running = NULL;
@@ -237,9 +224,8 @@ static void requeue(struct vcpu *v)
 /* When all VMs have ended: what the configuration says. */
 static void check_all_off(void)
 {
-    if (!vm_all_off() || !vm_when_done_armed) {
+    if (!vm_all_off() || !vm_when_done_armed)
         return;
-    }
     vm_when_done_armed = false;
     switch (vm_when_done) {
     case CONFIG_DONE_POWEROFF: log_info("the last VM has ended: powering off"); power_off();
@@ -256,12 +242,10 @@ void sched_loop(void)
 {
     for (;;) {
         housekeeping();
-        if (vm_requests_waiting) {
+        if (vm_requests_waiting)
             vm_handle_requests();
-        }
-        if (vm_ending_count > 0) {
+        if (vm_ending_count > 0)
             vm_scrub_step();
-        }
         struct vcpu *v = dequeue();
         if (!v) {
             check_all_off();
@@ -269,8 +253,7 @@ void sched_loop(void)
             continue;
         }
         run(v);
-        if (v->state == VCPU_RUNNABLE) {
+        if (v->state == VCPU_RUNNABLE)
             requeue(v);
-        }
     }
 }

@@ -23,18 +23,16 @@ void sched_remove(struct vcpu *v);
 /* The vCPU that runs on this CPU leaves its guest after the exit that is being handled. */
 static inline void sched_leave(void)
 {
-    if (this_cpu->current) {
+    if (this_cpu->current)
         this_cpu->current->pending |= PENDING_LEAVE;
-    }
 }
 
 /* Arms a timer of this CPU. The run loop sets the machine's when it is the earliest. */
 static inline void sched_timer_arm(struct timer *timer, uint64_t deadline)
 {
     timer_arm(&this_cpu->timers, timer, deadline);
-    if (unlikely(deadline < this_cpu->timer_armed)) {
+    if (unlikely(deadline < this_cpu->timer_armed))
         sched_leave();
-    }
 }
 
 /* Runs vCPUs for ever. */

@@ -7,13 +7,11 @@ void timer_init(struct timer *timer, void (*expired)(struct timer *timer, uint64
 
 void timer_cancel(struct timer *timer)
 {
-    if (!timer->link) {
+    if (!timer->link)
         return;
-    }
     *timer->link = timer->next;
-    if (timer->next) {
+    if (timer->next)
         timer->next->link = timer->link;
-    }
     timer->link = NULL;
     timer->next = NULL;
 }
@@ -30,17 +28,14 @@ void timer_arm(struct timer_queue *queue, struct timer *timer, uint64_t deadline
     }
     timer_cancel(timer);
     timer->deadline = deadline;
-    if (deadline == TIMER_NEVER) {
+    if (deadline == TIMER_NEVER)
         return;
-    }
-    while (*link && (*link)->deadline <= deadline) {
+    while (*link && (*link)->deadline <= deadline)
         link = &(*link)->next;
-    }
     timer->link = link;
     timer->next = *link;
-    if (timer->next) {
+    if (timer->next)
         timer->next->link = &timer->next;
-    }
     *link = timer;
 }
 
@@ -50,24 +45,21 @@ void timer_run(struct timer_queue *queue, uint64_t now)
 
     struct timer *first = queue->first;
 
-    if (!first || first->deadline > now) {
+    if (!first || first->deadline > now)
         return;
-    }
     /* The usual case: it is the only one. */
     if (likely(!first->next || first->next->deadline > now)) {
         timer_cancel(first);
         first->expired(first, now);
         return;
     }
-    while (*end && (*end)->deadline <= now) {
+    while (*end && (*end)->deadline <= now)
         end = &(*end)->next;
-    }
     queue->due = queue->first;
     queue->due->link = &queue->due;
     queue->first = *end;
-    if (queue->first) {
+    if (queue->first)
         queue->first->link = &queue->first;
-    }
     *end = NULL;
     while (queue->due) {
         struct timer *timer = queue->due;

@@ -73,9 +73,8 @@ void vcpu_redeliver(struct vcpu *v, const struct vcpu_event *event)
 bool vcpu_has_wakeup(const struct vcpu *v)
 {
     if ((v->pending & (PENDING_EVENT | PENDING_DEBUG)) ||
-        ((v->pending & PENDING_NMI) && !v->nmi_blocked)) {
+        ((v->pending & PENDING_NMI) && !v->nmi_blocked))
         return true;
-    }
     return (v->rflags & RFLAGS_IF) &&
            (lapic_pending(&v->lapic) >= 0 || platform_extint_pending(v->vm));
 }
@@ -83,9 +82,8 @@ bool vcpu_has_wakeup(const struct vcpu *v)
 void vcpu_kick(struct vcpu *v)
 {
     v->pending |= PENDING_INTERRUPT;
-    if (v->state == VCPU_HALTED && vcpu_has_wakeup(v)) {
+    if (v->state == VCPU_HALTED && vcpu_has_wakeup(v))
         sched_wake(v);
-    }
 }
 
 void vcpu_nmi(struct vcpu *v)
@@ -119,9 +117,8 @@ static void raise_debug(struct vcpu *v)
 {
     v->pending &= ~PENDING_DEBUG;
     virt->note_debug(v, DR6_BS);
-    if (!(v->pending & PENDING_EVENT)) {
+    if (!(v->pending & PENDING_EVENT))
         vcpu_raise(v, EXC_DB);
-    }
 }
 
 /* What waits is looked at again when the guest can take it: when it lets interrupts in, or when it
@@ -133,9 +130,8 @@ static inline void want_window(struct vcpu *v)
     bool tpr_exit = !v->by_cpu && !window && lapic_requested(&v->lapic);
 
     v->pending &= ~PENDING_INTERRUPT;
-    if (window) {
+    if (window)
         virt->want_interrupt_window(v);
-    }
     if (unlikely(tpr_exit || v->tpr_exit)) {
         v->tpr_exit = tpr_exit;
         virt->want_tpr_exit(v, tpr_exit);
@@ -144,9 +140,8 @@ static inline void want_window(struct vcpu *v)
 
 static inline void post_interrupts(struct vcpu *v)
 {
-    if (v->by_cpu) {
+    if (v->by_cpu)
         virt->post_interrupts(v);
-    }
 }
 
 /* The backend closes the interrupt window when it injects, so it is asked for again. */
@@ -196,15 +191,13 @@ static inline void inject_interrupt(struct vcpu *v)
 /* Events before interrupts. Returns whether one was injected. */
 COLD static bool deliver_event(struct vcpu *v)
 {
-    if (v->pending & PENDING_DEBUG) {
+    if (v->pending & PENDING_DEBUG)
         raise_debug(v);
-    }
     if (v->pending & PENDING_EVENT) {
         v->pending &= ~PENDING_EVENT;
         inject(v, &v->event);
-        if (v->pending & PENDING_NMI && !v->nmi_blocked) {
+        if (v->pending & PENDING_NMI && !v->nmi_blocked)
             virt->want_nmi_window(v);
-        }
         return true;
     }
     return v->pending & PENDING_NMI && inject_nmi(v);
@@ -213,19 +206,16 @@ COLD static bool deliver_event(struct vcpu *v)
 void vcpu_deliver_pending(struct vcpu *v)
 {
     virt_sync_lapic(v);
-    if (unlikely(v->pending & ~PENDING_INTERRUPT) && deliver_event(v)) {
+    if (unlikely(v->pending & ~PENDING_INTERRUPT) && deliver_event(v))
         return;
-    }
-    if (likely(v->pending & PENDING_INTERRUPT)) {
+    if (likely(v->pending & PENDING_INTERRUPT))
         inject_interrupt(v);
-    }
 }
 
 void vcpu_check_interrupts(struct vcpu *v)
 {
-    if (lapic_requested(&v->lapic) || pic_pending(&v->vm->pic)) {
+    if (lapic_requested(&v->lapic) || pic_pending(&v->vm->pic))
         v->pending |= PENDING_INTERRUPT;
-    }
 }
 
 uint64_t vcpu_tsc(const struct vcpu *v)
@@ -254,12 +244,10 @@ void vcpu_update_lapic_timer(struct vcpu *v)
 
 uint64_t vcpu_timer_limit(const struct vcpu *v, uint64_t deadline)
 {
-    if (this_cpu->current == v || deadline == TIMER_NEVER) {
+    if (this_cpu->current == v || deadline == TIMER_NEVER)
         return deadline;
-    }
-    if (v->state == VCPU_RUNNABLE) {
+    if (v->state == VCPU_RUNNABLE)
         return TIMER_NEVER;
-    }
     return MAX(deadline, rdtsc() + ns_span_to_tsc(OTHERS_TIMER_MIN_NS));
 }
 
@@ -269,7 +257,6 @@ void vcpu_lapic_timer_expired(struct timer *timer, uint64_t now)
 
     lapic_timer_expired(&v->lapic, now); /* arms a periodic one for the next time */
     vcpu_kick(v);
-    if (this_cpu->current != v && timer_is_armed(timer)) {
+    if (this_cpu->current != v && timer_is_armed(timer))
         sched_timer_arm(timer, vcpu_timer_limit(v, timer->deadline));
-    }
 }

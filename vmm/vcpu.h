@@ -171,9 +171,8 @@ static inline void vcpu_set_cpu_tpr(struct vcpu *v)
  * the next entry. */
 static inline void vcpu_check_lapic(struct vcpu *v)
 {
-    if (unlikely(lapic_requested(&v->lapic))) {
+    if (unlikely(lapic_requested(&v->lapic)))
         v->pending |= PENDING_INTERRUPT;
-    }
 }
 
 /* The same after one that may have changed what the 8259 wants, or whether it is heard. */
@@ -182,12 +181,10 @@ void vcpu_check_interrupts(struct vcpu *v);
 static inline void vcpu_step(struct vcpu *v, uint64_t rip)
 {
     v->rip = rip;
-    if (unlikely(v->in_shadow)) {
+    if (unlikely(v->in_shadow))
         vcpu_end_shadow(v);
-    }
-    if (unlikely(v->rflags & (RFLAGS_RF | RFLAGS_TF))) {
+    if (unlikely(v->rflags & (RFLAGS_RF | RFLAGS_TF)))
         vcpu_skip_flags(v);
-    }
 }
 
 /* Steps over the instruction that was emulated: `next` as above. */

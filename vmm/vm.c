@@ -48,14 +48,12 @@ static struct vcpu *vcpu_create(struct vm *vm)
     struct vcpu *v = page_alloc_contiguous(pages_of(sizeof(*v)), 1);
     uint32_t *apic_page = page_alloc();
 
-    if (!v || !apic_page) {
+    if (!v || !apic_page)
         return NULL;
-    }
     v->vm = vm;
     v->lapic.regs = apic_page;
-    if (fpu_create(v) != 0 || virt->vcpu_create(v) != 0) {
+    if (fpu_create(v) != 0 || virt->vcpu_create(v) != 0)
         return NULL;
-    }
     return v;
 }
 
@@ -63,16 +61,14 @@ INIT struct vm *vm_create(const struct vm_config *config)
 {
     struct vm *vm = page_alloc_contiguous(pages_of(sizeof(*vm)), 1);
 
-    if (!vm) {
+    if (!vm)
         return NULL;
-    }
     vm->config = config;
     vm->index = vm_count;
     format(vm->end_text, sizeof(vm->end_text), "not started");
     vm->vcpu = vcpu_create(vm);
-    if (!vm->vcpu) {
+    if (!vm->vcpu)
         return NULL; /* boot stops: nothing is taken apart */
-    }
     platform_reset(vm);
     timer_init(&vm->vcpu->lapic_timer, vcpu_lapic_timer_expired);
     vms[vm_count++] = vm;
@@ -103,13 +99,11 @@ static int place_runs(struct vm *vm, const struct frame_run *runs, unsigned int 
         uint64_t hpa = runs[i].base;
         uint64_t left = runs[i].size;
         while (left > 0) {
-            if (gpa == LOW_RAM_MAX) {
+            if (gpa == LOW_RAM_MAX)
                 gpa = HIGH_RAM;
-            }
             uint64_t n = gpa < LOW_RAM_MAX ? MIN(left, LOW_RAM_MAX - gpa) : left;
-            if (vm->region_count == VM_REGIONS_MAX) {
+            if (vm->region_count == VM_REGIONS_MAX)
                 return -BH_ENOMEM;
-            }
             vm->regions[vm->region_count++] = (struct vm_region){gpa, hpa, n};
             gpa += n;
             hpa += n;
@@ -144,9 +138,8 @@ static int alloc_memory(struct vm *vm)
     }
     vm->region_count = 0;
     err = place_runs(vm, runs, count);
-    if (!err) {
+    if (!err)
         err = map_regions(vm);
-    }
     if (err) {
         log_error("%s: the core's own memory is used up: raise [core] memory", vm_name(vm));
         free_memory(vm);
@@ -181,9 +174,8 @@ static int load_kernel(struct vm *vm, struct guest_entry *entry)
         err = module_blob(vm->config->modules[i].name, &modules[i].blob);
         modules[i].arguments = vm->config->modules[i].arguments;
     }
-    if (!err) {
+    if (!err)
         err = guest_acpi_build(vm, &request.rsdp_gpa);
-    }
     return err ? err : kernel_load(&request, entry);
 }
 
@@ -201,9 +193,8 @@ static void reset_vcpu(struct vm *vm, const struct guest_entry *entry)
     regs.cr4 = entry->cr4;
     regs.efer = entry->efer;
     regs.gdtr = (struct segment){.base = entry->gdt_gpa, .limit = entry->gdt_limit};
-    for (unsigned int i = 0; i < SEG_COUNT; i++) {
+    for (unsigned int i = 0; i < SEG_COUNT; i++)
         regs.seg[i] = entry->data;
-    }
     regs.seg[SEG_CS] = entry->cs;
     regs.ldtr = unusable_ldt;
     regs.tr = busy_tss;
@@ -219,9 +210,8 @@ static void reset_vcpu(struct vm *vm, const struct guest_entry *entry)
     v->pat = PAT_RESET;
     v->mtrr_def_type = MTRR_WB_ON;
     memset(v->mtrr_variable, 0, sizeof(v->mtrr_variable));
-    for (unsigned int i = 0; i < ARRAY_SIZE(v->mtrr_fixed); i++) {
+    for (unsigned int i = 0; i < ARRAY_SIZE(v->mtrr_fixed); i++)
         v->mtrr_fixed[i] = MTRR_ALL_WB;
-    }
     v->misc_enable = MISC_ENABLE_FAST_STRINGS;
     v->tsc_adjust = v->tsc_aux = v->mcg_status = v->hwcr = 0;
     v->kvm_system_time = v->pv_eoi = 0;
@@ -252,9 +242,8 @@ int vm_start(struct vm *vm)
     struct guest_entry entry;
     int err;
 
-    if (vm->state != VM_OFF) {
+    if (vm->state != VM_OFF)
         return -BH_EBUSY;
-    }
     err = alloc_memory(vm);
     if (!err) {
         err = load_kernel(vm, &entry);
@@ -296,14 +285,12 @@ static void begin_end(struct vm *vm)
 
 void vm_stop(struct vm *vm, const char *why)
 {
-    if (vm->state != VM_RUNNING && !vm->start_again) {
+    if (vm->state != VM_RUNNING && !vm->start_again)
         return;
-    }
     vm->start_again = false;
     format(vm->end_text, sizeof(vm->end_text), "%s", why);
-    if (vm->state == VM_RUNNING) {
+    if (vm->state == VM_RUNNING)
         begin_end(vm);
-    }
 }
 
 static void end(struct vm *vm)
@@ -315,9 +302,8 @@ static void end(struct vm *vm)
              (unsigned long long)(vm->config->memory / MIB));
     if (vm->start_again) {
         vm->start_again = false;
-        if (vm_start(vm) != 0) {
+        if (vm_start(vm) != 0)
             log_error("%s: could not be started again", vm_name(vm));
-        }
     }
 }
 
@@ -336,9 +322,8 @@ static void scrub(struct vm *vm)
             vm->scrub_offset = 0;
         }
     }
-    if (vm->scrub_region == vm->region_count) {
+    if (vm->scrub_region == vm->region_count)
         end(vm);
-    }
 }
 
 void vm_scrub_step(void)
@@ -357,9 +342,8 @@ void vm_request(struct vm *vm, enum vm_request request, const char *fmt, ...)
 
     /* The first one counts, but a VM that is to end does not start again. */
     if (vm->request != VM_REQUEST_NONE &&
-        !(vm->request == VM_REQUEST_RESET && request == VM_REQUEST_OFF)) {
+        !(vm->request == VM_REQUEST_RESET && request == VM_REQUEST_OFF))
         return;
-    }
     vm->request = request;
     vm_requests_waiting = true;
     sched_leave();
@@ -389,19 +373,15 @@ static void handle_request(struct vm *vm)
 void vm_handle_requests(void)
 {
     vm_requests_waiting = false;
-    for (unsigned int i = 0; i < vm_count; i++) {
-        if (vms[i]->state == VM_RUNNING && vms[i]->request != VM_REQUEST_NONE) {
+    for (unsigned int i = 0; i < vm_count; i++)
+        if (vms[i]->state == VM_RUNNING && vms[i]->request != VM_REQUEST_NONE)
             handle_request(vms[i]);
-        }
-    }
 }
 
 bool vm_all_off(void)
 {
-    for (unsigned int i = 0; i < vm_count; i++) {
-        if (vms[i]->state != VM_OFF) {
+    for (unsigned int i = 0; i < vm_count; i++)
+        if (vms[i]->state != VM_OFF)
             return false;
-        }
-    }
     return true;
 }

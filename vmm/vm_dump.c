@@ -29,9 +29,8 @@ void vm_dump(struct vm *vm, emit_fn *emit)
               LLU(g[GPR_R13]), LLU(g[GPR_R14]), LLU(g[GPR_R15]));
     emit_line(emit, "cr0 %llx cr2 %llx cr3 %llx cr4 %llx efer %llx", LLU(r.cr0), LLU(r.cr2),
               LLU(r.cr3), LLU(r.cr4), LLU(r.efer));
-    for (unsigned int i = 0; i < SEG_COUNT; i++) {
+    for (unsigned int i = 0; i < SEG_COUNT; i++)
         dump_segment(emit, seg_names[i], &r.seg[i]);
-    }
     dump_segment(emit, "tr", &r.tr);
     dump_segment(emit, "gdtr", &r.gdtr);
     dump_segment(emit, "idtr", &r.idtr);

@@ -150,9 +150,8 @@ static inline void interrupts_wait(void)
 
 NORETURN static inline void cpu_stop(void)
 {
-    for (;;) {
+    for (;;)
         __asm__ volatile("cli; hlt");
-    }
 }
 
 #endif

@@ -20,9 +20,8 @@ INIT static void serialize_lfence(void)
     struct cpuid_regs r = cpuid(0, 0);
 
     if (memcmp(&r.ebx, "Auth", 4) != 0 || !rdmsr_safe(MSR_AMD_DE_CFG, &value) ||
-        (value & DE_CFG_LFENCE)) {
+        (value & DE_CFG_LFENCE))
         return;
-    }
     wrmsr(MSR_AMD_DE_CFG, value | DE_CFG_LFENCE);
 }
 

@@ -32,46 +32,38 @@ static void print_address(const char *what, uint64_t addr)
     uint64_t offset;
     const char *name = symbol_find(addr, &offset);
 
-    if (name) {
+    if (name)
         print("  %s %016llx %s+0x%llx", what, LLU(addr), name, LLU(offset));
-    } else {
+    else
         print("  %s %016llx", what, LLU(addr));
-    }
 }
 
 /* True when 16 bytes at `addr` are on a stack that the core uses: a broken frame chain must not
  * fault again. */
 static bool is_stack(uint64_t addr)
 {
-    if (addr % 8 != 0) {
+    if (addr % 8 != 0)
         return false;
-    }
-    if (addr >= (uint64_t)data_start && addr < (uint64_t)data_end - 16) {
+    if (addr >= (uint64_t)data_start && addr < (uint64_t)data_end - 16)
         return true;
-    }
-    for (unsigned int i = 0; i < IST_COUNT; i++) {
-        if (addr >= percpu_stack_bottom(i) && addr <= percpu_stack_top(i) - 16) {
+    for (unsigned int i = 0; i < IST_COUNT; i++)
+        if (addr >= percpu_stack_bottom(i) && addr <= percpu_stack_top(i) - 16)
             return true;
-        }
-    }
     return false;
 }
 
 static void print_trace(uint64_t rip, uint64_t rbp)
 {
     print("trace:");
-    if (rip != 0) {
+    if (rip != 0)
         print_address("at", rip);
-    }
     for (unsigned int i = 0; i < TRACE_DEPTH && is_stack(rbp); i++) {
         const uint64_t *frame = (const uint64_t *)rbp;
-        if (frame[1] == 0) {
+        if (frame[1] == 0)
             break;
-        }
         print_address("by", frame[1] - 1);
-        if (frame[0] <= rbp) {
+        if (frame[0] <= rbp)
             break;
-        }
         rbp = frame[0];
     }
 }

@@ -68,9 +68,8 @@ void fpu_reset(struct vcpu *v)
  * every machine lets the core intercept XSETBV (QEMU's TCG does not). */
 void fpu_load(struct vcpu *v)
 {
-    if (stale_pointers) {
+    if (stale_pointers)
         __asm__ volatile("fnclex; emms; fildl %0" ::"m"(stale_pointers));
-    }
     if (machine_xcr0) {
         xsetbv(0, machine_xcr0);
         __asm__ volatile("xrstor64 (%0)" ::"r"(v->xsave), "a"((uint32_t)machine_xcr0),

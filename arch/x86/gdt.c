@@ -42,9 +42,8 @@ INIT void gdt_init(void)
     uint64_t tss = (uint64_t)&cpu->tss;
     uint64_t limit = sizeof(cpu->tss) - 1;
 
-    for (unsigned int i = IST_NMI; i < IST_COUNT; i++) {
+    for (unsigned int i = IST_NMI; i < IST_COUNT; i++)
         cpu->tss.ist[i - 1] = percpu_stack_top(i);
-    }
     cpu->tss.rsp[0] = percpu_stack_top(0);
     cpu->tss.io_map_base = sizeof(cpu->tss);
     cpu->gdt.entry[SELECTOR_CODE / 8] = DESC_CODE64;

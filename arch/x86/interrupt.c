@@ -117,9 +117,8 @@ void interrupt_dispatch(struct interrupt_frame *frame)
         }
         core_crash(frame);
     default:
-        if (frame->vector < 32) {
+        if (frame->vector < 32)
             core_crash(frame);
-        }
         interrupt_take((uint8_t)frame->vector);
         return;
     }

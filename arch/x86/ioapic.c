@@ -49,14 +49,12 @@ INIT int ioapic_hw_init(const struct acpi_info *acpi)
     for (unsigned int i = 0; i < acpi->ioapic_count; i++) {
         struct ioapic_hw *io = &ioapics[ioapic_count];
         io->mmio = device_map(acpi->ioapics[i].address, PAGE_SIZE_4K);
-        if (!io->mmio) {
+        if (!io->mmio)
             continue;
-        }
         io->gsi_base = acpi->ioapics[i].gsi_base;
         io->inputs = (reg_read(io, REG_VERSION) >> 16 & 0xff) + 1;
-        for (unsigned int n = 0; n < io->inputs; n++) {
+        for (unsigned int n = 0; n < io->inputs; n++)
             reg_write(io, REG_REDIR(n), REDIR_MASKED);
-        }
         log_info("ioapic: GSI %u..%u", io->gsi_base, io->gsi_base + io->inputs - 1);
         ioapic_count++;
     }
@@ -71,14 +69,12 @@ INIT int ioapic_hw_route_isa(const struct acpi_info *acpi, unsigned int isa_irq,
     bool active_low;
 
     int err = acpi_irq_to_gsi(acpi, isa_irq, &gsi, &level, &active_low);
-    if (err) {
+    if (err)
         return err;
-    }
     for (unsigned int i = 0; i < ioapic_count; i++) {
         const struct ioapic_hw *io = &ioapics[i];
-        if (gsi < io->gsi_base || gsi - io->gsi_base >= io->inputs) {
+        if (gsi < io->gsi_base || gsi - io->gsi_base >= io->inputs)
             continue;
-        }
         unsigned int n = gsi - io->gsi_base;
         reg_write(io, REG_REDIR(n) + 1, apic_id << 24);
         reg_write(io, REG_REDIR(n),

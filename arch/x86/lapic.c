@@ -25,19 +25,17 @@ static uint64_t ticks_per_tsc; /* 32.32 fixed point */
 
 static uint32_t apic_read(unsigned int reg)
 {
-    if (lapic_mmio) {
+    if (lapic_mmio)
         return *(volatile uint32_t *)(lapic_mmio + reg);
-    }
     return (uint32_t)rdmsr(MSR_X2APIC_FIRST + reg / 16);
 }
 
 static void apic_write(unsigned int reg, uint32_t value)
 {
-    if (lapic_mmio) {
+    if (lapic_mmio)
         *(volatile uint32_t *)(lapic_mmio + reg) = value;
-    } else {
+    else
         wrmsr(MSR_X2APIC_FIRST + reg / 16, value);
-    }
 }
 
 /* Counts of the LAPIC timer in a millisecond of TSC time. */
@@ -49,9 +47,8 @@ INIT static int calibrate_timer(void)
     apic_write(LAPIC_LVT_TIMER, LVT_MASKED | VECTOR_TIMER);
     apic_write(LAPIC_TIMER_INIT, UINT32_MAX);
     uint64_t start = rdtsc();
-    while (rdtsc() - start < span) {
+    while (rdtsc() - start < span)
         cpu_pause();
-    }
     uint32_t counted = UINT32_MAX - apic_read(LAPIC_TIMER_CUR);
     uint64_t elapsed = rdtsc() - start;
     apic_write(LAPIC_TIMER_INIT, 0);
@@ -80,9 +77,8 @@ INIT int lapic_hw_init(uint64_t mmio_base)
     }
     if (!(base & APIC_BASE_X2APIC)) {
         lapic_mmio = device_map(mmio_base, PAGE_SIZE_4K);
-        if (!lapic_mmio) {
+        if (!lapic_mmio)
             return -BH_ENOMEM;
-        }
     }
     mask_8259s();
     apic_write(LAPIC_SVR, SVR_ENABLE | VECTOR_SPURIOUS);
@@ -95,9 +91,8 @@ INIT int lapic_hw_init(uint64_t mmio_base)
         apic_write(LAPIC_LVT_TIMER, LVT_TIMER_DEADLINE | VECTOR_TIMER);
     } else {
         int err = calibrate_timer();
-        if (err) {
+        if (err)
             return err;
-        }
         apic_write(LAPIC_LVT_TIMER, VECTOR_TIMER);
     }
     log_info("lapic: id %u, %s mode, timer %s", lapic_hw_id(), lapic_mmio ? "xAPIC" : "x2APIC",

@@ -34,14 +34,12 @@ static bool is_port(const struct acpi_register *reg)
 static void enter_acpi_mode(void)
 {
     if (acpi.smi_cmd == 0 || acpi.acpi_enable == 0 ||
-        (inw((uint16_t)acpi.pm1a_control.address) & SCI_EN)) {
+        (inw((uint16_t)acpi.pm1a_control.address) & SCI_EN))
         return;
-    }
     outb((uint16_t)acpi.smi_cmd, acpi.acpi_enable);
     for (unsigned int i = 0;
-         i < WAIT_ROUNDS && !(inw((uint16_t)acpi.pm1a_control.address) & SCI_EN); i++) {
+         i < WAIT_ROUNDS && !(inw((uint16_t)acpi.pm1a_control.address) & SCI_EN); i++)
         cpu_pause();
-    }
 }
 
 /* The other bits stay as they are, and the type comes before the enable (ACPI 6.5, 16.1.7). */
@@ -56,9 +54,8 @@ static void enter_sleep(const struct acpi_register *reg, uint8_t type)
 
 static void wait_a_moment(void)
 {
-    for (unsigned int i = 0; i < WAIT_ROUNDS; i++) {
+    for (unsigned int i = 0; i < WAIT_ROUNDS; i++)
         cpu_pause();
-    }
 }
 
 void power_off(void)
@@ -67,9 +64,8 @@ void power_off(void)
     if (acpi.has_s5 && is_port(&acpi.pm1a_control)) {
         enter_acpi_mode();
         enter_sleep(&acpi.pm1a_control, acpi.s5_slp_typ_a);
-        if (is_port(&acpi.pm1b_control)) {
+        if (is_port(&acpi.pm1b_control))
             enter_sleep(&acpi.pm1b_control, acpi.s5_slp_typ_b);
-        }
         wait_a_moment();
         log_error("the machine did not power off; it is safe to turn it off by hand");
     } else {
@@ -83,9 +79,8 @@ void power_reset(void)
     const struct table_pointer no_idt = {0, 0};
 
     uart_flush();
-    if (virt) {
+    if (virt)
         virt->cpu_disable();
-    }
     if (is_port(&acpi.reset)) {
         outb((uint16_t)acpi.reset.address, acpi.reset_value);
         wait_a_moment();

@@ -57,15 +57,12 @@ INIT void speculation_init(void)
     enum defence_state state[DEFENCE_COUNT];
 
     speculation_choose(&cpu, defences_off, defences_on, state);
-    for (unsigned int i = 0; i < DEFENCE_COUNT; i++) {
+    for (unsigned int i = 0; i < DEFENCE_COUNT; i++)
         active |= state[i] == DEFENCE_ON ? BIT(i) : 0;
-    }
     automatic_ibrs = cpu.fe21_eax & SPECULATION_AUTOMATIC_IBRS;
-    for (const struct defence_site *s = defence_sites_start; s < defence_sites_end; s++) {
-        if (!(active & BIT(s->defence))) {
+    for (const struct defence_site *s = defence_sites_start; s < defence_sites_end; s++)
+        if (!(active & BIT(s->defence)))
             memcpy(s->at, s->replacement, s->length);
-        }
-    }
     (void)cpuid(0, 0); /* serializes: the code is fetched anew (SDM vol. 3, 9.1.3) */
     log_info("speculation: ibrs %s, retpoline %s, rsb %s, ibpb %s, verw %s, l1d %s",
              words[state[0]], words[state[1]], words[state[2]], words[state[3]], words[state[4]],
@@ -74,31 +71,26 @@ INIT void speculation_init(void)
 
 INIT void speculation_init_cpu(void)
 {
-    if (!is_on(DEFENCE_IBRS)) {
+    if (!is_on(DEFENCE_IBRS))
         return;
-    }
-    if (automatic_ibrs) {
+    if (automatic_ibrs)
         wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_AIBRSE);
-    } else {
+    else
         wrmsr(MSR_SPEC_CTRL, rdmsr(MSR_SPEC_CTRL) | SPEC_CTRL_IBRS);
-    }
 }
 
 void speculation_flush_l1d(void)
 {
-    if (is_on(DEFENCE_L1D)) {
+    if (is_on(DEFENCE_L1D))
         wrmsr(MSR_FLUSH_CMD, FLUSH_CMD_L1D);
-    }
 }
 
 void speculation_enter_vm(uint64_t serial)
 {
-    if (this_cpu->last_vm == serial) {
+    if (this_cpu->last_vm == serial)
         return;
-    }
     this_cpu->last_vm = serial;
-    if (is_on(DEFENCE_IBPB)) {
+    if (is_on(DEFENCE_IBPB))
         wrmsr(MSR_PRED_CMD, PRED_CMD_IBPB);
-    }
     speculation_flush_l1d();
 }

@@ -48,13 +48,11 @@ INIT static bool use_hpet(struct reference *ref, const struct acpi_info *acpi)
     volatile char *mmio =
         acpi->has_hpet ? (volatile char *)device_map(acpi->hpet_address, PAGE_SIZE_4K) : NULL;
 
-    if (!mmio) {
+    if (!mmio)
         return false;
-    }
     uint64_t period_fs = *(volatile uint64_t *)(mmio + HPET_CAPABILITIES) >> 32;
-    if (period_fs == 0 || period_fs > 100000000) { /* 100 ns is the most that 2.3.4 allows */
+    if (period_fs == 0 || period_fs > 100000000) /* 100 ns is the most that 2.3.4 allows */
         return false;
-    }
     *(volatile uint32_t *)(mmio + HPET_CONFIG) |= HPET_ENABLE;
     *ref = (struct reference){.name = "HPET",
                               .khz = FS_PER_MS / period_fs,
@@ -66,9 +64,8 @@ INIT static bool use_hpet(struct reference *ref, const struct acpi_info *acpi)
 
 INIT static bool use_pm_timer(struct reference *ref, const struct acpi_info *acpi)
 {
-    if (acpi->pm_timer.address == 0 || acpi->pm_timer.space != ACPI_SPACE_IO) {
+    if (acpi->pm_timer.address == 0 || acpi->pm_timer.space != ACPI_SPACE_IO)
         return false;
-    }
     *ref = (struct reference){.name = "PM timer",
                               .khz = PM_TIMER_HZ / 1000,
                               .mask = acpi->pm_timer_32bit ? UINT32_MAX : 0xffffff,
@@ -106,25 +103,21 @@ INIT static uint64_t measure(const struct reference *ref)
     uint64_t start = sample(ref, &tsc_start);
     uint64_t elapsed = 0;
 
-    while (elapsed < wanted && rdtsc() - tsc_start < GIVE_UP_TSC) {
+    while (elapsed < wanted && rdtsc() - tsc_start < GIVE_UP_TSC)
         elapsed = (ref->read(ref) - start) & ref->mask;
-    }
     elapsed = (sample(ref, &tsc_end) - start) & ref->mask;
-    if (elapsed < wanted) {
+    if (elapsed < wanted)
         return 0;
-    }
-    if (ref->khz == PM_TIMER_HZ / 1000) {
+    if (ref->khz == PM_TIMER_HZ / 1000)
         return (tsc_end - tsc_start) * PM_TIMER_HZ / elapsed / 1000;
-    }
     return (tsc_end - tsc_start) * ref->khz / elapsed;
 }
 
 /* SDM vol. 3, 19.7.3: TSC = crystal * EBX / EAX. */
 INIT static uint64_t cpuid_khz(void)
 {
-    if (cpuid(0, 0).eax < 0x15) {
+    if (cpuid(0, 0).eax < 0x15)
         return 0;
-    }
     struct cpuid_regs r = cpuid(0x15, 0);
     return r.eax && r.ebx && r.ecx ? (uint64_t)r.ecx / 1000 * r.ebx / r.eax : 0;
 }

@@ -39,9 +39,8 @@ INIT static bool note(const char *const *names, unsigned int count, const char *
 INIT static void turn(bool on, const char *name, size_t len)
 {
     if (note(defence_names, DEFENCE_COUNT, name, len, on ? &defences_on : &defences_off) ||
-        (!on && note(feature_names, FEATURE_COUNT, name, len, &features_off))) {
+        (!on && note(feature_names, FEATURE_COUNT, name, len, &features_off)))
         return;
-    }
     if (!on && len == 3 && strncmp(name, "all", len) == 0) {
         features_off = BIT(FEATURE_COUNT) - 1;
         return;
@@ -81,10 +80,8 @@ INIT int virt_init(void)
         }
         own_kind |= err[i] != -BH_ENODEV;
     }
-    for (unsigned int i = 0; i < ARRAY_SIZE(backends); i++) {
-        if (!own_kind || err[i] != -BH_ENODEV) {
+    for (unsigned int i = 0; i < ARRAY_SIZE(backends); i++)
+        if (!own_kind || err[i] != -BH_ENODEV)
             log_error("refused: %s", why[i]);
-        }
-    }
     return -BH_ENOTSUP;
 }

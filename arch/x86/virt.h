@@ -103,9 +103,8 @@ static inline bool virt_lapic_synced(const struct vcpu *v)
 /* Brings the virtual LAPIC up to date with what the CPU did while the guest ran. */
 static inline void virt_sync_lapic(struct vcpu *v)
 {
-    if (unlikely(!virt_lapic_synced(v))) {
+    if (unlikely(!virt_lapic_synced(v)))
         virt->sync_lapic(v);
-    }
 }
 
 /* Takes a list like "apicv,rsb": features ("all": each of them) and defences

@@ -43,9 +43,8 @@ static void sort(uint64_t *v, unsigned int count)
     for (unsigned int i = 1; i < count; i++) {
         uint64_t value = v[i];
         unsigned int at = i;
-        for (; at > 0 && v[at - 1] > value; at--) {
+        for (; at > 0 && v[at - 1] > value; at--)
             v[at] = v[at - 1];
-        }
         v[at] = value;
     }
 }
@@ -56,38 +55,31 @@ static bool sample_all(const struct bench_row *row, unsigned int count)
     bench_stub *code = !bench_has.amd && row->code_intel ? row->code_intel : row->code;
 
     for (unsigned int i = 0; i < count; i++) {
-        if (row->before) {
+        if (row->before)
             row->before(&regs);
-        }
         bool stop = i == count - 1 && guest_has_word("magic");
-        if (stop) {
+        if (stop)
             __asm__ volatile("xchg %bx, %bx");
-        }
         samples[i] = row->measure ? row->measure() : code(&regs);
-        if (stop) {
+        if (stop)
             __asm__ volatile("xchg %bx, %bx");
-        }
-        if (samples[i] == BENCH_FAULT) {
+        if (samples[i] == BENCH_FAULT)
             return false;
-        }
         samples[i] -= row->measure ? 0 : empty;
         regs.rax ^= row->toggle;
-        if (row->after) {
+        if (row->after)
             row->after();
-        }
     }
     return true;
 }
 
 static const char *why_not(const struct bench_row *row)
 {
-    if (row->needs && !*row->needs) {
+    if (row->needs && !*row->needs)
         return "the VM has no such feature";
-    }
     if (row->mode != MODE_ANY && lapic_is_x2() != (row->mode == MODE_X2APIC) &&
-        !lapic_set_mode(row->mode == MODE_X2APIC)) {
+        !lapic_set_mode(row->mode == MODE_X2APIC))
         return "the LAPIC has no such mode";
-    }
     return NULL;
 }
 
@@ -97,15 +89,13 @@ static void run_row(const struct bench_row *row)
     unsigned int count =
         row->samples ? row->samples : (unsigned int)guest_number("samples", BENCH_SAMPLES);
 
-    if (result_count == BENCH_ROWS_MAX) {
+    if (result_count == BENCH_ROWS_MAX)
         return;
-    }
     result_count++;
     count = count < 1 ? 1 : MIN(count, BENCH_SAMPLES_MAX);
     *r = (struct result){.name = row->name, .skip = why_not(row), .samples = count};
-    if (r->skip) {
+    if (r->skip)
         return;
-    }
     bench_set_handler();
     if (!sample_all(row, count)) {
         r->skip = "it raised #UD or #GP, or nothing came";
@@ -123,12 +113,10 @@ static bool is_chosen(const char *name)
     size_t len = strlen(name);
 
     while (list && *list && *list != ' ') {
-        if (strncmp(list, name, len) == 0 && (list[len] == ',' || list[len] <= ' ')) {
+        if (strncmp(list, name, len) == 0 && (list[len] == ',' || list[len] <= ' '))
             return true;
-        }
-        while (*list > ' ' && *list != ',') {
+        while (*list > ' ' && *list != ',')
             list++;
-        }
         list += *list == ',';
     }
     return !list;
@@ -136,11 +124,9 @@ static bool is_chosen(const char *name)
 
 static void run_rows(const struct bench_row *rows, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (is_chosen(rows[i].name)) {
+    for (size_t i = 0; i < count; i++)
+        if (is_chosen(rows[i].name))
             run_row(&rows[i]);
-        }
-    }
 }
 
 static void print_results(void)
@@ -190,18 +176,16 @@ static void print_scale(void)
 /* Until the machine's UART has sent what was printed: its interrupts cost, too. */
 static void wait_for_console(void)
 {
-    if (!guest_has_word("quick")) {
+    if (!guest_has_word("quick"))
         guest_wait_us(10000);
-    }
 }
 
 void guest_main(void)
 {
     if (guest_has_word("spin")) {
         interrupts_on();
-        for (;;) {
+        for (;;)
             cpu_pause();
-        }
     }
     find_features();
     guest_on(EXC_UD, abort_stub);

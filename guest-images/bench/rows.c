@@ -135,9 +135,8 @@ static void one_shot_far(struct bench_regs *r)
 
 static void far_deadline(struct bench_regs *r)
 {
-    if (lapic_read(LAPIC_REG_LVT_TIMER) != (LVT_DEADLINE | BENCH_VECTOR)) {
+    if (lapic_read(LAPIC_REG_LVT_TIMER) != (LVT_DEADLINE | BENCH_VECTOR))
         lapic_write(LAPIC_REG_LVT_TIMER, LVT_DEADLINE | BENCH_VECTOR);
-    }
     set_value(r, rdtsc() + FAR_DEADLINE);
 }
 

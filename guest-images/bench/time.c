@@ -112,9 +112,8 @@ static uint64_t switch_vcpu(void)
     uint64_t gap = 0, slice = guest_number("slice", 0);
 
     interrupts_on();
-    for (unsigned int i = 0; i < TURN_ROUNDS && gap < slice; i++) {
+    for (unsigned int i = 0; i < TURN_ROUNDS && gap < slice; i++)
         gap = bench_gaps(1);
-    }
     interrupts_off();
     return gap < slice ? BENCH_FAULT : (gap - slice) / 2;
 }

@@ -38,10 +38,8 @@ static bool runs(uint32_t expected)
 {
     for (unsigned int i = 0; i < 2; i++) {
         struct guest_regs r = {.rax = 0x50, .rdi = GUEST_LAPIC + LAPIC_REG_TPR};
-        if (guest_exec((void *)(GUEST_WINDOW + OFFSET), &r) != GUEST_RETURNED ||
-            r.rsi != expected) {
+        if (guest_exec((void *)(GUEST_WINDOW + OFFSET), &r) != GUEST_RETURNED || r.rsi != expected)
             return false;
-        }
     }
     return true;
 }
@@ -67,11 +65,10 @@ static void set_entry(uint64_t *entry, uint64_t value)
 
 static void flush(bool by_cr3)
 {
-    if (by_cr3) {
+    if (by_cr3)
         write_cr3(read_cr3());
-    } else {
+    else
         invlpg((void *)(GUEST_WINDOW + OFFSET));
-    }
 }
 
 /* One entry points elsewhere, and back. */

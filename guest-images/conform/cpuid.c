@@ -207,7 +207,6 @@ void group_cpuid(void)
     check_range("brand-string", name, ' ', '~');
     check_instruction();
     check_osxsave();
-    if (!has.native) {
+    if (!has.native)
         check_policy();
-    }
 }

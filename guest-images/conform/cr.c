@@ -178,11 +178,10 @@ static void check_cr4(void)
     cpuid(0, 0);
     check_eq("cr2", read_cr2(), 0xffff800012345678ull);
     uint64_t cr3 = read_cr3();
-    if (has.tcg || guest_has_word("tcg")) {
+    if (has.tcg || guest_has_word("tcg"))
         check_skip("cr3-reserved", "TCG takes it, and the next VMRUN fails");
-    } else {
+    else
         check_eq("cr3-reserved", (uint64_t)try_write_cr3(cr3 | BIT64(62)), EXC_GP);
-    }
     check_eq("cr3-pwt-pcd", (uint64_t)try_write_cr3(cr3 | 0x18), (uint64_t)GUEST_RETURNED);
     check_eq("cr3-pwt-pcd-read", read_cr3(), cr3 | 0x18);
     write_cr3(cr3);
@@ -202,9 +201,8 @@ static void check_time_stamp_disable(void)
     write_cr4(cr4 | CR4_TSD);
     check_trap(&user);
     check_trap(&kernel);
-    if (has.rdtscp) {
+    if (has.rdtscp)
         check_trap(&user_p);
-    }
     write_cr4(cr4);
 }
 
@@ -221,9 +219,8 @@ static void check_umip(void)
 
     if (!has.umip) {
         check_skip("umip", "no UMIP");
-        if (!has.tcg) {
+        if (!has.tcg)
             check_eq("cr4-umip-reserved", (uint64_t)try_write_cr4(cr4 | CR4_UMIP), EXC_GP);
-        }
         return;
     }
     write_cr4(cr4 | CR4_UMIP);

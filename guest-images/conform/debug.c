@@ -71,13 +71,12 @@ static void check_hit(const char *name, const uint8_t *code, struct guest_regs r
 {
     write_dr6(0);
     int vector = guest_exec(code, &regs);
-    if (vector != EXC_DB) {
+    if (vector != EXC_DB)
         check_eq(name, (uint64_t)vector, EXC_DB);
-    } else if (guest_trap.rip != (uintptr_t)rip) {
+    else if (guest_trap.rip != (uintptr_t)rip)
         check_eq(name, guest_trap.rip, (uintptr_t)rip);
-    } else {
+    else
         check_eq(name, guest_trap.dr6 & 0xe00f, dr6);
-    }
 }
 
 static void check_none(const char *name, const uint8_t *code, struct guest_regs regs)

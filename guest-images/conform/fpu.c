@@ -193,16 +193,14 @@ void group_fpu(void)
 {
     uint64_t cr4 = read_cr4();
 
-    for (size_t i = 0; i < sizeof(pattern); i++) {
+    for (size_t i = 0; i < sizeof(pattern); i++)
         pattern[i] = (uint8_t)(i * 7 + 13);
-    }
     for (size_t i = 0; i < ARRAY_SIZE(exits); i++) {
         check_xmm(i);
         check_x87(i);
     }
     check_xcr0();
-    for (size_t i = 0; has.xsave && has.avx && i < ARRAY_SIZE(exits); i++) {
+    for (size_t i = 0; has.xsave && has.avx && i < ARRAY_SIZE(exits); i++)
         check_ymm(i);
-    }
     write_cr4(cr4);
 }

@@ -104,9 +104,8 @@ static void note_flags(struct guest_frame *f)
 {
     __asm__ volatile("pushfq; pop %0" : "=r"(flags_inside));
     guest_interrupts[f->vector]++;
-    if (f->vector == VEC && f->rip != (uintptr_t)i_int_end - 1) {
+    if (f->vector == VEC && f->rip != (uintptr_t)i_int_end - 1)
         lapic_eoi();
-    }
 }
 
 static void check_software(void)

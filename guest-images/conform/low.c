@@ -35,9 +35,8 @@ static void set_up(void)
     static bool done;
     uint16_t *ivt = physical(IVT_AT);
 
-    if (done) {
+    if (done)
         return;
-    }
     done = true;
     memcpy(physical(LOW_HOME), low_start, (size_t)(low_end - low_start));
     for (unsigned int i = 0; i < IVT_VECTORS; i++) {
@@ -74,9 +73,8 @@ void low_run(struct low_box *box, const uint8_t *code, const uint8_t *end)
     guest_gdt[SEL_TSS / 8] = (guest_tss & ~(0xffull << 40)) | (TSS_AVAILABLE << 40);
     __asm__ volatile("ltr %w0" ::"r"(SEL_TSS) : "memory");
     if (box->mode == LOW_V86 && box->vector == EXC_GP &&
-        box->eip == (uintptr_t)in_copy(low_v86_done)) {
+        box->eip == (uintptr_t)in_copy(low_v86_done))
         box->vector = LOW_RETURNED;
-    }
 }
 
 void low_check(const struct low_row *row)
@@ -84,13 +82,12 @@ void low_check(const struct low_row *row)
     struct low_box box = row->box;
 
     low_run(&box, row->code, row->end);
-    if (box.vector != row->vector) {
+    if (box.vector != row->vector)
         check_eq(row->name, box.vector, row->vector);
-    } else if (row->vector != LOW_RETURNED && box.eip != LOW_CODE + row->at) {
+    else if (row->vector != LOW_RETURNED && box.eip != LOW_CODE + row->at)
         check_eq(row->name, box.eip, LOW_CODE + row->at);
-    } else {
+    else
         check_eq(row->name, row->vector == LOW_RETURNED ? 0 : box.error, row->error);
-    }
 }
 
 void low_make_tables(void)

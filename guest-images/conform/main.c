@@ -88,11 +88,10 @@ void check_skip(const char *name, const char *reason)
 
 static void print_trap(int vector, uint64_t error, int64_t at)
 {
-    if (vector == GUEST_RETURNED) {
+    if (vector == GUEST_RETURNED)
         print("no exception");
-    } else {
+    else
         print("exception %d(0x%llx) at +%lld", vector, (unsigned long long)error, (long long)at);
-    }
 }
 
 void check_trap(const struct trap_row *row)
@@ -118,9 +117,8 @@ void check_trap(const struct trap_row *row)
 
 void check_traps(const struct trap_row *rows, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         check_trap(&rows[i]);
-    }
 }
 
 SNIPPET(code_rdmsr, "rdmsr");
@@ -215,15 +213,12 @@ static bool is_listed(const char *list, const char *name)
 
     while (*list && *list != ' ') {
         if (strncmp(list, name, len) == 0 &&
-            (list[len] == ',' || list[len] == ' ' || list[len] == '\0')) {
+            (list[len] == ',' || list[len] == ' ' || list[len] == '\0'))
             return true;
-        }
-        while (*list && *list != ' ' && *list != ',') {
+        while (*list && *list != ' ' && *list != ',')
             list++;
-        }
-        if (*list == ',') {
+        if (*list == ',')
             list++;
-        }
     }
     return false;
 }

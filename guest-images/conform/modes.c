@@ -74,9 +74,8 @@ static void check_cpuid_in(const char *name, uint32_t mode, uint32_t pg, uint32_
 {
     struct low_box box = {.mode = mode, .cr0_set = pg, .cr4 = cr4, .cr3 = (uintptr_t)low_pd32};
 
-    if (cr4 & CR4_PAE) {
+    if (cr4 & CR4_PAE)
         box.cr3 = (uintptr_t)low_pdpt;
-    }
     low_run(&box, code, end);
     check_that(name, box.vector == LOW_RETURNED && box.ebx == long_vendor, box.ebx,
                "the vendor that 64-bit mode sees");
@@ -284,14 +283,12 @@ static void check_protected(void)
     *low_gdt_entry(SEL_SMALL) = DESC_DATA_SMALL;
     *low_gdt_entry(SEL_NP) = DESC_DATA_NP;
     *low_gdt_entry(SEL_RO) = DESC_DATA_RO;
-    for (size_t i = 0; i < ARRAY_SIZE(pm_rows); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(pm_rows); i++)
         low_check(&pm_rows[i]);
-    }
-    if (has.tcg) {
+    if (has.tcg)
         check_skip(pg_row.name, "native TCG");
-    } else {
+    else
         low_check(&pg_row);
-    }
     check_eq("pm16-in-out", RUN_EAX(LOW_PM16, m16_inout), 0x5a);
     check_eq("pm32-in-out", RUN_EAX(LOW_PM32, m32_inout), 0x5a);
     check_halt("pm16-halt", LOW_PM16, m16_hlt, m16_hlt_end);
@@ -323,9 +320,8 @@ void group_modes(void)
     *(uint32_t *)(uintptr_t)LOW_DATA = 0; /* BOUND's limits */
     check_cpuid();
     check_real_instructions();
-    for (size_t i = 0; i < ARRAY_SIZE(real_rows); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(real_rows); i++)
         low_check(&real_rows[i]);
-    }
     check_big_real();
     check_real_strings();
     check_protected();

@@ -108,12 +108,10 @@ static void check_refused(void)
         int vector = try_wrmsr(rows[i].msr, rows[i].value);
 
         got = old = readable ? old : 0;
-        if (readable) {
+        if (readable)
             try_rdmsr(rows[i].msr, &got);
-        }
-        if (vector == GUEST_RETURNED && readable) {
+        if (vector == GUEST_RETURNED && readable)
             try_wrmsr(rows[i].msr, old);
-        }
         check_that(rows[i].name, vector == EXC_GP && guest_trap.vector != EXC_UD && got == old,
                    (uint64_t)vector, "#GP and the old value");
     }
@@ -133,9 +131,8 @@ static void check_unknown(void)
     };
     uint64_t value;
 
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
         check_eq(rows[i].name, (uint64_t)try_rdmsr(rows[i].msr, &value), EXC_GP);
-    }
 }
 
 static void check_instruction(void)
@@ -190,9 +187,8 @@ static void check_efer(void)
         check_eq("efer-nxe", rdmsr(MSR_EFER) & EFER_NXE, 0);
         wrmsr(MSR_EFER, efer);
     }
-    if (!has.svm) {
+    if (!has.svm)
         check_eq("efer-svme-refused", (uint64_t)try_wrmsr(MSR_EFER, efer | EFER_SVME), EXC_GP);
-    }
 }
 
 static void check_bases(void)

@@ -18,9 +18,8 @@ static void on_nmi(struct guest_frame *f)
     depth++;
     deepest = MAX(deepest, depth);
     saved_flags = f->rflags;
-    if (inside && total == 1) {
+    if (inside && total == 1)
         inside();
-    }
     depth--;
 }
 

@@ -121,22 +121,18 @@ void group_pagefault(void)
     uint64_t cr0 = read_cr0();
     static const struct pf_row no_wp = {"write-read-only-wp-clear", p_write, PT_P, 0, -1};
 
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
         check_row(&rows[i]);
-    }
     write_cr0(cr0 & ~CR0_WP);
     check_row(&no_wp);
     write_cr0(cr0);
-    for (size_t i = 0; has.nx && i < ARRAY_SIZE(nx_rows); i++) {
+    for (size_t i = 0; has.nx && i < ARRAY_SIZE(nx_rows); i++)
         check_row(&nx_rows[i]);
-    }
-    if ((cpuid(0x80000008, 0).eax & 0xff) == WIDEST) {
+    if ((cpuid(0x80000008, 0).eax & 0xff) == WIDEST)
         check_skip("reserved-read", "52 physical address bits: none is reserved");
-    } else {
-        for (size_t i = 0; i < ARRAY_SIZE(rsvd_rows); i++) {
+    else
+        for (size_t i = 0; i < ARRAY_SIZE(rsvd_rows); i++)
             check_row(&rsvd_rows[i]);
-        }
-    }
     if (has.nx) {
         static const struct pf_row nxe = {"nx-bit-reserved-without-nxe", p_read, PT_P | PT_NX, 0,
                                           PF_P | PF_RSVD};

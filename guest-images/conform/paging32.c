@@ -43,13 +43,12 @@ static void run(uint32_t cr4, const uint8_t *code, const uint8_t *end, struct lo
 
 static void expect_fault(const char *name, uint32_t error)
 {
-    if (box.vector != EXC_PF) {
+    if (box.vector != EXC_PF)
         check_eq(name, box.vector, EXC_PF);
-    } else if (read_cr2() != VA) {
+    else if (read_cr2() != VA)
         check_eq(name, read_cr2(), VA);
-    } else {
+    else
         check_eq(name, box.error, error);
-    }
 }
 
 static void map32(uint32_t pde, uint32_t pte)

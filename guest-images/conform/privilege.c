@@ -147,9 +147,8 @@ static void check_hypercall(void)
     struct guest_regs r = {.rax = 0x1234, .rbx = JUNK, .rcx = JUNK, .rdx = JUNK, .rsi = JUNK};
 
     check_trap(&row);
-    if (has.native) {
+    if (has.native)
         return;
-    }
     check_eq("hypercall", (uint64_t)guest_exec(own, &r), (uint64_t)GUEST_RETURNED);
     check_eq("hypercall-unknown", r.rax, HYPERCALL_UNKNOWN);
     check_that("hypercall-registers",

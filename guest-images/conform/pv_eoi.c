@@ -27,9 +27,8 @@ static uint32_t in_service(void)
 {
     uint32_t all = 0;
 
-    for (uint32_t i = 0; i < 8; i++) {
+    for (uint32_t i = 0; i < 8; i++)
         all |= lapic_read(LAPIC_REG_ISR + i * 16);
-    }
     return all;
 }
 
@@ -43,9 +42,8 @@ static void on_interrupt(struct guest_frame *frame)
         lapic_send_self(HIGH_VEC);
         guest_exec(e_open, &r);
     }
-    if (taken < ARRAY_SIZE(order)) {
+    if (taken < ARRAY_SIZE(order))
         order[taken++] = (uint8_t)frame->vector;
-    }
     __asm__ volatile("btrl $0, %0\n\tsetc %1" : "+m"(word), "=q"(ended)::"cc");
     if (ended) {
         by_bit++;

@@ -135,9 +135,8 @@ static void check_writes(void)
         ROW("write-cr4-back", s_write_cr4, .rsi = read_cr4()),
     };
 
-    for (size_t i = 0; i < ARRAY_SIZE(cr); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(cr); i++)
         check_step(&cr[i]);
-    }
     if (has.xsave) {
         static const struct step_row xsetbv = ROW("xsetbv", s_xsetbv, .rax = 1);
         uint64_t cr4 = read_cr4();
@@ -188,9 +187,8 @@ static void check_sequences(void)
 
 void group_step(void)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
         check_step(&rows[i]);
-    }
     check_writes();
     check_sequences();
     check_eq("dr6-in-the-end", read_dr6() & DR6_BS, 0);

@@ -39,15 +39,14 @@ static void check_run(const char *name, const uint8_t *code, struct guest_regs i
     struct guest_regs r = in;
     int vector = guest_exec(code, &r);
 
-    if (vector != GUEST_RETURNED) {
+    if (vector != GUEST_RETURNED)
         check_eq(name, (uint64_t)vector, (uint64_t)GUEST_RETURNED);
-    } else if (r.rcx != rcx) {
+    else if (r.rcx != rcx)
         check_eq(name, r.rcx, rcx);
-    } else if (r.rsi - in.rsi != (uint64_t)rsi) {
+    else if (r.rsi - in.rsi != (uint64_t)rsi)
         check_eq(name, r.rsi - in.rsi, (uint64_t)rsi);
-    } else {
+    else
         check_eq(name, r.rdi - in.rdi, (uint64_t)rdi);
-    }
 }
 
 #define IN_AT(port, count, to) ((struct guest_regs){.rdx = (port), .rcx = (count), .rdi = (to)})

@@ -101,9 +101,8 @@ static void check_periodic(void)
 {
     start(VEC | PERIODIC, PERIODS * count);
     check_eq("periodic-lvt", lapic_read(LAPIC_REG_LVT_TIMER) & 0x70000, PERIODIC);
-    for (unsigned int i = 0; i < FEW; i++) {
+    for (unsigned int i = 0; i < FEW; i++)
         halt();
-    }
     check_range("periodic", guest_interrupts[VEC], FEW, UINT32_MAX);
     stop();
     guest_irq_clear();

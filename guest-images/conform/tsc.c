@@ -87,9 +87,8 @@ static void check_clocks(void)
     uint16_t port = inl(PM_TIMER) != UINT32_MAX ? PM_TIMER : PM_TIMER_BOCHS;
     uint64_t ratio = 0;
 
-    for (unsigned int i = 0; i < TRIES && (ratio < 950 || ratio > 1050); i++) {
+    for (unsigned int i = 0; i < TRIES && (ratio < 950 || ratio > 1050); i++)
         ratio = compare_clocks(port);
-    }
     check_range("acpi-timer", ratio, 950, 1050);
 }
 

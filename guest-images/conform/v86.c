@@ -75,9 +75,8 @@ void group_v86(void)
     LOW_RUN(&box, v_int);
     check_eq("int-n-iopl-3", box.last, 0x42);
     check_eq("int-n-returns", box.eax & 0xffff, 0x77);
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
         low_check(&rows[i]);
-    }
     /* With paging, which makes ring 3 of it for the page tables. */
     low_make_tables();
     box = (struct low_box)V86(0);

@@ -78,24 +78,21 @@ static void go_on_at(struct guest_frame *f, unsigned int offset)
     f->rflags = random_flags();
     f->rcx = fuzz_one_in(16) ? f->rcx : fuzz_below(REPEAT_MAX); /* REP, LOOP */
     uint32_t change = (uint32_t)fuzz_random() | (3u << 2);
-    for (unsigned int i = 0; i < 15; i++) {
-        if ((change >> 2 * i & 3) == 0) {
+    for (unsigned int i = 0; i < 15; i++)
+        if ((change >> 2 * i & 3) == 0)
             gpr[i] = fuzz_value(run.mode);
-        }
-    }
 }
 
 /* A step, or an exception of one: the code is bytes, so any place will do to go on. */
 static void on_step(struct guest_frame *f)
 {
     run.result.instructions++;
-    if (run.steps-- == 0) {
+    if (run.steps-- == 0)
         end_run(f);
-    } else if (f->vector != VECTOR_DB || run.steps % STRAY_STEPS == 0) {
+    else if (f->vector != VECTOR_DB || run.steps % STRAY_STEPS == 0)
         go_on_at(f, fuzz_below(run.code->start[run.code->count]));
-    } else {
+    else
         f->rflags |= RFLAGS_TF;
-    }
 }
 
 /* The instruction to begin next is the one behind the one where RIP is. */
@@ -105,21 +102,17 @@ static void on_fault(struct guest_frame *f)
     uint64_t offset = f->rip - run.base;
     unsigned int next = run.next + 1;
 
-    if (offset < code->start[code->count]) {
-        while (next < code->count && code->start[next] <= offset) {
+    if (offset < code->start[code->count])
+        while (next < code->count && code->start[next] <= offset)
             next++;
-        }
-    }
-    if (next > code->count) {
+    if (next > code->count)
         next = code->count;
-    }
     run.result.instructions += next - run.next;
     run.next = next;
-    if (next == code->count || run.steps-- == 0) {
+    if (next == code->count || run.steps-- == 0)
         end_run(f);
-    } else {
+    else
         go_on_at(f, code->start[next]);
-    }
 }
 
 /* The watchdog: on behind the instruction that does not end. The frame of NMI will do. */
@@ -169,11 +162,10 @@ static void on_event(struct guest_frame *f)
     }
     run.result.events++;
     run.ticks = 0;
-    if (run.step) {
+    if (run.step)
         on_step(f);
-    } else {
+    else
         on_fault(f);
-    }
 }
 
 /* Interrupt vectors of real mode: offsets in segment 0. */
@@ -193,17 +185,15 @@ static void prepare_real(unsigned int steps)
     } now;
 
     __asm__ volatile("" : "+r"(vectors)); /* address 0 is where they are */
-    for (unsigned int i = 0; i < 256; i++) {
+    for (unsigned int i = 0; i < 256; i++)
         vectors[i] = fuzz_real_offsets[i == VECTOR_DB ? 0 : i == VECTOR_NMI ? 2 : 1];
-    }
     memcpy(stub, fuzz_real_start, (size_t)(fuzz_real_end - fuzz_real_start));
     __asm__ volatile("sgdt %0" : "=m"(now));
     gdtr.limit = now.limit;
     gdtr.base = (uint32_t)now.base;
     memcpy((void *)(uintptr_t)fuzz_real_offsets[3], &gdtr, sizeof(gdtr));
-    for (unsigned int i = 0; i < ARRAY_SIZE(area->gpr); i++) {
+    for (unsigned int i = 0; i < ARRAY_SIZE(area->gpr); i++)
         area->gpr[i] = (uint32_t)fuzz_value(MODE_REAL);
-    }
     area->left = steps;
     area->events = 0;
     area->ticks = 0;
@@ -241,9 +231,8 @@ void fuzz_run(const struct fuzz_code *code, enum fuzz_mode mode, uint64_t base, 
     run.ticks = 0;
     run.steps = step ? steps : steps * EVENTS_PER;
     run.result = (struct fuzz_result){0};
-    for (unsigned int i = 0; i < 15; i++) {
+    for (unsigned int i = 0; i < 15; i++)
         (&frame.rax)[i] = fuzz_value(mode);
-    }
     run.active = true;
     if (mode == MODE_REAL) {
         run_real(steps);
@@ -258,9 +247,8 @@ void fuzz_events_init(void)
 {
     for (unsigned int v = 0; v < 256; v++) {
         guest_on(v, on_event);
-        if (v != VECTOR_NMI && v != 8 && v != 18) {
+        if (v != VECTOR_NMI && v != 8 && v != 18)
             guest_set_ist(v, GUEST_IST_SPARE);
-        }
         guest_gate(v)[0] |= 0x6000ull << 32; /* DPL 3: INT n from ring 3 */
     }
 }

@@ -218,9 +218,8 @@ static unsigned int part;
 
 static void put(uint32_t value, unsigned int size)
 {
-    for (unsigned int i = 0; i < size; i++) {
+    for (unsigned int i = 0; i < size; i++)
         *out++ = (uint8_t)(value >> 8 * i);
-    }
 }
 
 static void put_random(unsigned int size)
@@ -254,9 +253,8 @@ uint64_t fuzz_value(enum fuzz_mode m)
 {
     uint64_t alias = m == MODE_64_RING3 || m == MODE_32_RING3 ? GUEST_USER : 0;
 
-    if (m == MODE_16_RING0 || m == MODE_REAL) {
+    if (m == MODE_16_RING0 || m == MODE_REAL)
         return fuzz_one_in(8) ? fuzz_random() : fuzz_random() & 0xffff;
-    }
     switch (fuzz_below(8)) {
     case 0:
     case 1:
@@ -271,41 +269,35 @@ uint64_t fuzz_value(enum fuzz_mode m)
 
 static void put_prefixes(void)
 {
-    if (fuzz_one_in(4)) {
-        for (unsigned int n = 1 + fuzz_below(3); n > 0; n--) {
+    if (fuzz_one_in(4))
+        for (unsigned int n = 1 + fuzz_below(3); n > 0; n--)
             *out++ = prefixes[fuzz_below(ARRAY_SIZE(prefixes))];
-        }
-    }
-    if (is_64() && fuzz_one_in(2)) {
+    if (is_64() && fuzz_one_in(2))
         *out++ = (uint8_t)(0x40 | fuzz_below(16));
-    }
 }
 
 /* Displacements are small more often, so that pointers in registers stay what they are. */
 static void put_displacement(unsigned int size)
 {
-    if (size == 4 && !fuzz_one_in(8)) {
+    if (size == 4 && !fuzz_one_in(8))
         put((uint32_t)((int32_t)fuzz_below(0x800) - 0x400), 4);
-    } else {
+    else
         put_random(size);
-    }
 }
 
 static void put_modrm(unsigned int operands)
 {
     uint8_t modrm = (uint8_t)fuzz_random();
 
-    if ((operands & REG) || ((operands & ANY) && fuzz_one_in(2))) {
+    if ((operands & REG) || ((operands & ANY) && fuzz_one_in(2)))
         modrm |= 0xc0;
-    } else if ((operands & MEM) || !fuzz_one_in(4)) {
+    else if ((operands & MEM) || !fuzz_one_in(4))
         modrm &= fuzz_one_in(2) ? 0x3f : 0x7f;
-    }
     *out++ = modrm;
     unsigned int mod = modrm >> 6;
     unsigned int rm = modrm & 7;
-    if (mod == 3) {
+    if (mod == 3)
         return;
-    }
     if (is_16()) {
         put_displacement(mod == 2 || (mod == 0 && rm == 6) ? 2 : mod);
         return;
@@ -325,15 +317,12 @@ static bool is_deadly(const struct template *t, uint8_t modrm)
 {
     unsigned int reg = modrm >> 3 & 7;
 
-    if (t->bytes[0] != 0x0f) {
+    if (t->bytes[0] != 0x0f)
         return false;
-    }
-    if (t->bytes[1] == 0x00) {
+    if (t->bytes[1] == 0x00)
         return reg == 3;
-    }
-    if (t->bytes[1] == 0x01) {
+    if (t->bytes[1] == 0x01)
         return (reg == 6 && !is_64()) || (modrm < 0xc0 && (reg == 2 || reg == 3));
-    }
     return t->bytes[1] == 0x22 && (reg == 3 || (reg == 0 && !is_64()));
 }
 
@@ -354,22 +343,18 @@ static const struct template *pick_template(const struct template *from, unsigne
 static void put_template(const struct template *t)
 {
     put_prefixes();
-    for (unsigned int i = 0; i < t->length; i++) {
+    for (unsigned int i = 0; i < t->length; i++)
         *out++ = t->bytes[i];
-    }
     if (t->operands & (ANY | MEM | REG)) {
         uint8_t *modrm = out;
         put_modrm(t->operands);
-        if (is_deadly(t, *modrm) && !fuzz_one_in(DEADLY_ONE_IN)) {
+        if (is_deadly(t, *modrm) && !fuzz_one_in(DEADLY_ONE_IN))
             *modrm ^= MODRM_REG_2;
-        }
     }
-    if (t->operands & IMM8) {
+    if (t->operands & IMM8)
         put_random(1);
-    }
-    if (t->operands & IMM) {
+    if (t->operands & IMM)
         put_random(is_16() ? 2 : 4);
-    }
     if (t->operands & MOFFS) {
         put((uint32_t)fuzz_value(mode), is_16() ? 2 : 4);
         put(0, is_64() ? 4 : 0);
@@ -383,9 +368,8 @@ static void put_template(const struct template *t)
 /* MOV r32, imm32: opcode B8 + register. */
 static void put_load(unsigned int reg, uint32_t value)
 {
-    if (is_16()) {
+    if (is_16())
         *out++ = 0x66;
-    }
     *out++ = (uint8_t)(0xb8 + reg);
     put(value, 4);
 }
@@ -440,9 +424,8 @@ static void put_port(unsigned int step, bool wild)
         uint8_t opcode = io_opcodes[fuzz_below(ARRAY_SIZE(io_opcodes))];
         put_prefixes();
         *out++ = opcode;
-        if (opcode >= 0xe4 && opcode <= 0xe7) {
+        if (opcode >= 0xe4 && opcode <= 0xe7)
             *out++ = (uint8_t)random_port(wild);
-        }
     }
     }
 }
@@ -498,9 +481,8 @@ static void put_code(void)
     switch (fuzz_below(CODE_MIX)) {
     case 0:
     case 1: {
-        for (unsigned int n = 1 + fuzz_below(INSN_MAX - 1); n > 0; n--) {
+        for (unsigned int n = 1 + fuzz_below(INSN_MAX - 1); n > 0; n--)
             put_random(1);
-        }
         break;
     }
     case 2:

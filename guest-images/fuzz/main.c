@@ -61,14 +61,11 @@ static uint32_t choice(const char *option, const char *const names[], unsigned i
     uint32_t set = 0;
 
     for (; text && *text && *text != ' '; text += *text == ',') {
-        for (unsigned int i = 0; i < count; i++) {
-            if (strncmp(text, names[i], strlen(names[i])) == 0) {
+        for (unsigned int i = 0; i < count; i++)
+            if (strncmp(text, names[i], strlen(names[i])) == 0)
                 set |= BIT(i);
-            }
-        }
-        while (*text && *text != ' ' && *text != ',') {
+        while (*text && *text != ' ' && *text != ',')
             text++;
-        }
     }
     return set ? set : BIT(count) - 1;
 }
@@ -77,15 +74,13 @@ static unsigned int pick(const uint8_t weights[], unsigned int count, uint32_t a
 {
     uint32_t sum = 0;
 
-    for (unsigned int i = 0; i < count; i++) {
+    for (unsigned int i = 0; i < count; i++)
         sum += allowed & BIT(i) ? weights[i] : 0;
-    }
     uint32_t at = fuzz_below(sum);
     for (unsigned int i = 0; i < count; i++) {
         uint32_t weight = allowed & BIT(i) ? weights[i] : 0;
-        if (at < weight) {
+        if (at < weight)
             return i;
-        }
         at -= weight;
     }
     return 0;
@@ -105,9 +100,8 @@ static void print_code(void)
     unsigned int end = code.start[code.count];
 
     for (unsigned int i = 0; i < end; i += HEX_BYTES) {
-        for (unsigned int k = i; k < MIN(end, i + HEX_BYTES); k++) {
+        for (unsigned int k = i; k < MIN(end, i + HEX_BYTES); k++)
             print("%02x", code.bytes[k]);
-        }
         print("\n");
     }
 }
@@ -138,17 +132,15 @@ static void one_round(uint64_t block, unsigned int round)
         guest_console_init();
         print("\nround %u: %s %s at 0x%llx, %u instructions\n", round, kind_names[kind],
               mode_names[mode], (unsigned long long)base, code.count);
-        if (!guest_has_word("nocode")) {
+        if (!guest_has_word("nocode"))
             print_code();
-        }
     }
     uint64_t start = rdtsc();
     fuzz_watchdog();
     fuzz_run(&code, mode, base, step, step ? STEP_INSNS : code.count, &result);
     fuzz_state_restore();
-    if (kind >= KIND_PORT || result.hung) {
+    if (kind >= KIND_PORT || result.hung)
         fuzz_devices_restore();
-    }
     total += result.instructions;
     events += result.events;
     if (trace) {
@@ -163,9 +155,8 @@ static void fill_data(void)
 {
     uint64_t *data = (uint64_t *)(uintptr_t)FUZZ_DATA;
 
-    for (unsigned int i = 0; i < FUZZ_DATA_SIZE / sizeof(*data); i += 8) {
+    for (unsigned int i = 0; i < FUZZ_DATA_SIZE / sizeof(*data); i += 8)
         data[i] = fuzz_random();
-    }
 }
 
 static void one_block(uint64_t block)
@@ -175,18 +166,15 @@ static void one_block(uint64_t block)
     set_random(block, BLOCK_ROUNDS - 1);
     fill_data();
     fuzz_devices_restore();
-    for (unsigned int round = 0; round < BLOCK_ROUNDS; round++) {
-        if (only == BLOCK_ROUNDS || only == round) {
+    for (unsigned int round = 0; round < BLOCK_ROUNDS; round++)
+        if (only == BLOCK_ROUNDS || only == round)
             one_round(block, round);
-        }
-    }
 }
 
 static const char *number(const char *text, uint64_t *value)
 {
-    for (*value = 0; *text >= '0' && *text <= '9'; text++) {
+    for (*value = 0; *text >= '0' && *text <= '9'; text++)
         *value = *value * 10 + (uint64_t)(*text - '0');
-    }
     return text;
 }
 
@@ -204,17 +192,15 @@ static void ask(uint64_t *block)
             continue;
         }
         char c = (char)inb(UART_DATA);
-        if (c == '\n' || c == '\r') {
+        if (c == '\n' || c == '\r')
             break;
-        }
         line[len++] = c;
     }
     interrupts_off();
     if (*line >= '0' && *line <= '9') {
         const char *rest = number(line, &seed);
-        if (*rest == ' ') {
+        if (*rest == ' ')
             number(rest + 1, block);
-        }
     }
 }
 
@@ -230,9 +216,8 @@ void guest_main(void)
     trace = guest_has_word("trace");
     wild = guest_has_word("wild");
     fuzz_keep_if = guest_has_word("if");
-    if (guest_has_word("ask")) {
+    if (guest_has_word("ask"))
         ask(&block);
-    }
     print("READY seed %llu block %llu\n", (unsigned long long)seed, (unsigned long long)block);
     fuzz_events_init();
     fuzz_state_init();

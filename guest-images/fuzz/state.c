@@ -85,9 +85,8 @@ static bool is_protected(uint64_t pa)
 {
     bool table = pa == (uintptr_t)guest_pml4 || pa == (uintptr_t)guest_pdpt;
 
-    for (unsigned int i = 0; i < 4; i++) {
+    for (unsigned int i = 0; i < 4; i++)
         table |= pa == (uintptr_t)page_directory(i);
-    }
     return table || within(pa, guest_image_start, guest_data_start) ||
            within(pa, low_pt, low_pt + SMALL_PAGES) || within(pa, user_pt, user_pt + SMALL_PAGES) ||
            within(pa, &tables, &tables + 1);
@@ -122,9 +121,8 @@ void fuzz_state_init(void)
         page_directory(3)[i] |= nx;
     }
     memcpy(tables.gdt, guest_gdt, sizeof(tables.gdt));
-    for (unsigned int i = 0; i < 256; i++) {
+    for (unsigned int i = 0; i < 256; i++)
         memcpy(tables.idt[i], guest_gate(i), sizeof(tables.idt[i]));
-    }
     page_directory(2)[0] = (uintptr_t)user_pt | PT_P | PT_W | PT_U;
     /* The last write to a page table. */
     page_directory(0)[0] = (uintptr_t)low_pt | PT_P | PT_W;
@@ -137,9 +135,8 @@ static void restore_tr(void)
     uint16_t tr;
 
     __asm__ volatile("str %0" : "=r"(tr));
-    if (tr == SEL_TSS) {
+    if (tr == SEL_TSS)
         return;
-    }
     write_cr0(cr0_start & ~CR0_WP_BIT);
     tables.gdt[SEL_TSS / 8] &= ~TSS_BUSY;
     __asm__ volatile("ltr %w0" ::"r"(SEL_TSS) : "memory");
@@ -171,13 +168,11 @@ void fuzz_state_restore(void)
     const struct table_pointer idtr = {sizeof(tables.idt) - 1, (uintptr_t)tables.idt};
 
     __asm__ volatile("lgdt %0; lidt %1; lldt %w2" ::"m"(gdtr), "m"(idtr), "r"(0) : "memory");
-    if (read_cr0() != cr0_start) {
+    if (read_cr0() != cr0_start)
         write_cr0(cr0_start);
-    }
     write_cr3(cr3_start);
-    if (read_cr4() != cr4_start) {
+    if (read_cr4() != cr4_start)
         write_cr4(cr4_start);
-    }
     write_dr7(DR7_FIXED);
     write_dr6(DR6_FIXED);
     restore_tr();
@@ -219,15 +214,12 @@ void fuzz_window_shuffle(void)
 
     for (unsigned int i = 0; i < FUZZ_PAGES; i++) {
         uint64_t entry = random_address() | PT_P | (fuzz_one_in(64) ? 0 : nx);
-        if (i >= RANDOM_PAGES) {
+        if (i >= RANDOM_PAGES)
             entry = (i & 1 ? GUEST_LAPIC : GUEST_IOAPIC) | PT_P | PT_W | PT_U | nx;
-        }
-        for (unsigned int k = 0; k < ARRAY_SIZE(optional); k++) {
+        for (unsigned int k = 0; k < ARRAY_SIZE(optional); k++)
             entry |= fuzz_one_in(k < 2 ? 1 : 2) || fuzz_one_in(2) ? optional[k] : 0;
-        }
-        if (fuzz_one_in(16)) {
+        if (fuzz_one_in(16))
             entry ^= BIT64(fuzz_below(64)); /* reserved bits, not present... */
-        }
         guest_window_pt[i] = entry;
     }
     guest_window_pt[FUZZ_ALIAS] = FUZZ_CODE | PT_P | PT_W | PT_U;

@@ -49,9 +49,8 @@ void print(const char *fmt, ...)
     format_v(line, sizeof(line), fmt, ap);
     va_end(ap);
     for (const char *p = line; *p; p++) {
-        if (*p == '\n') {
+        if (*p == '\n')
             guest_putc('\r');
-        }
         guest_putc(*p);
     }
 }

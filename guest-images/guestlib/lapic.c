@@ -31,11 +31,10 @@ uint32_t lapic_read(uint32_t reg)
 
 void lapic_write(uint32_t reg, uint32_t value)
 {
-    if (x2_mode) {
+    if (x2_mode)
         wrmsr(MSR_X2APIC + reg / 16, value);
-    } else {
+    else
         *(volatile uint32_t *)(GUEST_LAPIC + reg) = value;
-    }
 }
 
 void lapic_eoi(void)
@@ -47,26 +46,21 @@ bool lapic_set_mode(bool x2)
 {
     uint64_t base = rdmsr(MSR_APIC_BASE) & ~(BASE_ENABLE | BASE_X2);
 
-    if (x2 && !(cpuid(1, 0).ecx & CPUID1C_X2APIC)) {
+    if (x2 && !(cpuid(1, 0).ecx & CPUID1C_X2APIC))
         return false;
-    }
     /* Figure 10-27: from x2APIC to xAPIC only by way of "disabled". */
-    if (!x2 && x2_mode) {
+    if (!x2 && x2_mode)
         wrmsr(MSR_APIC_BASE, base);
-    }
     wrmsr(MSR_APIC_BASE, base | BASE_ENABLE);
-    if (x2) {
+    if (x2)
         wrmsr(MSR_APIC_BASE, base | BASE_ENABLE | BASE_X2);
-    }
-    if (!(rdmsr(MSR_APIC_BASE) & BASE_ENABLE)) {
+    if (!(rdmsr(MSR_APIC_BASE) & BASE_ENABLE))
         return false;
-    }
     x2_mode = x2;
     lapic_write(LAPIC_REG_SVR, SVR_ENABLE | GUEST_SPURIOUS_VECTOR);
     lapic_write(LAPIC_REG_TPR, 0);
-    for (uint32_t lvt = LAPIC_REG_LVT_TIMER; lvt <= LAPIC_REG_LVT_ERROR; lvt += 16) {
+    for (uint32_t lvt = LAPIC_REG_LVT_TIMER; lvt <= LAPIC_REG_LVT_ERROR; lvt += 16)
         lapic_write(lvt, 0x10000);
-    }
     return true;
 }
 

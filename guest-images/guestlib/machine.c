@@ -33,9 +33,8 @@ void guest_boot_save(uint32_t magic, const struct multiboot_info *info)
                                      .flags = info->flags,
                                      .mem_lower = info->mem_lower,
                                      .mem_upper = info->mem_upper};
-    if (info->flags & INFO_CMDLINE) {
+    if (info->flags & INFO_CMDLINE)
         safe_copy(guest_cmdline, sizeof(guest_cmdline), (const char *)(uintptr_t)info->cmdline);
-    }
     if (info->flags & INFO_MODS) {
         guest_boot.mods_count = info->mods_count;
         guest_boot.mods_addr = info->mods_addr;
@@ -52,19 +51,15 @@ const char *guest_option(const char *name)
 
     for (const char *p = guest_cmdline; *p;) {
         if (strncmp(p, name, len) == 0) {
-            if (p[len] == '=') {
+            if (p[len] == '=')
                 return p + len + 1;
-            }
-            if (p[len] == ' ' || p[len] == '\0') {
+            if (p[len] == ' ' || p[len] == '\0')
                 return "";
-            }
         }
-        while (*p && *p != ' ') {
+        while (*p && *p != ' ')
             p++;
-        }
-        while (*p == ' ') {
+        while (*p == ' ')
             p++;
-        }
     }
     return NULL;
 }
@@ -79,12 +74,10 @@ uint64_t guest_number(const char *name, uint64_t otherwise)
     const char *text = guest_option(name);
     uint64_t value = 0;
 
-    if (!text || *text < '0' || *text > '9') {
+    if (!text || *text < '0' || *text > '9')
         return otherwise;
-    }
-    for (; *text >= '0' && *text <= '9'; text++) {
+    for (; *text >= '0' && *text <= '9'; text++)
         value = value * 10 + (uint64_t)(*text - '0');
-    }
     return value;
 }
 
@@ -92,9 +85,8 @@ bool guest_on_bulkhead(void)
 {
     struct cpuid_regs r = cpuid(1, 0);
 
-    if (!(r.ecx & BIT(31))) {
+    if (!(r.ecx & BIT(31)))
         return false;
-    }
     r = cpuid(0x40000000, 0);
     return memcmp(&r.ebx, "Bulk", 4) == 0 && memcmp(&r.ecx, "head", 4) == 0 &&
            memcmp(&r.edx, "Core", 4) == 0;
@@ -104,9 +96,8 @@ uint64_t guest_tsc_per_ms(void)
 {
     static uint64_t per_ms;
 
-    if (per_ms) {
+    if (per_ms)
         return per_ms;
-    }
     outb(PIT_GATE, (uint8_t)((inb(PIT_GATE) & 0xfc) | 1));
     outb(PIT_MODE, MODE_CH2);
     outb(PIT_CH2, PIT_COUNT & 0xff);
@@ -123,9 +114,8 @@ void guest_wait_us(uint64_t us)
     uint64_t ticks = us * guest_tsc_per_ms() / 1000;
     uint64_t start = rdtsc();
 
-    while (rdtsc() - start < ticks) {
+    while (rdtsc() - start < ticks)
         cpu_pause();
-    }
 }
 
 void guest_power_off(void)

@@ -104,17 +104,15 @@ void guest_trap_init(void)
     const struct table_pointer gdtr = {sizeof(guest_gdt) - 1, (uintptr_t)guest_gdt};
     const struct table_pointer idtr = {sizeof(idt) - 1, (uintptr_t)idt};
 
-    for (unsigned int i = 0; i < IST_STACKS; i++) {
+    for (unsigned int i = 0; i < IST_STACKS; i++)
         tss.ist[i] = (uintptr_t)ist_stacks[i] + IST_STACK_SIZE;
-    }
     tss.rsp[0] = tss.ist[IST_STACKS - 1];
     tss.iomap = sizeof(tss); /* beyond the limit: no port for ring 3 */
     guest_gdt[SEL_TSS / 8] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | TSS_AVAILABLE << 40 |
                              (base >> 24 & 0xff) << 56;
     guest_gdt[SEL_TSS / 8 + 1] = base >> 32;
-    for (unsigned int i = 0; i < ARRAY_SIZE(idt); i++) {
+    for (unsigned int i = 0; i < ARRAY_SIZE(idt); i++)
         guest_reset_gate(i);
-    }
     __asm__ volatile("lgdt %0; lidt %1; ltr %w2; lldt %w3" ::"m"(gdtr), "m"(idtr), "r"(SEL_TSS),
                      "r"(0)
                      : "memory");
@@ -134,13 +132,11 @@ void guest_irq_clear(void)
 static void note_interrupt(const struct guest_frame *f)
 {
     guest_interrupts[f->vector]++;
-    if (guest_irq_count < GUEST_IRQ_LOG) {
+    if (guest_irq_count < GUEST_IRQ_LOG)
         guest_irq_log[guest_irq_count] = (struct guest_irq){(uint8_t)f->vector, f->rip};
-    }
     guest_irq_count++;
-    if (guest_auto_eoi && f->vector >= FIRST_INTERRUPT && f->vector != GUEST_SPURIOUS_VECTOR) {
+    if (guest_auto_eoi && f->vector >= FIRST_INTERRUPT && f->vector != GUEST_SPURIOUS_VECTOR)
         lapic_eoi();
-    }
 }
 
 static void fatal(const struct guest_frame *f)
@@ -181,17 +177,16 @@ static void end_exec(struct guest_frame *f, int vector)
 
 void guest_trap_enter(struct guest_frame *f)
 {
-    if (handlers[f->vector]) {
+    if (handlers[f->vector])
         handlers[f->vector](f);
-    } else if (f->vector == GUEST_EXIT_VECTOR && guest_exec_frame) {
+    else if (f->vector == GUEST_EXIT_VECTOR && guest_exec_frame)
         end_exec(f, GUEST_RETURNED);
-    } else if (f->vector == VECTOR_NMI || f->vector >= FIRST_INTERRUPT) {
+    else if (f->vector == VECTOR_NMI || f->vector >= FIRST_INTERRUPT)
         note_interrupt(f);
-    } else if (guest_exec_frame) {
+    else if (guest_exec_frame)
         end_exec(f, (int)f->vector);
-    } else {
+    else
         fatal(f);
-    }
 }
 
 int guest_exec(const void *code, struct guest_regs *regs)
@@ -208,9 +203,8 @@ int guest_exec_in(uint16_t cs, const void *code, struct guest_regs *regs)
     uint64_t rip = (uintptr_t)code;
 
     memcpy(top, &back, sizeof(back));
-    if (rip < GUEST_USER) {
+    if (rip < GUEST_USER)
         rip += alias;
-    }
     guest_trap = (struct guest_trap){.vector = GUEST_RETURNED};
     return guest_exec_run((const void *)rip, regs, cs, alias ? SEL_USER_DATA : SEL_DATA,
                           (uintptr_t)top + alias);

@@ -68,11 +68,10 @@ static void fix_sums(void)
     for (size_t at = image_size; at-- > 0;) {
         if (at + 36 > image_size)
             continue;
-        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
             if (memcmp(image + at, names[i], 4) == 0 && get32(at + 4) >= 36 &&
                 get32(at + 4) <= image_size - at)
                 fix(at, get32(at + 4), 9);
-        }
         if (memcmp(image + at, "RSD PTR ", 8) == 0) {
             fix(at, 20, 8);
             fix(at, 36, 32);
@@ -103,10 +102,9 @@ static void check_info(const struct acpi_info *info)
         check(strlen(t->signature) == 4);
         check(t->length >= 36 && t->length <= MIB && t->address + t->length > t->address);
     }
-    for (unsigned int i = 0; i < info->cpu_count; i++) {
+    for (unsigned int i = 0; i < info->cpu_count; i++)
         for (unsigned int k = 0; k < i; k++)
             check(info->cpus[i].apic_id != info->cpus[k].apic_id);
-    }
     for (unsigned int i = 0; i < info->ioapic_count; i++)
         check(info->ioapics[i].address != 0);
     check(!info->has_madt || (info->lapic_address && info->lapic_address % 4096 == 0));

@@ -20,9 +20,8 @@ static void count_report(void *ctx, unsigned int line, const char *text)
     (void)ctx;
     REQUIRE(line > 0);
     REQUIRE(len > 0 && len < CONFIG_TEXT_MAX);
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++)
         REQUIRE((text[i] >= ' ' && text[i] <= '~') || text[i] == '\t');
-    }
     reports++;
 }
 
@@ -31,9 +30,8 @@ static void check_string(const char *s, size_t size, size_t least)
     size_t len = strnlen(s, size);
 
     REQUIRE(len < size && len >= least);
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++)
         REQUIRE((s[i] >= ' ' && s[i] <= '~') || s[i] == '\t');
-    }
 }
 
 static void check_core(const struct config *c)
@@ -75,9 +73,8 @@ static void check_vms(const struct config *c)
         REQUIRE(vm->role == CONFIG_ROLE_GUEST || vm->role == CONFIG_ROLE_MANAGEMENT);
         REQUIRE(vm->line > 0 && vm->kernel_line > vm->line);
         managers += vm->role == CONFIG_ROLE_MANAGEMENT;
-        for (unsigned int j = 0; j < i; j++) {
+        for (unsigned int j = 0; j < i; j++)
             REQUIRE(strcmp(vm->name, c->vms[j].name) != 0);
-        }
     }
     REQUIRE(managers <= 1);
 }
@@ -88,12 +85,10 @@ static void check_modules(const struct config *c, const struct config_sink *sink
     const char *names[CONFIG_MAX_VMS + 8];
 
     memset(long_name, 'm', sizeof(long_name) - 1);
-    for (unsigned int i = 0; i < 8; i++) {
+    for (unsigned int i = 0; i < 8; i++)
         names[i] = long_name;
-    }
-    for (unsigned int i = 0; i < c->vm_count; i++) {
+    for (unsigned int i = 0; i < c->vm_count; i++)
         names[8 + i] = c->vms[i].kernel;
-    }
     reports = 0;
     REQUIRE(config_check_modules(c, names, 8, sink) == reports);
     reports = 0;
@@ -107,12 +102,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct config_sink sink = {count_report, NULL};
     char *text = malloc(size); /* to the byte, for ASan */
 
-    if (text == NULL) {
+    if (text == NULL)
         return 0;
-    }
-    if (size > 0) {
+    if (size > 0)
         memcpy(text, data, size);
-    }
     reports = 0;
     memset(&config, 0xa5, sizeof(config));
     int err = config_parse(&config, text, size, &sink);

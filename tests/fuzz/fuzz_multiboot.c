@@ -36,9 +36,8 @@ static void check_map(struct memory_map *map)
     }
     /* The next step of the boot; the sum of what overlaps can only become less. */
     uint64_t before = memory_map_usable(map);
-    if (memory_map_normalise(map) == 0) {
+    if (memory_map_normalise(map) == 0)
         REQUIRE(map->count <= MEMORY_MAP_MAX && memory_map_usable(map) <= before);
-    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -46,17 +45,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const uint32_t magics[] = {MULTIBOOT1_MAGIC, MULTIBOOT2_MAGIC, 0};
     static struct boot_info info;
 
-    if (size < HEAD_SIZE || size - HEAD_SIZE > IMAGE_MAX) {
+    if (size < HEAD_SIZE || size - HEAD_SIZE > IMAGE_MAX)
         return 0;
-    }
     uint32_t magic = magics[data[0] % ARRAY_SIZE(magics)];
     uint64_t addr = 4 * (data[1] | (uint64_t)data[2] << 8);
     size_t len = size - HEAD_SIZE;
     uint8_t *image = malloc(len ? len : 1); /* to the byte, for ASan */
 
-    if (!image) {
+    if (!image)
         return 0;
-    }
     memcpy(image, data + HEAD_SIZE, len);
     const struct phys_view view = {.base = image, .limit = len};
 
@@ -72,9 +69,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     REQUIRE(info.rsdp_size <= BOOT_RSDP_SIZE);
     REQUIRE(info.module_count <= BOOT_MODULES_MAX);
     REQUIRE(info.modules_dropped == 0 || info.module_count == BOOT_MODULES_MAX);
-    for (unsigned int i = 0; i < info.module_count; i++) {
+    for (unsigned int i = 0; i < info.module_count; i++)
         check_module(&info.modules[i]);
-    }
     check_map(&info.map);
     return 0;
 }

@@ -46,9 +46,8 @@ struct file {
 /* Nothing is written twice; pieces that follow each other are one range. */
 static int note_write(struct vm *vm, uint64_t gpa, uint64_t len)
 {
-    if (len == 0) {
+    if (len == 0)
         return 0;
-    }
     REQUIRE(guest_e820_is_ram(vm->map, vm->count, gpa, len));
     for (unsigned int i = 0; i < vm->write_count; i++) {
         const struct guest_range *w = &vm->writes[i];
@@ -70,9 +69,8 @@ int guest_write(struct vm *vm, uint64_t gpa, const void *src, size_t len)
 {
     volatile uint8_t sink = 0;
 
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++)
         sink = (uint8_t)(sink + ((const uint8_t *)src)[i]);
-    }
     return note_write(vm, gpa, len);
 }
 
@@ -88,9 +86,8 @@ static int file_read(void *ctx, uint64_t offset, void *buf, size_t len)
 
     REQUIRE(offset <= f->size && len <= f->size - offset);
     memset(buf, 0, len);
-    if (offset < f->head_size) {
+    if (offset < f->head_size)
         memcpy(buf, f->head + offset, MIN(len, f->head_size - (size_t)offset));
-    }
     return 0;
 }
 
@@ -152,9 +149,8 @@ static void run(const struct params *p, struct file *kernel_file)
         modules[i] = (struct load_module){
             {"module", files[i].size, file_read, file_copy, &files[i]}, i % 2 == 0 ? "x=y" : ""};
     }
-    if (p->flags & HAS_INITRD) {
+    if (p->flags & HAS_INITRD)
         req.initrd = &kernel;
-    }
     vm.write_count = 0;
     vm.map = p->flags & CUSTOM_MAP ? custom : map;
     vm.count =
@@ -165,9 +161,8 @@ static void run(const struct params *p, struct file *kernel_file)
     }
     host_log_clear();
     err[0] = '\0';
-    if (!multiboot_probe(&kernel) || linux_probe(&kernel)) {
+    if (!multiboot_probe(&kernel) || linux_probe(&kernel))
         return;
-    }
     if (kernel_load(&req, &entry) == 0) {
         check_loaded(&req, &entry);
         REQUIRE(err[0] == '\0');
@@ -183,9 +178,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct params p;
     struct file kernel_file;
 
-    if (size < sizeof(p)) {
+    if (size < sizeof(p))
         return 0;
-    }
     memcpy(&p, data, sizeof(p));
     kernel_file = (struct file){data + sizeof(p), size - sizeof(p), p.kernel_size};
     run(&p, &kernel_file);

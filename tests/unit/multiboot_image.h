@@ -63,9 +63,8 @@ static inline int teardown(void **state)
 
 static inline void expect_log(const char *part)
 {
-    if (!strstr(host_log_text, part)) {
+    if (!strstr(host_log_text, part))
         fail_msg("found \"%s\", expected \"%s\"", host_log_text, part);
-    }
 }
 
 static inline void expect_module(unsigned int i, const char *name, uint64_t base, uint64_t size)

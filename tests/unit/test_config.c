@@ -614,15 +614,13 @@ static void test_modules(void **state)
     /* A long list is cut between two names. */
     memset(long_name, 'm', 63);
     long_name[63] = '\0';
-    for (size_t i = 0; i < ARRAY_SIZE(many); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(many); i++)
         many[i] = long_name;
-    }
     snprintf(text, sizeof(text), "[vm a]\nkernel=%.62sx\nmemory=2M\n", long_name);
     good(text);
     assert_int_equal(config_check_modules(&config, many, ARRAY_SIZE(many), &sink), 1);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 5; i++)
         strcat(strcat(list, long_name), ", ");
-    }
     strcat(list, "...\n");
     assert_string_equal(strstr(reported, "modules: ") + strlen("modules: "), list);
 }

@@ -138,9 +138,8 @@ static void test_refusals(void **state)
     unsigned int count = 99;
 
     (void)state;
-    for (unsigned int i = 0; i < 10; i++) {
+    for (unsigned int i = 0; i < 10; i++)
         map_usable((4 + 2 * i) * M2, M2); /* every other frame */
-    }
     init();
     assert_int_equal(frame_alloc(0, runs, 4, &count), -BH_EINVAL);
     assert_int_equal(count, 0);
@@ -195,9 +194,8 @@ static void model_random(void)
         size_t hole = (size_t)rand() % 8 ? 1 + (size_t)rand() % 9 : 300;
         size_t len = 1 + (size_t)rand() % (rand() % 3 ? 20 : 1200);
 
-        for (size_t i = at; i < at + len && i < FRAMES; i++) {
+        for (size_t i = at; i < at + len && i < FRAMES; i++)
             model[i] = FREE;
-        }
         at += len + hole;
     }
     memset(&map, 0, sizeof(map));
@@ -206,9 +204,8 @@ static void model_random(void)
             model[i] = NOT_OURS;
         } else if (model[i] == FREE) {
             size_t end = i;
-            while (end < FRAMES && model[end] == FREE) {
+            while (end < FRAMES && model[end] == FREE)
                 end++;
-            }
             map_usable(i * M2, (end - i) * M2);
             i = end - 1;
         }
@@ -219,19 +216,16 @@ static size_t model_count(enum owner owner, size_t from, size_t end)
 {
     size_t n = 0;
 
-    for (size_t i = from; i < end; i++) {
+    for (size_t i = from; i < end; i++)
         n += model[i] == owner;
-    }
     return n;
 }
 
 static bool has_free_gib(size_t from)
 {
-    for (size_t at = from; at < FRAMES; at += 512) {
-        if (model_count(FREE, at, at + 512) == 512) {
+    for (size_t at = from; at < FRAMES; at += 512)
+        if (model_count(FREE, at, at + 512) == 512)
             return true;
-        }
-    }
     return false;
 }
 
@@ -240,9 +234,8 @@ static void check_runs(uint64_t size, const struct frame_run *runs, unsigned int
     size_t high_free = model_count(FREE, 2048, FRAMES);
     uint64_t sum = 0, low = 0;
 
-    if (size >= G1 && has_free_gib(2048)) {
+    if (size >= G1 && has_free_gib(2048))
         assert_true(runs[0].base % G1 == 0 && runs[0].size >= G1);
-    }
     for (unsigned int i = 0; i < count; i++) {
         size_t first = runs[i].base / M2, n = runs[i].size / M2;
 
@@ -278,15 +271,13 @@ static void test_random(void **state)
                 assert_true(max != ARRAY_SIZE(runs) || size > frame_free_bytes());
             }
             n = MIN(n, FRAMES - at);
-            while (n > 1 && rand() % 50 && model_count(TAKEN, at, at + n) != n) {
+            while (n > 1 && rand() % 50 && model_count(TAKEN, at, at + n) != n)
                 n /= 2;
-            }
             bool valid = model_count(TAKEN, at, at + n) == n;
             assert_int_equal(frame_free(at * M2, n * M2), valid ? 0 : -BH_EINVAL);
             host_log_clear();
-            if (valid) {
+            if (valid)
                 memset(model + at, FREE, n);
-            }
             assert_int_equal(frame_free_bytes(), model_count(FREE, 0, FRAMES) * M2);
         }
         assert_int_equal(frame_total_bytes(), (FRAMES - model_count(NOT_OURS, 0, FRAMES)) * M2);

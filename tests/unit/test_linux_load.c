@@ -57,10 +57,9 @@ static uint64_t peek(uint64_t gpa, unsigned int size)
 
 static void assert_file_at(uint64_t gpa, const struct fake_file *f, uint64_t offset, uint64_t len)
 {
-    for (uint64_t i = 0; i < len; i++) {
+    for (uint64_t i = 0; i < len; i++)
         if (vm.low_mem[gpa + i] != fake_file_byte(f, offset + i))
             fail_msg("byte %llu differs", (unsigned long long)i);
-    }
 }
 
 static void test_load(void **state)

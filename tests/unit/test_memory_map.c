@@ -126,9 +126,8 @@ static void test_nonsense(void **state)
 static void test_full(void **state)
 {
     (void)state;
-    for (unsigned int i = 0; i < MEMORY_MAP_MAX; i++) {
+    for (unsigned int i = 0; i < MEMORY_MAP_MAX; i++)
         add(0x10000ull * (MEMORY_MAP_MAX - i), 0x8000, MEM_USABLE);
-    }
     assert_int_equal(memory_map_add(&map, 0x100, 0x100, MEM_USABLE), -BH_ENOMEM);
     assert_int_equal(memory_map_normalise(&map), 0);
     assert_int_equal(map.count, MEMORY_MAP_MAX);
@@ -208,11 +207,9 @@ static unsigned int rank(uint32_t type)
 
 static void model_put(unsigned int base, unsigned int size, uint32_t type)
 {
-    for (unsigned int i = base; i < base + size; i++) {
-        if (rank(type) > rank(model[i])) {
+    for (unsigned int i = base; i < base + size; i++)
+        if (rank(type) > rank(model[i]))
             model[i] = type == 6 ? MEM_RESERVED : type;
-        }
-    }
 }
 
 static void check_against_model(void)
@@ -228,24 +225,20 @@ static void check_against_model(void)
             uint64_t end = r[-1].base + r[-1].size;
             assert_true(end < r->base || (end == r->base && r[-1].type != r->type));
         }
-        for (uint64_t b = r->base; b < r->base + r->size; b++) {
+        for (uint64_t b = r->base; b < r->base + r->size; b++)
             seen[b] = r->type;
-        }
     }
     assert_memory_equal(seen, model, sizeof(seen));
-    for (unsigned int i = 0; i < SPACE; i++) {
+    for (unsigned int i = 0; i < SPACE; i++)
         usable += model[i] == MEM_USABLE;
-    }
     assert_int_equal(memory_map_usable(&map), usable);
 }
 
 static bool model_is_usable(uint64_t base, uint64_t size)
 {
-    for (uint64_t i = base; i < base + size; i++) {
-        if (i >= SPACE || model[i] != MEM_USABLE) {
+    for (uint64_t i = base; i < base + size; i++)
+        if (i >= SPACE || model[i] != MEM_USABLE)
             return false;
-        }
-    }
     return true;
 }
 
@@ -254,11 +247,9 @@ static void check_find(void)
     uint64_t size = 1 + (uint64_t)rand() % 40, align = 1ull << rand() % 6;
     uint64_t limit = (uint64_t)rand() % (SPACE + 20), want = UINT64_MAX, got = UINT64_MAX;
 
-    for (uint64_t b = 0; b < SPACE; b += align) {
-        if (b + size <= limit && model_is_usable(b, size)) {
+    for (uint64_t b = 0; b < SPACE; b += align)
+        if (b + size <= limit && model_is_usable(b, size))
             want = b;
-        }
-    }
     int err = memory_map_find(&map, size, align, limit, &got);
     assert_int_equal(err, want == UINT64_MAX ? -BH_ENOENT : 0);
     assert_int_equal(got, want);

@@ -130,13 +130,11 @@ static void test_module_names(void **state)
 
     (void)state;
     good1();
-    for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+    for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++)
         mb1_module(i, 0x1000, 0x2000, cases[i][0]);
-    }
     assert_int_equal(parse1(), 0);
-    for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+    for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++)
         expect_module(i, cases[i][1], 0x1000, 0x1000);
-    }
 }
 
 static void test_mb1_outside(void **state)
@@ -175,9 +173,8 @@ static void test_too_many_modules(void **state)
 {
     (void)state;
     good1();
-    for (unsigned int i = 0; i < BOOT_MODULES_MAX; i++) {
+    for (unsigned int i = 0; i < BOOT_MODULES_MAX; i++)
         mb1_module(i, i * 0x1000, i * 0x1000 + 1, "m");
-    }
     assert_int_equal(parse1(), 0);
     assert_int_equal(info.module_count, BOOT_MODULES_MAX);
     assert_int_equal(info.modules_dropped, 0);
@@ -262,9 +259,8 @@ static void test_too_many_ranges(void **state)
 {
     (void)state;
     good1();
-    for (unsigned int i = 0; i < MEMORY_MAP_MAX; i++) {
+    for (unsigned int i = 0; i < MEMORY_MAP_MAX; i++)
         mb1_range(i, i * MIB, 0x1000, MEM_USABLE);
-    }
     assert_int_equal(parse1(), 0);
     assert_int_equal(info.map.count, MEMORY_MAP_MAX);
     mb1_range(MEMORY_MAP_MAX, MEMORY_MAP_MAX * MIB, 0x1000, MEM_USABLE);
@@ -282,9 +278,8 @@ static void test_too_many_empty_ranges(void **state)
     image = realloc(image, 0x20000);
     view = (struct phys_view){image, 0x20000};
     memset(image + at, 0, 0x20000 - at);
-    for (unsigned int i = 0; i < 1025; i++) {
+    for (unsigned int i = 0; i < 1025; i++)
         image[at + i * MB1_RANGE] = MB1_RANGE - 4;
-    }
     put32(MB1_AT + MB1_MMAP + 4, at);
     put32(MB1_AT + MB1_MMAP, 1024 * MB1_RANGE);
     assert_int_equal(parse1(), 0);

@@ -35,9 +35,8 @@ static uint64_t tag(uint32_t type, const void *body, uint32_t size)
     put32(at, type);
     put32(at + 4, 8 + size);
     memset(image + at + 8, 0, size);
-    if (body) {
+    if (body)
         memcpy(image + at + 8, body, size);
-    }
     mb2_end = ALIGN_UP(at + 8 + size, 8);
     return at;
 }
@@ -157,9 +156,8 @@ static void test_mb2_bad_modules(void **state)
     expect_module(0, "", 0, 0);
     expect_module(1, "abcde", 1, 1);
     begin2();
-    for (unsigned int i = 0; i < BOOT_MODULES_MAX + 2; i++) {
+    for (unsigned int i = 0; i < BOOT_MODULES_MAX + 2; i++)
         module_tag(i, i + 1, "m");
-    }
     assert_int_equal(parse2(), 0);
     assert_int_equal(info.module_count, BOOT_MODULES_MAX);
     assert_int_equal(info.modules_dropped, 2);

@@ -100,10 +100,9 @@ static struct mb1_module read_module(unsigned int i)
 
 static void expect_file(uint64_t gpa, const struct fake_file *f, uint64_t offset, uint64_t len)
 {
-    for (uint64_t i = 0; i < len; i++) {
+    for (uint64_t i = 0; i < len; i++)
         if (vm.low_mem[gpa + i] != fake_file_byte(f, offset + i))
             fail_msg("byte %llu at 0x%llx differs", (unsigned long long)i, (unsigned long long)gpa);
-    }
 }
 
 static void expect_zeros(uint64_t gpa, uint64_t len)

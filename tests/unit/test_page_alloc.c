@@ -38,11 +38,9 @@ static bool is_zero(const void *p, size_t n)
 {
     const uint8_t *b = p;
 
-    for (size_t i = 0; i < n; i++) {
-        if (b[i] != 0) {
+    for (size_t i = 0; i < n; i++)
+        if (b[i] != 0)
             return false;
-        }
-    }
     return true;
 }
 

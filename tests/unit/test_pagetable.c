@@ -88,9 +88,8 @@ static struct pagetable pt;
 static int setup(void **state)
 {
     (void)state;
-    if (posix_memalign(&arena, PAGE_SIZE_4K, POOL_BYTES) != 0) {
+    if (posix_memalign(&arena, PAGE_SIZE_4K, POOL_BYTES) != 0)
         return -1;
-    }
     memset(arena, 0xa5, POOL_BYTES);
     host_log_clear();
     page_pool_init(arena, POOL_PA, POOL_BYTES);
@@ -302,9 +301,8 @@ static void test_unmap_over_sizes(void **state)
     expect_nothing(6 * PAGE_SIZE_2M - 1);
     expect_page(5 * PAGE_SIZE_2M - 1, PAGE_SIZE_1G + 5 * PAGE_SIZE_2M - 1, PAGE_SIZE_2M);
     assert_int_equal(pt_unmap(&pt, 0, BIT64(48)), 0);
-    for (uint64_t va = 0; va < 6 * PAGE_SIZE_2M; va += PAGE_SIZE_4K) {
+    for (uint64_t va = 0; va < 6 * PAGE_SIZE_2M; va += PAGE_SIZE_4K)
         expect_nothing(va);
-    }
     destroy();
 }
 
@@ -372,9 +370,8 @@ static void test_invalid(void **state)
     create(&npt_1g);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         assert_int_equal(pt_map(&pt, cases[i].va, cases[i].pa, cases[i].size, PT_READ), -BH_EINVAL);
-        if (cases[i].pa == 0) {
+        if (cases[i].pa == 0)
             assert_int_equal(pt_unmap(&pt, cases[i].va, cases[i].size), -BH_EINVAL);
-        }
     }
     assert_int_equal(page_free_count(), POOL_PAGES - 1); /* none of them made a table */
     destroy();
@@ -429,9 +426,8 @@ static void test_no_memory(void **state)
     (void)state;
     for (unsigned int left = 0; left < 6; left++) {
         unsigned int n = 0;
-        while (page_free_count() > left) {
+        while (page_free_count() > left)
             taken[n++] = page_alloc();
-        }
         memset(&pt, 0xa5, sizeof(pt));
         int err = pt_create(&pt, &npt_1g);
         assert_int_equal(err, left == 0 ? -BH_ENOMEM : 0);
@@ -445,27 +441,24 @@ static void test_no_memory(void **state)
         }
         pt_destroy(&pt);
         assert_int_equal(page_free_count(), left);
-        while (n > 0) {
+        while (n > 0)
             page_free(taken[--n]);
-        }
     }
     /* A split that finds no page leaves the larger page whole. */
     create(&npt_1g);
     assert_int_equal(pt_map(&pt, 0, 0, PAGE_SIZE_1G, PT_READ | PT_WRITE), 0);
     uint64_t entry = entry_of(0);
     unsigned int n = 0;
-    while (page_free_count() > 1) {
+    while (page_free_count() > 1)
         taken[n++] = page_alloc();
-    }
     assert_int_equal(pt_unmap(&pt, 0x5000, PAGE_SIZE_4K), -BH_ENOMEM);
     expect_page(0x5000, 0x5000, PAGE_SIZE_2M); /* one split of two */
     taken[n++] = page_alloc();
     assert_null(taken[n - 1]);
     assert_int_equal(pt_unmap(&pt, PAGE_SIZE_2M + 0x5000, PAGE_SIZE_4K), -BH_ENOMEM);
     assert_true(entry_of(PAGE_SIZE_2M) == (entry | PAGE_SIZE_2M));
-    while (n > 0) {
+    while (n > 0)
         page_free(taken[--n]);
-    }
     destroy();
 }
 
@@ -486,12 +479,10 @@ static void random_range(unsigned int *first, unsigned int *count)
 {
     *first = (unsigned int)rand() % MODEL_PAGES;
     *count = 1 + (unsigned int)rand() % 1500;
-    if (rand() % 2) {
+    if (rand() % 2)
         *first = ALIGN_DOWN(*first, 512u);
-    }
-    if (rand() % 2) {
+    if (rand() % 2)
         *count = ALIGN_UP(*count, 512u);
-    }
     *count = MIN(*count, MODEL_PAGES - *first);
 }
 
@@ -513,13 +504,11 @@ static void test_random(void **state)
                 /* Often with a physical address that allows larger pages. */
                 uint64_t pa = va + PAGE_SIZE_1G + (rand() % 3 ? 0 : PAGE_SIZE_4K);
                 int want = 0;
-                for (unsigned int i = 0; i < count && want == 0; i++) {
-                    if (model[first + i]) {
+                for (unsigned int i = 0; i < count && want == 0; i++)
+                    if (model[first + i])
                         want = -BH_EBUSY;
-                    } else {
+                    else
                         model[first + i] = pa + i * PAGE_SIZE_4K;
-                    }
-                }
                 assert_int_equal(pt_map(&pt, va, pa, count * PAGE_SIZE_4K, PT_READ), want);
             } else {
                 memset(&model[first], 0, count * sizeof(model[0]));

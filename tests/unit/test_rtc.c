@@ -214,10 +214,9 @@ static void test_cmos(void **state)
         assert_int_equal(rd(reg, 0), 0);
         wr(reg, reg ^ 0x5A, 0);
     }
-    for (uint8_t reg = 0x0E; reg < 0x80; reg++) {
+    for (uint8_t reg = 0x0E; reg < 0x80; reg++)
         if (reg != RTC_CENTURY)
             assert_int_equal(rd(reg | 0x80, 0), reg ^ 0x5A); /* bit 7 is the NMI mask */
-    }
     wr(0x0D, 0, 0);
     wr(0x0C, 0xFF, 0);
     assert_int_equal(rd(0x0D, 0), 0x80);

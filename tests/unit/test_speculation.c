@@ -96,9 +96,8 @@ static void test_choice(void **context)
             assert_in_range(state[d], 0, sizeof(letters) - 1);
             found[d] = letters[state[d]];
         }
-        if (strcmp(found, rows[i].expected) != 0) {
+        if (strcmp(found, rows[i].expected) != 0)
             fail_msg("%s: found %s, expected %s", rows[i].name, found, rows[i].expected);
-        }
     }
 }
 
@@ -106,9 +105,8 @@ static void test_names(void **context)
 {
     for (unsigned int d = 0; d < DEFENCE_COUNT; d++) {
         assert_non_null(defence_names[d]);
-        for (unsigned int e = 0; e < d; e++) {
+        for (unsigned int e = 0; e < d; e++)
             assert_string_not_equal(defence_names[d], defence_names[e]);
-        }
     }
 }
 

@@ -67,20 +67,17 @@ static void test_compare(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(s) / sizeof(s[0]); i++) {
         assert_int_equal(core_strlen(s[i]), strlen(s[i]));
-        for (size_t n = 0; n < 8; n++) {
+        for (size_t n = 0; n < 8; n++)
             assert_int_equal(core_strnlen(s[i], n), strnlen(s[i], n));
-        }
-        for (int c = 0; c < 256; c++) {
+        for (int c = 0; c < 256; c++)
             assert_ptr_equal(core_strchr(s[i], c), strchr(s[i], c));
-        }
         for (size_t j = 0; j < sizeof(s) / sizeof(s[0]); j++) {
             size_t both = strlen(s[i]) < strlen(s[j]) ? strlen(s[i]) : strlen(s[j]);
 
             assert_int_equal(sign(core_strcmp(s[i], s[j])), sign(strcmp(s[i], s[j])));
             assert_int_equal(sign(core_memcmp(s[i], s[j], both)), sign(memcmp(s[i], s[j], both)));
-            for (size_t n = 0; n < 8; n++) {
+            for (size_t n = 0; n < 8; n++)
                 assert_int_equal(sign(core_strncmp(s[i], s[j], n)), sign(strncmp(s[i], s[j], n)));
-            }
         }
     }
 }

@@ -33,11 +33,10 @@ static void on_expired(struct timer *timer, uint64_t now)
     assert_true(used + 1 < sizeof(fired));
     fired[used] = (char)('0' + i);
     fired_now = now;
-    if (action[i].target && action[i].deadline == TIMER_NEVER) {
+    if (action[i].target && action[i].deadline == TIMER_NEVER)
         timer_cancel(action[i].target);
-    } else if (action[i].target) {
+    else if (action[i].target)
         timer_arm(&queue, action[i].target, action[i].deadline);
-    }
 }
 
 /* The list's links agree in both directions, and deadlines rise. */
@@ -60,9 +59,8 @@ static int setup(void **state)
     memset(&queue, 0, sizeof(queue));
     memset(t, 0xa5, sizeof(t));
     memset(action, 0, sizeof(action));
-    for (unsigned int i = 0; i < TIMERS; i++) {
+    for (unsigned int i = 0; i < TIMERS; i++)
         timer_init(&t[i], on_expired);
-    }
     memset(fired, 0, sizeof(fired));
     return 0;
 }
@@ -72,9 +70,8 @@ static void run_expect(uint64_t now, const char *want)
     memset(fired, 0, sizeof(fired));
     timer_run(&queue, now);
     assert_string_equal(fired, want);
-    if (*want) {
+    if (*want)
         assert_true(fired_now == now);
-    }
     check_links();
 }
 
@@ -104,9 +101,8 @@ static void test_rearm_and_cancel(void **state)
 {
     (void)state;
     timer_cancel(&t[0]); /* not armed */
-    for (unsigned int i = 0; i < 4; i++) {
+    for (unsigned int i = 0; i < 4; i++)
         timer_arm(&queue, &t[i], 10 * (i + 1));
-    }
     timer_arm(&queue, &t[0], 45); /* to the end */
     timer_arm(&queue, &t[3], 5);  /* to the front */
     check_links();
@@ -146,17 +142,15 @@ static void test_handler_cancels_others(void **state)
     action[0].deadline = TIMER_NEVER;
     action[2].target = &t[4];
     action[2].deadline = TIMER_NEVER;
-    for (unsigned int i = 0; i < 5; i++) {
+    for (unsigned int i = 0; i < 5; i++)
         timer_arm(&queue, &t[i], i + 1);
-    }
     timer_arm(&queue, &t[4], 100);
     run_expect(10, "023");
     assert_true(timer_next(&queue) == TIMER_NEVER);
     /* The last of the due ones. */
     action[0].target = &t[2];
-    for (unsigned int i = 0; i < 3; i++) {
+    for (unsigned int i = 0; i < 3; i++)
         timer_arm(&queue, &t[i], i + 1);
-    }
     run_expect(10, "01");
 }
 
@@ -168,9 +162,8 @@ static void test_handler_rearms_others(void **state)
     action[0].deadline = 50;
     action[2].target = &t[3];
     action[2].deadline = 9;
-    for (unsigned int i = 0; i < 3; i++) {
+    for (unsigned int i = 0; i < 3; i++)
         timer_arm(&queue, &t[i], i + 1);
-    }
     timer_arm(&queue, &t[4], 60);
     run_expect(10, "02");
     assert_int_equal(timer_next(&queue), 9);
@@ -186,9 +179,8 @@ static void test_random(void **state)
 
     (void)state;
     srand(7);
-    for (unsigned int i = 0; i < TIMERS; i++) {
+    for (unsigned int i = 0; i < TIMERS; i++)
         deadline[i] = TIMER_NEVER;
-    }
     for (unsigned int round = 0; round < 20000; round++) {
         unsigned int i = (unsigned int)rand() % TIMERS;
         char want[TIMERS + 1] = "";
@@ -209,16 +201,13 @@ static void test_random(void **state)
             now += (unsigned int)rand() % 10;
             for (;;) {
                 unsigned int best = TIMERS;
-                for (unsigned int k = 0; k < TIMERS; k++) {
+                for (unsigned int k = 0; k < TIMERS; k++)
                     if (deadline[k] <= now &&
                         (best == TIMERS || deadline[k] < deadline[best] ||
-                         (deadline[k] == deadline[best] && stamp[k] < stamp[best]))) {
+                         (deadline[k] == deadline[best] && stamp[k] < stamp[best])))
                         best = k;
-                    }
-                }
-                if (best == TIMERS) {
+                if (best == TIMERS)
                     break;
-                }
                 want[count++] = (char)('0' + best);
                 deadline[best] = TIMER_NEVER;
             }
@@ -226,9 +215,8 @@ static void test_random(void **state)
         }
         check_links();
         uint64_t next = TIMER_NEVER;
-        for (unsigned int k = 0; k < TIMERS; k++) {
+        for (unsigned int k = 0; k < TIMERS; k++)
             next = MIN(next, deadline[k]);
-        }
         assert_true(timer_next(&queue) == next);
     }
 }

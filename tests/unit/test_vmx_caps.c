@@ -147,14 +147,12 @@ static void test_several_missing(void **state)
 {
     char small[64];
 
-    for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
         take_away(needed[i].msr, needed[i].bit);
-    }
     assert_int_equal(evaluate(0), -BH_ENOTSUP);
     assert_int_equal(strncmp(why, PREFIX, strlen(PREFIX)), 0);
-    for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
         assert_non_null(strstr(why, needed[i].name));
-    }
 
     /* No room for all: cut, and terminated. */
     for (size_t size = 2; size <= sizeof(small); size++) {
@@ -162,9 +160,8 @@ static void test_several_missing(void **state)
         assert_int_equal(vmx_caps_evaluate(msrs, 0, &caps, small, size), -BH_ENOTSUP);
         assert_int_equal(strlen(small), size - 1);
         assert_int_equal(strncmp(small, why, size - 1), 0);
-        for (size_t i = size; i < sizeof(small); i++) {
+        for (size_t i = size; i < sizeof(small); i++)
             assert_int_equal(small[i], 'x');
-        }
     }
 }
 
@@ -243,9 +240,8 @@ static void test_optional(void **state)
                          all.proc & ~features[i].proc_gone);
         assert_int_equal(caps.proc2, all.proc2 & ~features[i].proc2_gone);
         setup(state);
-        if (features[i].feature == FEATURE_COUNT) {
+        if (features[i].feature == FEATURE_COUNT)
             continue;
-        }
         assert_int_equal(evaluate(BIT(features[i].feature)), 0);
         assert_int_equal(caps.pin & features[i].pin_gone, 0);
         assert_int_equal(caps.proc & features[i].proc_gone, 0);
@@ -336,9 +332,8 @@ static void test_random(void **state)
 
     for (unsigned int round = 0; round < 20000; round++) {
         setup(state);
-        for (unsigned int n = rand_r(&seed) % 4; n > 0; n--) {
+        for (unsigned int n = rand_r(&seed) % 4; n > 0; n--)
             take_away(words[rand_r(&seed) % ARRAY_SIZE(words)], BIT(rand_r(&seed) % 32));
-        }
         uint32_t off = (uint32_t)rand_r(&seed);
         if (evaluate(off) != 0) {
             assert_int_equal(strncmp(why, PREFIX, strlen(PREFIX)), 0);

@@ -70,9 +70,8 @@ static void set_segment(enum vmcs_segment i, uint64_t selector, uint64_t base, u
 
 static void set_data_segments(uint64_t selector, uint64_t base, uint64_t limit, uint64_t access)
 {
-    for (enum vmcs_segment i = VMCS_ES; i <= VMCS_GS; i++) {
+    for (enum vmcs_segment i = VMCS_ES; i <= VMCS_GS; i++)
         set_segment(i, selector, base, limit, access);
-    }
 }
 
 static void set_controls(void)
@@ -227,12 +226,10 @@ static void test_good(void **state)
         const struct good *g = &good[i];
         g->mode();
         vmcs[g->field] = g->value;
-        if (g->field2) {
+        if (g->field2)
             vmcs[g->field2] = g->value2;
-        }
-        if (check() != 0) {
+        if (check() != 0)
             fail_msg("%s: %s", g->what, output);
-        }
         assert_string_equal(output, "no broken rule of VM entry found\n");
     }
 }
@@ -451,16 +448,14 @@ static void test_bad(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         const struct bad *b = &bad[i];
         b->mode();
-        if (b->also) {
+        if (b->also)
             vmcs[b->also] = b->also_value;
-        }
         vmcs[b->field] = b->value;
 
         unsigned int broken = check();
         unsigned int lines = 0;
-        for (const char *p = output; (p = strchr(p, '\n')) != NULL; p++) {
+        for (const char *p = output; (p = strchr(p, '\n')) != NULL; p++)
             lines++;
-        }
         snprintf(start, sizeof(start), "%s 0x%llx: ", vmx_field_name(b->field), U(b->value));
         bool ok = b->text ? broken == 1 && strstr(output, b->text) &&
                                 (starts_with(output, start) || starts_with(output, b->text))
@@ -528,9 +523,8 @@ static void test_random(void **state)
         limits.linear_bits = (unsigned int)rand_r(&seed) & 255;
         unsigned int broken = check();
         unsigned int lines = 0;
-        for (const char *p = output; (p = strchr(p, '\n')) != NULL; p++) {
+        for (const char *p = output; (p = strchr(p, '\n')) != NULL; p++)
             lines++;
-        }
         assert_int_equal(lines, MAX(broken, 1u));
         output[0] = '\0';
         vmx_explain(&source, collect);

@@ -24,9 +24,8 @@ static uint64_t read_field(void *ctx, enum vmcs_field field)
 {
     assert_ptr_equal(ctx, vmcs);
     assert_true((size_t)field < FIELDS);
-    if (field == VMCS_GUEST_INTERRUPT_STATUS || field == VMCS_EOI_EXIT_BITMAP0) {
+    if (field == VMCS_GUEST_INTERRUPT_STATUS || field == VMCS_EOI_EXIT_BITMAP0)
         beyond_exit_fields = true;
-    }
     assert_false(field == VMCS_INSTRUCTION_ERROR && beyond_exit_fields);
     return vmcs[field];
 }
@@ -119,12 +118,10 @@ static void test_names(void **state)
                   {28, "invalid operand of INVEPT or INVVPID"},
                   {29, "unknown"}};
 
-    for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
         assert_string_equal(vmx_exit_reason_name(reasons[i].number), reasons[i].name);
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(errors); i++)
         assert_string_equal(vmx_instruction_error(errors[i].number), errors[i].name);
-    }
 }
 
 /* The longest values fit, too. */

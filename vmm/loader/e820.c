@@ -74,11 +74,10 @@ int guest_e820_lowest_free(const struct guest_e820_entry *map, unsigned int coun
 bool guest_e820_is_ram(const struct guest_e820_entry *map, unsigned int count, uint64_t base,
                        uint64_t size)
 {
-    for (unsigned int i = 0; i < count; i++) {
+    for (unsigned int i = 0; i < count; i++)
         if (map[i].type == GUEST_E820_RAM && base >= map[i].base &&
             base - map[i].base <= map[i].size && size <= map[i].size - (base - map[i].base))
             return true;
-    }
     return false;
 }
 

@@ -69,10 +69,9 @@ uint64_t load_ram_below_4g(const struct load_job *job)
 {
     uint64_t sum = 0;
 
-    for (unsigned int i = 0; i < job->count && job->map[i].base < 4 * GIB; i++) {
+    for (unsigned int i = 0; i < job->count && job->map[i].base < 4 * GIB; i++)
         if (job->map[i].type == GUEST_E820_RAM)
             sum += MIN(job->map[i].size, 4 * GIB - job->map[i].base);
-    }
     return sum;
 }
 
@@ -89,10 +88,9 @@ static int load(const struct load_request *req, struct guest_entry *out, char *e
     if (guest_e820_check(job.map, job.count) != 0 || (!req->e820 && req->ram_low < GUEST_BIOS_END))
         REFUSE("memory map is malformed (%u entries, %llu bytes below 4 GiB)", job.count,
                LLU(req->ram_low));
-    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
         if (kinds[i].probe(req->kernel))
             return kinds[i].load(&job, out);
-    }
     REFUSE("kernel \"%s\": found no known signature in its %llu bytes, expected " KINDS_EXPECTED,
            req->kernel->name, LLU(req->kernel->size));
 }

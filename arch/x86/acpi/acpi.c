@@ -101,10 +101,9 @@ int INIT acpi_check_table(const struct acpi_memory *mem, uint64_t pa, const char
 static void INIT add_table(struct acpi_info *info, const struct acpi_memory *mem, uint64_t pa,
                            const char *expected)
 {
-    for (unsigned int i = 0; i < info->table_count; i++) {
+    for (unsigned int i = 0; i < info->table_count; i++)
         if (info->tables[i].address == pa)
             return;
-    }
     if (info->table_count == ACPI_MAX_TABLES) {
         log_warn("ACPI: table at 0x%llx: there are more than %d tables; ignored", LLU(pa),
                  ACPI_MAX_TABLES);
@@ -148,10 +147,9 @@ static int INIT walk_root(struct acpi_info *info, const struct acpi_memory *mem,
 const struct acpi_table *acpi_find_table(const struct acpi_info *info, const char *signature,
                                          unsigned int nth)
 {
-    for (unsigned int i = 0; i < info->table_count; i++) {
+    for (unsigned int i = 0; i < info->table_count; i++)
         if (strcmp(info->tables[i].signature, signature) == 0 && nth-- == 0)
             return &info->tables[i];
-    }
     return NULL;
 }
 
@@ -161,10 +159,9 @@ static void INIT find_s5(struct acpi_info *info, const struct acpi_memory *mem)
     static const char *const aml_tables[] = {"DSDT", "SSDT"};
 
     for (unsigned int k = 0; k < ARRAY_SIZE(aml_tables); k++) {
-        for (unsigned int i = 0; i < info->table_count && !info->has_s5; i++) {
+        for (unsigned int i = 0; i < info->table_count && !info->has_s5; i++)
             if (strcmp(info->tables[i].signature, aml_tables[k]) == 0)
                 acpi_scan_s5(info, mem, &info->tables[i]);
-        }
     }
     if (info->has_fadt && !info->has_s5)
         log_warn("ACPI: no usable \\_S5 object: the machine cannot be switched off");

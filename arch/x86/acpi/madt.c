@@ -59,10 +59,9 @@ static void INIT add_cpu(struct madt_parser *p, uint32_t apic_id, uint32_t uid, 
     if ((flags & (MADT_CPU_ENABLED | MADT_CPU_ONLINE_CAPABLE)) == 0)
         return;
     /* Firmware lists one CPU as local APIC and as x2APIC. */
-    for (unsigned int i = 0; i < info->cpu_count; i++) {
+    for (unsigned int i = 0; i < info->cpu_count; i++)
         if (info->cpus[i].apic_id == apic_id)
             return;
-    }
     if (!has_room(p, LIST_CPUS, info->cpu_count))
         return;
     info->cpus[info->cpu_count++] = (struct acpi_cpu){

@@ -39,23 +39,18 @@ INIT static int map_shared(uint64_t pool_pa, uint64_t pool_size)
 {
     int err = pt_create(&shared, &host_pt_format);
 
-    if (!err) {
+    if (!err)
         err = map_image_part(text_start, init_text_end, PT_READ | PT_EXEC);
-    }
-    if (!err) {
+    if (!err)
         err = map_image_part(rodata_start, rodata_end, PT_READ);
-    }
-    if (!err) {
+    if (!err)
         err = map_image_part(init_data_start, data_end, PT_READ | PT_WRITE);
-    }
-    if (!err) {
+    if (!err)
         err = pt_map(&shared, POOL_VA, pool_pa, pool_size, PT_READ | PT_WRITE);
-    }
     /* The table for device registers exists from the start, so that every CPU's copy of the top
      * levels has it. */
-    if (!err && !pt_table(&shared, DEVICE_VA, 2)) {
+    if (!err && !pt_table(&shared, DEVICE_VA, 2))
         err = -BH_ENOMEM;
-    }
     return err;
 }
 
@@ -63,14 +58,12 @@ INIT static int map_shared(uint64_t pool_pa, uint64_t pool_size)
 INIT static int map_private(struct percpu *cpu, struct pagetable *pt)
 {
     int err = pt_create(pt, &host_pt_format);
-    if (err) {
+    if (err)
         return err;
-    }
     uint64_t *pdpt = pt_table(pt, CPU_LOCAL_VA, 3);
     uint64_t *shared_pdpt = pt_table(&shared, KERNEL_VMA, 3);
-    if (!pdpt || !shared_pdpt) {
+    if (!pdpt || !shared_pdpt)
         return -BH_ENOMEM;
-    }
     memcpy(pdpt, shared_pdpt, TABLE_ENTRIES * sizeof(*pdpt));
 
     static_assert(sizeof(struct percpu) <= PAGE_SIZE_4K, "struct percpu is one page");
@@ -81,14 +74,12 @@ INIT static int map_private(struct percpu *cpu, struct pagetable *pt)
                              PT_READ | PT_WRITE)
                     : -BH_ENOMEM;
     }
-    if (err) {
+    if (err)
         return err;
-    }
     uint64_t *ptes = pt_table(pt, CPU_WINDOW_VA, 1);
     uint64_t *pdes = pt_table(pt, CPU_WINDOW2M_VA, 2);
-    if (!ptes || !pdes) {
+    if (!ptes || !pdes)
         return -BH_ENOMEM;
-    }
     cpu->window_ptes = ptes;
     cpu->window_2m_pdes = pdes + (CPU_WINDOW2M_VA >> 21) % TABLE_ENTRIES;
     return 0;
@@ -105,9 +96,8 @@ INIT int address_space_init(uint64_t pool_pa, uint64_t pool_size)
     struct percpu *cpu = page_alloc();
     int err = cpu ? map_shared(pool_pa, pool_size) : -BH_ENOMEM;
 
-    if (!err) {
+    if (!err)
         err = map_private(cpu, &pt);
-    }
     if (!err) {
         cpu->pagetable = pt;
         cpu->timer_armed = TIMER_NEVER;
@@ -141,9 +131,8 @@ static void free_part(const char *start, const char *end)
     uint64_t size = (uint64_t)(end - start);
     uint64_t pa = image_to_pa(start);
 
-    if (size == 0) {
+    if (size == 0)
         return;
-    }
     if (pt_unmap(&shared, (uint64_t)start, size) != 0) {
         log_warn("boot memory at %p is not given back", (const void *)start);
         return;
@@ -173,14 +162,12 @@ static bool any_leaf(const uint64_t *table, unsigned int level, const struct lea
 {
     for (unsigned int i = 0; i < TABLE_ENTRIES; i++) {
         uint64_t entry = table[i];
-        if (!(entry & PTE_P)) {
+        if (!(entry & PTE_P))
             continue;
-        }
         bool leaf = level == 1 || (entry & PTE_LARGE);
         if (leaf ? query->matches(query, entry, 1ull << (12 + 9 * (level - 1)))
-                 : any_leaf(pa_to_page(entry & PTE_ADDR), level - 1, query)) {
+                 : any_leaf(pa_to_page(entry & PTE_ADDR), level - 1, query))
             return true;
-        }
     }
     return false;
 }

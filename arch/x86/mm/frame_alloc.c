@@ -42,9 +42,8 @@ INIT static struct stretch whole_frames(const struct memory_range *r)
     uint64_t first = r->base / FRAME_SIZE + (r->base % FRAME_SIZE != 0);
     uint64_t end = limit / FRAME_SIZE;
 
-    if (r->type != MEM_USABLE || end <= first) {
+    if (r->type != MEM_USABLE || end <= first)
         return (struct stretch){0, 0};
-    }
     return (struct stretch){first, end - first};
 }
 
@@ -83,13 +82,11 @@ INIT int frame_init(const struct memory_map *usable, void *storage, size_t stora
 {
     size_t bytes = frame_bitmap_bytes(usable);
 
-    if (storage_bytes < bytes || !IS_ALIGNED((uintptr_t)storage, sizeof(uint64_t))) {
+    if (storage_bytes < bytes || !IS_ALIGNED((uintptr_t)storage, sizeof(uint64_t)))
         return -BH_EINVAL;
-    }
     memset(&frames, 0, sizeof(frames));
-    if (bytes == 0) {
+    if (bytes == 0)
         return 0;
-    }
     memset(storage, 0, bytes);
     frames.frames = frames_covered(usable);
     frames.owned = storage;
@@ -112,9 +109,8 @@ static size_t next(size_t from, size_t end, bool is_free)
         uint64_t word = frames.free[from / WORD_BITS];
         uint64_t hits = (is_free ? word : ~word) & (UINT64_MAX << from % WORD_BITS);
 
-        if (hits != 0) {
+        if (hits != 0)
             return MIN(ALIGN_DOWN(from, WORD_BITS) + (size_t)__builtin_ctzll(hits), end);
-        }
         from = ALIGN_DOWN(from, WORD_BITS) + WORD_BITS;
     }
     return end;
@@ -126,13 +122,12 @@ static bool gather(struct gathering *g, struct stretch s)
     uint64_t base = s.first * FRAME_SIZE;
     struct frame_run *last = g->count > 0 ? &g->runs[g->count - 1] : NULL;
 
-    if (last != NULL && last->base + last->size == base) {
+    if (last != NULL && last->base + last->size == base)
         last->size += s.count * FRAME_SIZE;
-    } else if (g->count < g->max_runs) {
+    else if (g->count < g->max_runs)
         g->runs[g->count++] = (struct frame_run){base, s.count * FRAME_SIZE};
-    } else {
+    else
         return false;
-    }
     set(frames.free, s, false);
     frames.free_count -= s.count;
     g->missing -= s.count;
@@ -148,9 +143,8 @@ static bool gather_gibs(struct gathering *g, size_t from, size_t end)
         size_t used = next(at, at + GIB_FRAMES, false);
 
         if (used == at + GIB_FRAMES) {
-            if (!gather(g, (struct stretch){at, GIB_FRAMES})) {
+            if (!gather(g, (struct stretch){at, GIB_FRAMES}))
                 return false;
-            }
             at = used;
         } else {
             at = ALIGN_UP(next(used, end, true), GIB_FRAMES);
@@ -167,9 +161,8 @@ static struct stretch free_piece(size_t at, size_t end)
     size_t gibs = ALIGN_UP(at, GIB_FRAMES);
     size_t gibs_end = ALIGN_DOWN(stop, GIB_FRAMES);
 
-    if (gibs < gibs_end) {
+    if (gibs < gibs_end)
         stop = at < gibs ? gibs : gibs_end;
-    }
     return (struct stretch){at, stop - at};
 }
 
@@ -184,9 +177,8 @@ static struct stretch best_piece(size_t from, size_t end, size_t wanted)
         bool fits_better = s.count >= wanted && (best.count < wanted || s.count < best.count);
         bool is_larger = best.count < wanted && s.count > best.count;
 
-        if (fits_better || is_larger) {
+        if (fits_better || is_larger)
             best = s;
-        }
         at += s.count;
     }
     return best;
@@ -198,9 +190,8 @@ static struct stretch trim(struct stretch s, size_t wanted)
     size_t end = s.first + s.count;
     bool keep_front = s.first % GIB_FRAMES != 0 || end % GIB_FRAMES == 0;
 
-    if (s.count <= wanted) {
+    if (s.count <= wanted)
         return s;
-    }
     return (struct stretch){keep_front ? s.first : end - wanted, wanted};
 }
 
@@ -210,12 +201,10 @@ static bool gather_pieces(struct gathering *g, size_t from, size_t end)
     while (g->missing > 0) {
         struct stretch s = best_piece(from, end, g->missing);
 
-        if (s.count == 0) {
+        if (s.count == 0)
             break;
-        }
-        if (!gather(g, trim(s, g->missing))) {
+        if (!gather(g, trim(s, g->missing)))
             return false;
-        }
     }
     return true;
 }
@@ -232,18 +221,15 @@ int frame_alloc(uint64_t size, struct frame_run *runs, unsigned int max_runs, un
     struct gathering g = {.runs = runs, .max_runs = max_runs, .missing = size / FRAME_SIZE};
 
     *count = 0;
-    if (size == 0 || !IS_ALIGNED(size, FRAME_SIZE)) {
+    if (size == 0 || !IS_ALIGNED(size, FRAME_SIZE))
         return -BH_EINVAL;
-    }
-    if (g.missing > frames.free_count) {
+    if (g.missing > frames.free_count)
         return -BH_ENOMEM;
-    }
     bool fits = gather_gibs(&g, low, frames.frames) && gather_pieces(&g, low, frames.frames) &&
                 gather_gibs(&g, 0, low) && gather_pieces(&g, 0, low);
     if (!fits || g.missing > 0) {
-        for (unsigned int i = 0; i < g.count; i++) {
+        for (unsigned int i = 0; i < g.count; i++)
             release((struct stretch){runs[i].base / FRAME_SIZE, runs[i].size / FRAME_SIZE});
-        }
         return -BH_ENOMEM;
     }
     *count = g.count;
@@ -252,14 +238,11 @@ int frame_alloc(uint64_t size, struct frame_run *runs, unsigned int max_runs, un
 
 static bool are_allocated(struct stretch s)
 {
-    if (s.count == 0 || s.first >= frames.frames || s.count > frames.frames - s.first) {
+    if (s.count == 0 || s.first >= frames.frames || s.count > frames.frames - s.first)
         return false;
-    }
-    for (size_t i = s.first; i < s.first + s.count; i++) {
-        if (!test(frames.owned, i) || test(frames.free, i)) {
+    for (size_t i = s.first; i < s.first + s.count; i++)
+        if (!test(frames.owned, i) || test(frames.free, i))
             return false;
-        }
-    }
     return true;
 }
 

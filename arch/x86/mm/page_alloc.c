@@ -60,18 +60,16 @@ static bool is_new(uint64_t va, uint64_t pa, size_t bytes)
         const struct region *r = &pool.regions[i];
         size_t r_bytes = r->pages * PAGE;
 
-        if (overlap((uintptr_t)r->va, va, r_bytes, bytes) || overlap(r->pa, pa, r_bytes, bytes)) {
+        if (overlap((uintptr_t)r->va, va, r_bytes, bytes) || overlap(r->pa, pa, r_bytes, bytes))
             return false;
-        }
     }
     return true;
 }
 
 int page_pool_add(void *va, uint64_t pa, size_t bytes)
 {
-    if (pool.count == PAGE_POOL_REGIONS) {
+    if (pool.count == PAGE_POOL_REGIONS)
         return -BH_ENOMEM;
-    }
     struct region *r = &pool.regions[pool.count];
     size_t pages = bytes / PAGE;
     size_t words = pages / WORD_BITS + (pages % WORD_BITS != 0);
@@ -79,18 +77,15 @@ int page_pool_add(void *va, uint64_t pa, size_t bytes)
 
     if (!IS_ALIGNED((uintptr_t)va | pa | bytes, PAGE) || va == NULL || pages <= own ||
         (uintptr_t)va + bytes - 1 < (uintptr_t)va || pa + bytes - 1 < pa ||
-        !is_new((uintptr_t)va, pa, bytes)) {
+        !is_new((uintptr_t)va, pa, bytes))
         return -BH_EINVAL;
-    }
     *r = (struct region){.va = va, .pa = pa, .pages = pages, .own = own, .words = words};
     r->bitmap = own == 0 ? r->inline_bitmap : va;
     memset(r->bitmap, 0, words * sizeof(uint64_t));
-    if (pages % WORD_BITS != 0) {
+    if (pages % WORD_BITS != 0)
         r->bitmap[words - 1] = ALL_USED << pages % WORD_BITS;
-    }
-    for (size_t i = 0; i < own; i++) {
+    for (size_t i = 0; i < own; i++)
         r->bitmap[i / WORD_BITS] |= BIT64(i % WORD_BITS);
-    }
     pool.count++;
     pool.free += pages - own;
     pool.total += pages - own;
@@ -100,9 +95,8 @@ int page_pool_add(void *va, uint64_t pa, size_t bytes)
 void page_pool_init(void *va, uint64_t pa, size_t bytes)
 {
     memset(&pool, 0, sizeof(pool));
-    if (page_pool_add(va, pa, bytes) != 0) {
+    if (page_pool_add(va, pa, bytes) != 0)
         log_error("page pool: bad region of %zu bytes at 0x%llx", bytes, LLU(pa));
-    }
 }
 
 static void *take_one(struct region *r)
@@ -126,9 +120,8 @@ void *page_alloc(void)
     for (unsigned int i = 0; i < pool.count; i++) {
         void *page = take_one(&pool.regions[i]);
 
-        if (page != NULL) {
+        if (page != NULL)
             return memset(page, 0, PAGE);
-        }
     }
     return NULL;
 }
@@ -149,13 +142,11 @@ static void *take_many(struct region *r, unsigned int pages, unsigned int align)
         size_t end = first + pages;
         size_t page = first;
 
-        while (page < end && !is_used(r, page)) {
+        while (page < end && !is_used(r, page))
             page++;
-        }
         if (page == end) {
-            for (page = first; page < end; page++) {
+            for (page = first; page < end; page++)
                 mark(r, page, true);
-            }
             return r->va + first * PAGE;
         }
         first = align_page(r, page + 1, align);
@@ -165,15 +156,13 @@ static void *take_many(struct region *r, unsigned int pages, unsigned int align)
 
 void *page_alloc_contiguous(unsigned int pages, unsigned int align_pages)
 {
-    if (pages == 0 || align_pages == 0 || (align_pages & (align_pages - 1)) != 0) {
+    if (pages == 0 || align_pages == 0 || (align_pages & (align_pages - 1)) != 0)
         return NULL;
-    }
     for (unsigned int i = 0; i < pool.count; i++) {
         void *first = take_many(&pool.regions[i], pages, align_pages);
 
-        if (first != NULL) {
+        if (first != NULL)
             return memset(first, 0, pages * PAGE);
-        }
     }
     return NULL;
 }
@@ -183,9 +172,8 @@ static struct region *region_of(const void *p)
     for (unsigned int i = 0; i < pool.count; i++) {
         struct region *r = &pool.regions[i];
 
-        if ((uintptr_t)p - (uintptr_t)r->va < r->pages * PAGE) {
+        if ((uintptr_t)p - (uintptr_t)r->va < r->pages * PAGE)
             return r;
-        }
     }
     return NULL;
 }
@@ -193,22 +181,18 @@ static struct region *region_of(const void *p)
 /* True when all of them were given out. */
 static bool are_allocated(const struct region *r, size_t page, unsigned int pages)
 {
-    if (page < r->own || r->pages - page < pages) {
+    if (page < r->own || r->pages - page < pages)
         return false;
-    }
-    for (unsigned int i = 0; i < pages; i++) {
-        if (!is_used(r, page + i)) {
+    for (unsigned int i = 0; i < pages; i++)
+        if (!is_used(r, page + i))
             return false;
-        }
-    }
     return true;
 }
 
 void page_free_contiguous(void *first, unsigned int pages)
 {
-    if (first == NULL || pages == 0) {
+    if (first == NULL || pages == 0)
         return;
-    }
     struct region *r = region_of(first);
     size_t page = r == NULL ? 0 : ((uintptr_t)first - (uintptr_t)r->va) / PAGE;
 
@@ -217,9 +201,8 @@ void page_free_contiguous(void *first, unsigned int pages)
         return;
     }
     memset(first, 0, pages * PAGE);
-    for (unsigned int i = 0; i < pages; i++) {
+    for (unsigned int i = 0; i < pages; i++)
         mark(r, page + i, false);
-    }
 }
 
 void page_free(void *page)
@@ -243,9 +226,8 @@ void *pa_to_page(uint64_t pa)
     for (unsigned int i = 0; i < pool.count; i++) {
         const struct region *r = &pool.regions[i];
 
-        if (pa - r->pa < r->pages * PAGE) {
+        if (pa - r->pa < r->pages * PAGE)
             return r->va + (pa - r->pa);
-        }
     }
     return NULL;
 }

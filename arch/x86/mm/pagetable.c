@@ -41,11 +41,9 @@ int pt_create(struct pagetable *pt, const struct pt_format *format)
 /* Depth is bounded by the number of levels. */
 static void free_table(const struct pt_format *format, uint64_t *table, unsigned int level)
 {
-    for (unsigned int i = 0; level > 1 && i < ENTRIES; i++) {
-        if (is_present(format, table[i]) && !is_leaf(format, table[i], level)) {
+    for (unsigned int i = 0; level > 1 && i < ENTRIES; i++)
+        if (is_present(format, table[i]) && !is_leaf(format, table[i], level))
             free_table(format, table_at(format, table[i]), level - 1);
-        }
-    }
     page_free(table);
 }
 
@@ -66,9 +64,8 @@ uint64_t *pt_table(struct pagetable *pt, uint64_t va, unsigned int level)
         uint64_t *entry = &table[index_of(va, l)];
         if (!is_present(format, *entry)) {
             uint64_t *fresh = page_alloc();
-            if (!fresh) {
+            if (!fresh)
                 return NULL;
-            }
             *entry = page_to_pa(fresh) | format->table;
         } else if (is_leaf(format, *entry, l)) {
             return NULL;
@@ -118,9 +115,8 @@ static unsigned int level_for(const struct pagetable *pt, uint64_t va, uint64_t 
         bool fits = level <= format->leaf_max && IS_ALIGNED(va | pa, page) && size >= page;
 
         if (is_present(format, entry)) {
-            if (is_leaf(format, entry, level)) {
+            if (is_leaf(format, entry, level))
                 break;
-            }
             table = table_at(format, entry);
         } else if (fits) {
             break;
@@ -135,22 +131,18 @@ int pt_map(struct pagetable *pt, uint64_t va, uint64_t pa, uint64_t size, unsign
 {
     const struct pt_format *format = pt->format;
 
-    if (size == 0) {
+    if (size == 0)
         return 0;
-    }
-    if (!va_range_is_valid(format, va, size) || !pa_range_is_valid(format, pa, size)) {
+    if (!va_range_is_valid(format, va, size) || !pa_range_is_valid(format, pa, size))
         return -BH_EINVAL;
-    }
     while (size > 0) {
         unsigned int level = level_for(pt, va, pa, size);
         uint64_t *table = pt_table(pt, va, level);
-        if (!table) {
+        if (!table)
             return -BH_ENOMEM;
-        }
         uint64_t *entry = &table[index_of(va, level)];
-        if (is_present(format, *entry)) {
+        if (is_present(format, *entry))
             return -BH_EBUSY;
-        }
         *entry = pa | format->leaf(flags, level) | (level > 1 ? format->large : 0);
         va += 1ull << shift_of(level);
         pa += 1ull << shift_of(level);
@@ -165,15 +157,12 @@ static int split(const struct pt_format *format, uint64_t *entry, unsigned int l
     uint64_t *table = page_alloc();
     uint64_t leaf = *entry;
 
-    if (!table) {
+    if (!table)
         return -BH_ENOMEM;
-    }
-    if (level == 2) {
+    if (level == 2)
         leaf &= ~format->large;
-    }
-    for (unsigned int i = 0; i < ENTRIES; i++) {
+    for (unsigned int i = 0; i < ENTRIES; i++)
         table[i] = leaf + ((uint64_t)i << shift_of(level - 1));
-    }
     *entry = page_to_pa(table) | format->table;
     return 0;
 }
@@ -182,12 +171,10 @@ int pt_unmap(struct pagetable *pt, uint64_t va, uint64_t size)
 {
     const struct pt_format *format = pt->format;
 
-    if (size == 0) {
+    if (size == 0)
         return 0;
-    }
-    if (!va_range_is_valid(format, va, size)) {
+    if (!va_range_is_valid(format, va, size))
         return -BH_EINVAL;
-    }
     uint64_t left = size;
     while (left > 0) {
         uint64_t *table = pt->root;
@@ -197,26 +184,23 @@ int pt_unmap(struct pagetable *pt, uint64_t va, uint64_t size)
 
         for (;;) {
             page = 1ull << shift_of(level);
-            if (!is_present(format, *entry)) {
+            if (!is_present(format, *entry))
                 break;
-            }
             if (is_leaf(format, *entry, level)) {
                 if (IS_ALIGNED(va, page) && left >= page) {
                     *entry = 0;
                     break;
                 }
                 int err = split(format, entry, level);
-                if (err) {
+                if (err)
                     return err;
-                }
             }
             table = table_at(format, *entry);
             entry = &table[index_of(va, --level)];
         }
         uint64_t step = page - (va & (page - 1));
-        if (step >= left) {
+        if (step >= left)
             break;
-        }
         va += step;
         left -= step;
     }

@@ -20,9 +20,8 @@ static inline struct window_bytes window_path_read(const struct window_path *pat
     for (word = path->words; word != path->end; word++) {
         *pte = word->pte;
         invlpg(va);
-        if (unlikely(*word->va != word->value)) {
+        if (unlikely(*word->va != word->value))
             break;
-        }
     }
     if (likely(word == path->end)) {
         const char *text = va + *address % PAGE_SIZE_4K;

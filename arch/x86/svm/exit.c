@@ -31,9 +31,8 @@ struct exit_entry {
 /* RDMSR and WRMSR have one exit code. */
 static NOINLINE unsigned int decode_length(struct vcpu *v, const struct vmcb *vmcb, enum insn_id id)
 {
-    if (id == INSN_RDMSR && (vmcb->exit_info1 & MSR_INFO_WRITE)) {
+    if (id == INSN_RDMSR && (vmcb->exit_info1 & MSR_INFO_WRITE))
         id = INSN_WRMSR;
-    }
     return exit_insn_length(v, id);
 }
 
@@ -43,9 +42,8 @@ static inline unsigned int length_of(struct vcpu *v, const struct vmcb *vmcb, en
 {
     uint64_t length = vmcb->next_rip - vmcb->rip;
 
-    if (likely(length - 1 < INSN_MAX_LENGTH && svm_features.nrips)) {
+    if (likely(length - 1 < INSN_MAX_LENGTH && svm_features.nrips))
         return (unsigned int)length;
-    }
     return decode_length(v, vmcb, id);
 }
 
@@ -116,9 +114,8 @@ static enum exit_action on_cache(struct vcpu *v, struct vmcb *vmcb)
 {
     unsigned int length = length_of(v, vmcb, INSN_WBINVD);
 
-    if (length == 0 && !(v->pending & PENDING_EVENT)) {
+    if (length == 0 && !(v->pending & PENDING_EVENT))
         length = length_of(v, vmcb, INSN_INVD);
-    }
     return length ? exit_cache(v, length) : EXIT_RESUME;
 }
 
@@ -127,9 +124,8 @@ static enum exit_action on_io(struct vcpu *v, struct vmcb *vmcb)
     uint64_t info = vmcb->exit_info1;
     uint64_t next = vmcb->exit_info2; /* always saved (APM vol. 2, 15.10.2) */
 
-    if (unlikely(info & IOIO_STRING)) {
+    if (unlikely(info & IOIO_STRING))
         return exit_string_io(v);
-    }
     if (unlikely(!(info & IOIO_BYTE))) {
         return info & IOIO_IN ? exit_in_wide(v, IOIO_PORT(info), next, IOIO_SIZE(info))
                               : exit_out_wide(v, IOIO_PORT(info), next, IOIO_SIZE(info));
@@ -212,9 +208,8 @@ static enum exit_action decode_cr(struct vcpu *v, struct vmcb *vmcb)
     bool done;
 
     int len = exit_fetch(v, bytes, &mode);
-    if (len <= 0 || insn_decode(&insn, bytes, (size_t)len, mode) != 0 || insn.map != MAP_0F) {
+    if (len <= 0 || insn_decode(&insn, bytes, (size_t)len, mode) != 0 || insn.map != MAP_0F)
         return EXIT_RESUME;
-    }
     uint64_t *gpr = &v->gpr[(insn.modrm & 7) | (insn.rex & REX_B ? 8 : 0)];
     uint64_t cr0 = virt->get_cr0(v);
     switch (insn.opcode) {
@@ -226,9 +221,8 @@ static enum exit_action decode_cr(struct vcpu *v, struct vmcb *vmcb)
     case 0x01: done = machine_status_word(v, &insn, gpr, cr0); break;
     default: return EXIT_RESUME;
     }
-    if (done) {
+    if (done)
         vcpu_skip(v, insn.length);
-    }
     return EXIT_RESUME;
 }
 
@@ -241,13 +235,11 @@ static enum exit_action on_cr(struct vcpu *v, struct vmcb *vmcb)
 
     v->pending |= PENDING_REGISTERS;
     if (!svm_features.decode_assists || !svm_features.nrips || !(info & CR_INFO_MOV) ||
-        length - 1 >= INSN_MAX_LENGTH) {
+        length - 1 >= INSN_MAX_LENGTH)
         return decode_cr(v, vmcb);
-    }
     if (move_cr(v, vmcb->exit_code, vmcb->exit_code < SVM_EXIT_CR0_WRITE,
-                &v->gpr[info & CR_INFO_GPR], long_mode)) {
+                &v->gpr[info & CR_INFO_GPR], long_mode))
         vcpu_skip(v, (unsigned int)length);
-    }
     return EXIT_RESUME;
 }
 
@@ -269,18 +261,15 @@ static NOINLINE enum exit_action access_with_bytes(struct vcpu *v, const struct 
     bool write = (vmcb->exit_info1 & PF_WRITE) != 0;
     struct window_bytes bytes;
 
-    if (unlikely((vmcb->efer & usual) != usual || !(vmcb->seg[SEG_CS].attrib & SEG_ATTR_L))) {
+    if (unlikely((vmcb->efer & usual) != usual || !(vmcb->seg[SEG_CS].attrib & SEG_ATTR_L)))
         return other_nested_fault(v, vmcb);
-    }
     /* One byte beyond; an instruction has 15. */
     __builtin_memcpy(&bytes, (const char *)vmcb + offsetof(struct vmcb, insn_bytes), sizeof(bytes));
-    if (unlikely(code->rip != v->rip || !code_insn_is(code, bytes))) {
+    if (unlikely(code->rip != v->rip || !code_insn_is(code, bytes)))
         code = code_cache_decode(&v->code, MODE_64, v->rip, NULL, bytes);
-    }
     if (unlikely(!code || code->rip != v->rip ||
-                 (vmcb->insn_length & INSN_LENGTH_MASK) < code->insn.length)) {
+                 (vmcb->insn_length & INSN_LENGTH_MASK) < code->insn.length))
         return other_nested_fault(v, vmcb);
-    }
     return exit_decoded_mov(v, vmcb->exit_info2, write, code);
 }
 
@@ -289,15 +278,12 @@ static enum exit_action on_nested_fault(struct vcpu *v, struct vmcb *vmcb)
     uint64_t info = vmcb->exit_info1, gpa = vmcb->exit_info2;
     const struct code_insn *code = code_cache_insn(&v->code, v->rip);
 
-    if (unlikely(info & (PF_FETCH | NPF_TABLE_WALK))) {
+    if (unlikely(info & (PF_FETCH | NPF_TABLE_WALK)))
         return other_nested_fault(v, vmcb);
-    }
-    if (svm_features.decode_assists) {
+    if (svm_features.decode_assists)
         return access_with_bytes(v, vmcb);
-    }
-    if (unlikely(code->rip != v->rip || !svm_in_64bit_code(vmcb, &code->walk->mode))) {
+    if (unlikely(code->rip != v->rip || !svm_in_64bit_code(vmcb, &code->walk->mode)))
         return exit_device_access(v, gpa, (info & PF_WRITE) != 0);
-    }
     return exit_device_mov(v, gpa, (info & PF_WRITE) != 0, code);
 }
 
@@ -309,11 +295,10 @@ static enum exit_action on_shutdown(struct vcpu *v, struct vmcb *vmcb)
 
 static enum exit_action on_unknown(struct vcpu *v, struct vmcb *vmcb)
 {
-    if ((uint32_t)vmcb->exit_code == SVM_EXIT_INVALID_32) {
+    if ((uint32_t)vmcb->exit_code == SVM_EXIT_INVALID_32)
         vm_request(v->vm, VM_REQUEST_CRASH, "invalid VMCB");
-    } else {
+    else
         vm_request(v->vm, VM_REQUEST_CRASH, "unexpected exit code 0x%llx", LLU(vmcb->exit_code));
-    }
     return EXIT_STOP;
 }
 
@@ -363,9 +348,8 @@ static NOINLINE void redeliver(struct vcpu *v, uint64_t info)
     struct vcpu_event event = event_of((uint32_t)info, (uint32_t)(info >> EVENT_ERROR_SHIFT));
 
     if (event.type == EVENT_SOFTWARE ||
-        (event.type == EVENT_EXCEPTION && (event.vector == EXC_BP || event.vector == EXC_OF))) {
+        (event.type == EVENT_EXCEPTION && (event.vector == EXC_BP || event.vector == EXC_OF)))
         return;
-    }
     vcpu_redeliver(v, &event);
 }
 
@@ -373,9 +357,8 @@ static NOINLINE void redeliver(struct vcpu *v, uint64_t info)
  * needed. (Bochs 2.7 moreover forgets V_IRQ at a VMRUN that finds IF set in host and guest.) */
 static void note_open_window(struct vcpu *v, struct vmcb *vmcb)
 {
-    if ((vmcb->int_ctl & INT_CTL_V_IRQ) && (v->rflags & RFLAGS_IF) && !v->in_shadow) {
+    if ((vmcb->int_ctl & INT_CTL_V_IRQ) && (v->rflags & RFLAGS_IF) && !v->in_shadow)
         (void)on_window(v, vmcb);
-    }
 }
 
 /* Gives the vCPU a new address-space identifier. A CPU gives them out in turn; when they run out it
@@ -400,25 +383,20 @@ enum exit_action svm_attend(struct vcpu *v)
     struct svm_vcpu *svm = v->svm;
     struct vmcb *vmcb = svm->vmcb;
 
-    if (v->pending & PENDING_LEAVE) {
+    if (v->pending & PENDING_LEAVE)
         return EXIT_RESCHEDULE;
-    }
-    if (v->pending & PENDING_BACKEND) {
+    if (v->pending & PENDING_BACKEND)
         note_open_window(v, vmcb);
-    }
-    if (v->pending & PENDING_DELIVERY) {
+    if (v->pending & PENDING_DELIVERY)
         vcpu_deliver_pending(v);
-    }
     vmcb->tlb_control = TLB_CONTROL_NONE;
-    if (svm->asid_generation != this_cpu->svm.asid_generation) {
+    if (svm->asid_generation != this_cpu->svm.asid_generation)
         assign_asid(svm);
-    }
     vmcb->rsp = v->gpr[GPR_RSP];
     vmcb->rflags = v->rflags;
     v->pending &= ~PENDING_REGISTERS;
-    if (!(vmcb->int_ctl & INT_CTL_V_IRQ) && vmcb->tlb_control == TLB_CONTROL_NONE) {
+    if (!(vmcb->int_ctl & INT_CTL_V_IRQ) && vmcb->tlb_control == TLB_CONTROL_NONE)
         v->pending &= ~PENDING_BACKEND;
-    }
     return likely(v->vm->request == VM_REQUEST_NONE) ? EXIT_RESUME : EXIT_STOP;
 }
 
@@ -428,9 +406,8 @@ static inline enum exit_action handle_event(struct vcpu *v, struct vmcb *vmcb,
 {
     if (unlikely(vmcb->exit_int_info & INTR_INFO_VALID)) {
         redeliver(v, vmcb->exit_int_info);
-        if (vmcb->exit_code == SVM_EXIT_NPF) {
+        if (vmcb->exit_code == SVM_EXIT_NPF)
             return exit_delivery_fault(v, vmcb->exit_info2);
-        }
     }
     return entry->handler(v, vmcb);
 }
@@ -439,9 +416,8 @@ static inline const struct exit_entry *entry_of(const struct vmcb *vmcb)
 {
     uint64_t code = vmcb->exit_code;
 
-    if (unlikely(code >= SVM_EXIT_CODES)) {
+    if (unlikely(code >= SVM_EXIT_CODES))
         code = code == SVM_EXIT_NPF ? SVM_EXIT_NPF_ROW : SVM_EXIT_UNKNOWN_ROW;
-    }
     return &exit_table[code];
 }
 
@@ -462,15 +438,13 @@ enum exit_action svm_exit(struct vcpu *v)
     vmcb->clean = CLEAN_ALL;
     if (likely(entry->insn)) {
         unsigned int length = length_of(v, vmcb, (enum insn_id)(entry->insn - 1));
-        if (likely(length)) {
+        if (likely(length))
             action = entry->instruction(v, length);
-        }
     } else {
         action = handle_event(v, vmcb, entry);
     }
-    if (unlikely(v->pending) && action == EXIT_RESUME) {
+    if (unlikely(v->pending) && action == EXIT_RESUME)
         action = svm_attend(v);
-    }
     vmcb->rax = v->gpr[GPR_RAX];
     vmcb->rip = v->rip;
     stat_exit(&v->stats, entry->stat, rdtsc_low() - start);

@@ -37,9 +37,8 @@ int svm_permissions_init(void)
     uint8_t *iopm = page_alloc_contiguous(IOPM_PAGES, 1);
     uint8_t *msrpm = page_alloc_contiguous(MSRPM_PAGES, 1);
 
-    if (!iopm || !msrpm) {
+    if (!iopm || !msrpm)
         return -BH_ENOMEM;
-    }
     memset(iopm, 0xff, IOPM_PAGES * PAGE_SIZE_4K);
     memset(msrpm, 0xff, MSRPM_PAGES * PAGE_SIZE_4K);
     msr_for_each_direct(allow, msrpm);

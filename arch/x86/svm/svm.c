@@ -101,9 +101,8 @@ INIT static int cpu_enable(void)
     void *hsave = page_alloc();
     void *host_vmcb = page_alloc();
 
-    if (!hsave || !host_vmcb || svm_permissions_init() != 0) {
+    if (!hsave || !host_vmcb || svm_permissions_init() != 0)
         return -BH_ENOMEM;
-    }
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
     wrmsr(MSR_AMD_VM_HSAVE_PA, page_to_pa(hsave));
     cpu->svm.asid_next = 1;
@@ -124,9 +123,8 @@ static int vcpu_create(struct vcpu *v)
     struct vmcb *vmcb = page_alloc_contiguous(2, 1);
     struct svm_vcpu *svm = (struct svm_vcpu *)(vmcb + 1);
 
-    if (!vmcb) {
+    if (!vmcb)
         return -BH_ENOMEM;
-    }
     svm->vmcb = vmcb;
     svm->vmcb_pa = page_to_pa(svm->vmcb);
     v->svm = svm;
@@ -172,9 +170,8 @@ static void set_cr0(struct vcpu *v, uint64_t value)
     svm->guest_cr0 = value & (CR0_CD | CR0_NW);
     intercept_cr(svm, INTERCEPT_CR_READ(0) | INTERCEPT_CR_WRITE(0), svm->guest_cr0);
     vmcb->cr0 = (value & ~(CR0_CD | CR0_NW)) | CR0_ET;
-    if (svm->guest_efer & EFER_LME) {
+    if (svm->guest_efer & EFER_LME)
         svm->guest_efer = value & CR0_PG ? svm->guest_efer | EFER_LMA : svm->guest_efer & ~EFER_LMA;
-    }
     vmcb->efer = svm->guest_efer | EFER_SVME;
     svm_dirty(svm, CLEAN_CR);
 }
@@ -206,9 +203,8 @@ static void set_cr2(struct vcpu *v, uint64_t value)
 {
     v->svm->vmcb->cr2 = value;
     svm_dirty(v->svm, CLEAN_CR2);
-    if (this_cpu->current == v) {
+    if (this_cpu->current == v)
         write_cr2(value);
-    }
 }
 
 static uint64_t get_cr4(struct vcpu *v)
@@ -287,9 +283,8 @@ static void vcpu_reset(struct vcpu *v, const struct vcpu_sysregs *regs)
 /* FS, GS, TR and LDTR are on the CPU while the vCPU runs. */
 static void save_lazy(const struct svm_vcpu *svm)
 {
-    if (svm->running) {
+    if (svm->running)
         __asm__ volatile("vmsave" ::"a"(svm->vmcb_pa) : "memory");
-    }
 }
 
 static void get_sysregs(struct vcpu *v, struct vcpu_sysregs *regs)
@@ -305,9 +300,8 @@ static void get_sysregs(struct vcpu *v, struct vcpu_sysregs *regs)
     regs->efer = get_efer(v);
     regs->dr6 = vmcb->dr6;
     regs->dr7 = vmcb->dr7;
-    for (unsigned int i = 0; i < SEG_COUNT; i++) {
+    for (unsigned int i = 0; i < SEG_COUNT; i++)
         regs->seg[i] = vmcb->seg[i];
-    }
     regs->ldtr = vmcb->ldtr;
     regs->tr = vmcb->tr;
     regs->gdtr = vmcb->gdtr;
@@ -351,15 +345,13 @@ static void vcpu_load(struct vcpu *v)
 {
     fpu_load(v);
     write_cr2(v->svm->vmcb->cr2);
-    if (cpuid_guest_has_rdtscp()) {
+    if (cpuid_guest_has_rdtscp())
         wrmsr(MSR_TSC_AUX, v->tsc_aux);
-    }
     v->svm->vmcb->clean = 0;
     v->pending |= PENDING_BACKEND; /* its ASID may be of an older generation */
     /* An armed breakpoint needs DR0..3 to be the guest's, used or not since the last switch. */
-    if (v->svm->vmcb->dr7 & DR7_ARMED) {
+    if (v->svm->vmcb->dr7 & DR7_ARMED)
         svm_load_debug_registers(v);
-    }
 }
 
 static void vcpu_unload(struct vcpu *v)
@@ -408,9 +400,8 @@ static void inject(struct vcpu *v, const struct vcpu_event *event)
         svm_dirty(v->svm, CLEAN_INTERCEPTS);
     }
     vmcb->event_inject = info_of(event);
-    if (event->has_error) {
+    if (event->has_error)
         vmcb->event_inject |= (uint64_t)event->error << EVENT_ERROR_SHIFT;
-    }
 }
 
 /* A dummy virtual interrupt of the highest priority: taking it would need IF and no shadow, and its
@@ -447,9 +438,8 @@ static void want_tpr_exit(struct vcpu *v, bool on)
 static void sync_lapic(struct vcpu *v)
 {
     pv_eoi_sync(v);
-    if (*v->cpu_tpr != (uint8_t)v->known_tpr) {
+    if (*v->cpu_tpr != (uint8_t)v->known_tpr)
         lapic_set_cr8(&v->lapic, *v->cpu_tpr);
-    }
     v->known_tpr = *v->cpu_tpr;
 }
 

@@ -14,11 +14,10 @@ void vmx_sync_lapic(struct vcpu *v)
         return;
     }
     vmx_select(v);
-    if (!lapic_is_quiet(&v->lapic) || vmcs_read(VMCS_GUEST_INTERRUPT_STATUS) != 0) {
+    if (!lapic_is_quiet(&v->lapic) || vmcs_read(VMCS_GUEST_INTERRUPT_STATUS) != 0)
         lapic_resync(&v->lapic);
-    } else {
+    else
         lapic_update_priority(&v->lapic);
-    }
 }
 
 /* Level-triggered interrupts leave the guest at their EOI: I/O APICs wait for it. */
@@ -35,9 +34,8 @@ static void update_eoi_exits(struct vcpu *v)
 void vmx_post_interrupts(struct vcpu *v)
 {
     vmx_select(v);
-    if (unlikely(v->lapic.tmr_changed)) {
+    if (unlikely(v->lapic.tmr_changed))
         update_eoi_exits(v);
-    }
     vmcs_write(VMCS_GUEST_INTERRUPT_STATUS, lapic_interrupt_status(&v->lapic));
 }
 
@@ -45,9 +43,8 @@ void vmx_post_interrupts(struct vcpu *v)
  * LAPIC that software has disabled it would still take self-IPIs: it gets only TPR then. */
 static enum vmx_msr_bitmap wanted_bitmap(const struct lapic *l)
 {
-    if (!(vmx_caps.proc2 & PROC2_X2APIC) || !lapic_is_x2apic(l)) {
+    if (!(vmx_caps.proc2 & PROC2_X2APIC) || !lapic_is_x2apic(l))
         return VMX_MSRS_PLAIN;
-    }
     return (vmx_caps.proc2 & PROC2_APIC_REGISTERS) && lapic_enabled(l) ? VMX_MSRS_APIC
                                                                        : VMX_MSRS_TPR;
 }
@@ -65,12 +62,10 @@ void vmx_lapic_changed(struct vcpu *v)
 
     vcpu_set_cpu_tpr(v);
     v->by_cpu = bitmap == VMX_MSRS_APIC;
-    if (v->by_cpu) {
+    if (v->by_cpu)
         v->known_tpr = TPR_UNKNOWN;
-    }
-    if (bitmap == vmx->msr_bitmap) {
+    if (bitmap == vmx->msr_bitmap)
         return;
-    }
     vmx->msr_bitmap = bitmap;
     vmx->proc2_controls &= ~bitmap_controls[VMX_MSRS_APIC];
     vmx->proc2_controls |= bitmap_controls[bitmap];
@@ -87,12 +82,10 @@ void vmx_want_tpr_exit(struct vcpu *v, bool on)
     struct vmx_vcpu *vmx = v->vmx;
     uint32_t threshold = 0;
 
-    if (!(vmx->proc_controls & PROC_TPR_SHADOW)) {
+    if (!(vmx->proc_controls & PROC_TPR_SHADOW))
         return;
-    }
-    if (on) {
+    if (on)
         threshold = MIN((uint32_t)lapic_highest_irr(&v->lapic) >> 4, lapic_get_cr8(&v->lapic));
-    }
     if (threshold != vmx->tpr_threshold) {
         vmx->tpr_threshold = threshold;
         vmx_select(v);

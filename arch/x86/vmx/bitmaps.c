@@ -28,15 +28,12 @@ static void allow(uint32_t msr, bool read, bool write, void *ctx)
     uint32_t byte = (msr - base) / 8 + (base ? HIGH_OFFSET : 0);
     uint8_t bit = (uint8_t)BIT(msr % 8);
 
-    if (msr - base >= MSR_RANGE_SIZE) {
+    if (msr - base >= MSR_RANGE_SIZE)
         return;
-    }
-    if (read) {
+    if (read)
         map[byte] &= (uint8_t)~bit;
-    }
-    if (write) {
+    if (write)
         map[byte + WRITE_OFFSET] &= (uint8_t)~bit;
-    }
 }
 
 INIT static uint8_t *new_bitmap(void)
@@ -60,30 +57,26 @@ INIT static void allow_x2apic(uint8_t *map)
     const uint64_t read = LAPIC_PLAIN & ~(LAPIC_BIT(LAPIC_EOI) | LAPIC_BIT(LAPIC_DFR) |
                                           LAPIC_BIT(LAPIC_ICR) | LAPIC_BIT(LAPIC_ICR_HIGH));
 
-    for (unsigned int i = 0; i < 64; i++) {
+    for (unsigned int i = 0; i < 64; i++)
         allow(X2APIC_MSR_FIRST + i, read & BIT64(i), written & BIT64(i), map);
-    }
 }
 
 INIT int vmx_bitmaps_init(void)
 {
     uint8_t *io = page_alloc_contiguous(IO_BITMAP_PAGES, 1);
 
-    if (!io) {
+    if (!io)
         return -BH_ENOMEM;
-    }
     memset(io, 0xff, IO_BITMAP_PAGES * PAGE_SIZE_4K);
     vmx_io_bitmap_pa = page_to_pa(io);
     for (unsigned int i = 0; i < VMX_MSR_BITMAPS; i++) {
         uint8_t *map = new_bitmap();
-        if (!map) {
+        if (!map)
             return -BH_ENOMEM;
-        }
-        if (i == VMX_MSRS_TPR) {
+        if (i == VMX_MSRS_TPR)
             allow(X2APIC_MSR_TPR, true, true, map);
-        } else if (i == VMX_MSRS_APIC) {
+        else if (i == VMX_MSRS_APIC)
             allow_x2apic(map);
-        }
         vmx_msr_bitmap_pa[i] = page_to_pa(map);
     }
     return 0;

@@ -89,26 +89,22 @@ static void append(struct list *list, const char *name, const char *of)
 
 static void append_unless(struct list *list, bool there, const char *name)
 {
-    if (!there) {
+    if (!there)
         append(list, name, "");
-    }
 }
 
 static void pick_controls(const uint64_t *msrs, uint32_t off, uint32_t value[VMX_CAP_COUNT],
                           struct list *missing)
 {
-    for (unsigned int w = 0; w < VMX_CAP_COUNT; w++) {
+    for (unsigned int w = 0; w < VMX_CAP_COUNT; w++)
         value[w] = (uint32_t)msrs[w];
-    }
     for (unsigned int i = 0; i < ARRAY_SIZE(controls); i++) {
         const struct control *c = &controls[i];
         bool may = msrs[c->word] >> 32 & c->bit;
-        if (c->feature == REQUIRED && !may) {
+        if (c->feature == REQUIRED && !may)
             append(missing, c->name, words[c->word]);
-        }
-        if (may && (c->feature >= FEATURE_COUNT || !(off & BIT(c->feature)))) {
+        if (may && (c->feature >= FEATURE_COUNT || !(off & BIT(c->feature))))
             value[c->word] |= c->bit;
-        }
     }
     append_unless(missing, !(msrs[VMX_CAP_TRUE_PROC] & PROC_UNWANTED),
                   "running without exits of INVLPG, RDTSC, PAUSE and CR3");
@@ -119,23 +115,19 @@ static void drop_incomplete(uint32_t value[VMX_CAP_COUNT], uint32_t proc_must)
 {
     const uint32_t apicv = PROC2_APIC_REGISTERS | PROC2_VIRTUAL_INTERRUPTS;
 
-    if (!(value[VMX_CAP_TRUE_PROC] & PROC_TPR_SHADOW)) {
+    if (!(value[VMX_CAP_TRUE_PROC] & PROC_TPR_SHADOW))
         value[VMX_CAP_PROC2] &= ~PROC2_X2APIC;
-    }
-    if (!(value[VMX_CAP_PROC2] & PROC2_X2APIC) || (value[VMX_CAP_PROC2] & apicv) != apicv) {
+    if (!(value[VMX_CAP_PROC2] & PROC2_X2APIC) || (value[VMX_CAP_PROC2] & apicv) != apicv)
         value[VMX_CAP_PROC2] &= ~apicv;
-    }
-    if (value[VMX_CAP_TRUE_PROC] & PROC_TPR_SHADOW) {
+    if (value[VMX_CAP_TRUE_PROC] & PROC_TPR_SHADOW)
         value[VMX_CAP_TRUE_PROC] &= ~(PROC_CR8_LOAD | PROC_CR8_STORE) | proc_must;
-    }
     value[VMX_CAP_TRUE_PROC] &= ~PROC_AT_TIMES;
 }
 
 static unsigned int invalidation(uint64_t cap, uint64_t any, uint64_t single, uint64_t all)
 {
-    if (!(cap & any)) {
+    if (!(cap & any))
         return 0;
-    }
     return cap & single ? INV_SINGLE : cap & all ? INV_ALL : 0;
 }
 
@@ -158,9 +150,8 @@ int vmx_caps_evaluate(const uint64_t msrs[VMX_CAP_COUNT], uint32_t off, struct v
         append_unless(&missing, ept & EPT_CAP_WB, "EPT with write-back memory");
         append_unless(&missing, invept, "INVEPT");
     }
-    if (missing.count > 0) {
+    if (missing.count > 0)
         return -BH_ENOTSUP;
-    }
     drop_incomplete(value, (uint32_t)msrs[VMX_CAP_TRUE_PROC]);
     *caps = (struct vmx_caps){
         .revision = (uint32_t)(msrs[VMX_CAP_BASIC] & VMX_BASIC_REVISION),
@@ -179,8 +170,7 @@ int vmx_caps_evaluate(const uint64_t msrs[VMX_CAP_COUNT], uint32_t off, struct v
         .invvpid = invalidation(ept, EPT_CAP_INVVPID, EPT_CAP_INVVPID_SINGLE, EPT_CAP_INVVPID_ALL),
     };
     /* Translations that cannot be thrown away must not be kept. */
-    if (!caps->invvpid) {
+    if (!caps->invvpid)
         caps->proc2 &= ~PROC2_VPID;
-    }
     return 0;
 }

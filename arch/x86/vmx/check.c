@@ -173,9 +173,8 @@ static bool are_memory_types(uint64_t pat)
 {
     for (unsigned int i = 0; i < 64; i += 8) {
         const unsigned int type = (uint8_t)(pat >> i);
-        if (type > 7 || !(PAT_TYPES & BIT(type))) {
+        if (type > 7 || !(PAT_TYPES & BIT(type)))
             return false;
-        }
     }
     return true;
 }
@@ -219,9 +218,8 @@ static void check_execution_controls(struct check *c)
     c->section = SDM_EXECUTION;
     require_control(c, VMCS_PIN_CONTROLS, VMX_CAP_TRUE_PIN);
     require_control(c, VMCS_PROC_CONTROLS, VMX_CAP_TRUE_PROC);
-    if (c->proc & PROC_SECONDARY) {
+    if (c->proc & PROC_SECONDARY)
         require_control(c, VMCS_PROC2_CONTROLS, VMX_CAP_PROC2);
-    }
     require(c, get(c, VMCS_CR3_TARGET_COUNT) <= MISC_CR3_TARGETS(c->limits->msr[VMX_CAP_MISC]),
             VMCS_CR3_TARGET_COUNT, "must not be more than IA32_VMX_MISC says");
     require(c,
@@ -240,9 +238,8 @@ static void check_execution_controls(struct check *c)
             "bit 9 (virtual-interrupt delivery) needs external-interrupt exiting");
     require(c, (c->proc2 & PROC2_EPT) || !c->unrestricted, VMCS_PROC2_CONTROLS,
             "bit 7 (unrestricted guest) needs bit 1 (EPT)");
-    if (c->proc2 & PROC2_EPT) {
+    if (c->proc2 & PROC2_EPT)
         check_ept_pointer(c);
-    }
 }
 
 static void check_event(struct check *c)
@@ -268,9 +265,8 @@ static void check_event(struct check *c)
     require(c, !must_have_error || (event & INTR_INFO_ERROR), VMCS_ENTRY_INTERRUPTION_INFO,
             "bit 11 (error code) must be 1 for this exception");
     require_clear(c, VMCS_ENTRY_INTERRUPTION_INFO, INFO_RESERVED);
-    if (event & INTR_INFO_ERROR) {
+    if (event & INTR_INFO_ERROR)
         require_clear(c, VMCS_ENTRY_EXCEPTION_ERROR, ~LOW_16);
-    }
     require(
         c,
         type <= TYPE_EXCEPTION || type == TYPE_OTHER ||
@@ -286,9 +282,8 @@ static void check_exit_and_entry_controls(struct check *c)
             "bit 22 (save the preemption timer) needs that timer");
     c->section = SDM_ENTRY;
     require_control(c, VMCS_ENTRY_CONTROLS, VMX_CAP_TRUE_ENTRY);
-    if (c->event) {
+    if (c->event)
         check_event(c);
-    }
 }
 
 static void check_control_registers(struct check *c, enum vmcs_field cr0, enum vmcs_field cr4,
@@ -430,14 +425,12 @@ static void check_other_state(struct check *c)
 static void check_pdptes(struct check *c)
 {
     c->section = SDM_GUEST_PDPTES;
-    if (!(c->cr0 & CR0_PG) || !(c->cr4 & CR4_PAE) || c->long_mode || !(c->proc2 & PROC2_EPT)) {
+    if (!(c->cr0 & CR0_PG) || !(c->cr4 & CR4_PAE) || c->long_mode || !(c->proc2 & PROC2_EPT))
         return;
-    }
     for (unsigned int i = 0; i < 4; i++) {
         const enum vmcs_field field = (enum vmcs_field)(VMCS_GUEST_PDPTE0 + 2 * i);
-        if (get(c, field) & 1) {
+        if (get(c, field) & 1)
             require_clear(c, field, beyond_physical(c) | PDPTE_RESERVED);
-        }
     }
 }
 
@@ -484,12 +477,10 @@ unsigned int vmx_check_vmcs(const struct vmcs_source *source, const struct vmx_l
     check_pdptes(&c);
     for (size_t i = 0; i < ARRAY_SIZE(field_rules); i++) {
         const struct field_rule *r = &field_rules[i];
-        for (unsigned int n = 0; n < r->count && (r->when & ~c.conditions) == 0; n++) {
+        for (unsigned int n = 0; n < r->count && (r->when & ~c.conditions) == 0; n++)
             check_field(&c, r, (enum vmcs_field)(r->field + 2 * n));
-        }
     }
-    if (!c.broken) {
+    if (!c.broken)
         emit_line(emit, "no broken rule of VM entry found");
-    }
     return c.broken;
 }

@@ -72,13 +72,12 @@ static void check_cs(struct check *c, const struct seg *cs, const struct seg *ss
     check_common(c, cs, false);
     require(c, code || (cs->type == TYPE_DATA && c->unrestricted), cs->access_field,
             "type must be 9, 11, 13 or 15, or 3 for an unrestricted guest");
-    if (code && (cs->type & TYPE_CONFORMING)) {
+    if (code && (cs->type & TYPE_CONFORMING))
         require(c, dpl <= ss_dpl, cs->access_field, "DPL must not be above that of SS");
-    } else if (code) {
+    else if (code)
         require(c, dpl == ss_dpl, cs->access_field, "DPL must equal that of SS");
-    } else if (cs->type == TYPE_DATA) {
+    else if (cs->type == TYPE_DATA)
         require(c, dpl == 0, cs->access_field, "DPL must be 0 as the type is 3");
-    }
     require(c, !c->long_mode || !(cs->access & AR_L) || !(cs->access & AR_DB), cs->access_field,
             "bit 14 (D/B) must be 0 for 64-bit code");
 }
@@ -103,9 +102,8 @@ static void check_data(struct check *c, const struct seg *s)
 {
     const bool conforming = s->type >= (TYPE_CODE | TYPE_CONFORMING);
 
-    if (!s->usable) {
+    if (!s->usable)
         return;
-    }
     check_common(c, s, false);
     require(c, s->type & TYPE_ACCESSED, s->access_field, "bit 0 (accessed) must be 1");
     require(c, !(s->type & TYPE_CODE) || (s->type & TYPE_READABLE), s->access_field,
@@ -146,14 +144,12 @@ void check_segments(struct check *c)
     }
     for (enum vmcs_segment i = VMCS_ES; i <= VMCS_GS; i++) {
         s = read_segment(c, i);
-        if (c->rflags & RFLAGS_VM) {
+        if (c->rflags & RFLAGS_VM)
             check_v86(c, &s);
-        } else if (i != VMCS_CS && i != VMCS_SS) {
+        else if (i != VMCS_CS && i != VMCS_SS)
             check_data(c, &s);
-        }
         /* FS and GS may have 64-bit bases; an unused segment's base does not matter. */
-        if (i <= VMCS_DS && (i == VMCS_CS || s.usable)) {
+        if (i <= VMCS_DS && (i == VMCS_CS || s.usable))
             require_clear(c, s.base_field, ~LOW_32);
-        }
     }
 }

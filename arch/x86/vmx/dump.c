@@ -36,14 +36,11 @@ unsigned int vmx_check_current(emit_fn *emit)
         .vtpr = -1,
     };
 
-    if (read_current(NULL, VMCS_PROC_CONTROLS) & PROC_TPR_SHADOW) {
+    if (read_current(NULL, VMCS_PROC_CONTROLS) & PROC_TPR_SHADOW)
         vapic = pa_to_page(ALIGN_DOWN(read_current(NULL, VMCS_VIRTUAL_APIC_PAGE), PAGE_SIZE_4K));
-    }
-    if (vapic) {
+    if (vapic)
         limits.vtpr = vapic[VAPIC_TPR];
-    }
-    for (unsigned int i = 0; i < VMX_CAP_COUNT; i++) {
+    for (unsigned int i = 0; i < VMX_CAP_COUNT; i++)
         (void)rdmsr_safe(MSR_VMX_BASIC + i, &limits.msr[i]);
-    }
     return vmx_check_vmcs(&current_vmcs, &limits, emit);
 }

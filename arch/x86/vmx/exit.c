@@ -71,9 +71,8 @@ static enum exit_action on_exception_or_nmi(struct vcpu *v, uint64_t qualificati
     switch (INTR_INFO_VECTOR(info)) {
     case EXC_DB:
         /* INT1: a trap, whose exit comes before it (28.3.3). */
-        if (INTR_INFO_TYPE(info) == INTR_TYPE_PRIVILEGED) {
+        if (INTR_INFO_TYPE(info) == INTR_TYPE_PRIVILEGED)
             v->rip = vcpu_next_rip(v, insn_length());
-        }
         return on_debug(v, qualification);
     case EXC_AC: return exit_exception(v, EXC_AC);
     default: return on_machine_check(v, qualification);
@@ -142,13 +141,11 @@ static enum exit_action on_io(struct vcpu *v, uint64_t qualification)
     unsigned int port = IO_QUAL_PORT(qualification), size = IO_QUAL_SIZE(qualification);
     uint64_t next;
 
-    if (unlikely(qualification & IO_QUAL_STRING)) {
+    if (unlikely(qualification & IO_QUAL_STRING))
         return exit_string_io(v);
-    }
     next = v->rip + insn_length();
-    if (qualification & IO_QUAL_IN) {
+    if (qualification & IO_QUAL_IN)
         return likely(size == 1) ? exit_in(v, port, next) : exit_in_wide(v, port, next, size);
-    }
     return likely(size == 1) ? exit_out(v, port, next) : exit_out_wide(v, port, next, size);
 }
 
@@ -160,9 +157,8 @@ static enum exit_action on_dr(struct vcpu *v, uint64_t qualification)
     debug_registers_load(v);
     vmx_set_proc(v->vmx, PROC_MOV_DR, false);
     /* VM entry insists on the trap that MOV SS has put off (SDM vol. 3, 27.3.1.5). */
-    if ((shadow & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) && (v->rflags & RFLAGS_TF)) {
+    if ((shadow & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS)) && (v->rflags & RFLAGS_TF))
         vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) | DR6_BS);
-    }
     return EXIT_RESUME;
 }
 
@@ -171,9 +167,8 @@ static bool write_cr(struct vcpu *v, unsigned int number, uint64_t value)
     uint64_t cr0 = number == 0 ? value : vmx_get_cr0(v);
     uint64_t cr4 = number == 4 ? value : vmx_get_cr4(v);
 
-    if (number == 8) {
+    if (number == 8)
         return exit_write_cr8(v, value);
-    }
     if (!vmx_pdptes_valid(v, cr0, cr4)) {
         vcpu_raise_error(v, EXC_GP, 0);
         return false;
@@ -191,14 +186,12 @@ static enum exit_action on_cr(struct vcpu *v, uint64_t qualification)
     uint64_t width = code_64 ? UINT64_MAX : UINT32_MAX;
     bool done = true;
 
-    if (CR_QUAL_READ(qualification)) {
+    if (CR_QUAL_READ(qualification))
         *gpr = lapic_get_cr8(&v->lapic);
-    } else {
+    else
         done = write_cr(v, CR_QUAL_NUMBER(qualification), *gpr & width);
-    }
-    if (done) {
+    if (done)
         vcpu_skip(v, insn_length());
-    }
     return EXIT_RESUME;
 }
 
@@ -250,12 +243,10 @@ static enum exit_action on_ept_violation(struct vcpu *v, uint64_t q)
 
     const struct code_insn *code = code_cache_insn(&v->code, v->rip);
 
-    if (unlikely((q & (usual | EPT_QUAL_FETCH | EPT_QUAL_NMI_UNBLOCK)) != usual)) {
+    if (unlikely((q & (usual | EPT_QUAL_FETCH | EPT_QUAL_NMI_UNBLOCK)) != usual))
         return other_ept_violation(v, gpa, q);
-    }
-    if (unlikely(code->rip != v->rip || !vmx_in_64bit_code(&code->walk->mode))) {
+    if (unlikely(code->rip != v->rip || !vmx_in_64bit_code(&code->walk->mode)))
         return exit_device_access(v, gpa, (q & EPT_QUAL_WRITE) != 0);
-    }
     return exit_device_mov(v, gpa, (q & EPT_QUAL_WRITE) != 0, code);
 }
 
@@ -320,9 +311,8 @@ static NOINLINE void redeliver(struct vcpu *v, uint32_t info)
 {
     struct vcpu_event event = event_of(info, (uint32_t)vmcs_read(VMCS_IDT_VECTORING_ERROR));
 
-    if (event.type >= EVENT_SOFTWARE) {
+    if (event.type >= EVENT_SOFTWARE)
         return;
-    }
     if (event.type == EVENT_NMI) {
         vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
                    vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint64_t)BLOCKED_BY_NMI);
@@ -351,9 +341,8 @@ static NOINLINE void flush(struct vcpu *v)
     struct vmx_vcpu *vmx = v->vmx;
     struct invalidate_descriptor d = {.context = vmx->vpid};
 
-    if (vmx_caps.proc2 & PROC2_VPID) {
+    if (vmx_caps.proc2 & PROC2_VPID)
         __asm__ volatile("invvpid %0, %1" ::"m"(d), "r"((uint64_t)vmx_caps.invvpid) : "cc");
-    }
     if (vmx->flush_nested) {
         d.context = vmcs_read(VMCS_EPT_POINTER);
         __asm__ volatile("invept %0, %1" ::"m"(d), "r"((uint64_t)vmx_caps.invept) : "cc");
@@ -375,15 +364,12 @@ enum exit_action vmx_attend(struct vcpu *v)
 {
     struct vmx_vcpu *vmx = v->vmx;
 
-    if (v->pending & PENDING_LEAVE) {
+    if (v->pending & PENDING_LEAVE)
         return EXIT_RESCHEDULE;
-    }
-    if (v->pending & PENDING_DELIVERY) {
+    if (v->pending & PENDING_DELIVERY)
         vcpu_deliver_pending(v);
-    }
-    if (vmx->flush_guest || vmx->flush_nested) {
+    if (vmx->flush_guest || vmx->flush_nested)
         flush(v);
-    }
     if (v->pending & PENDING_REGISTERS) {
         vmcs_write(VMCS_GUEST_RSP, v->gpr[GPR_RSP]);
         vmcs_write(VMCS_GUEST_RFLAGS, v->rflags);
@@ -402,9 +388,8 @@ static inline enum exit_action handle_event(struct vcpu *v, const struct exit_en
 
     if (unlikely(vectoring & INTR_INFO_VALID)) {
         redeliver(v, vectoring);
-        if (entry == &exit_table[VMX_EXIT_EPT_VIOLATION]) {
+        if (entry == &exit_table[VMX_EXIT_EPT_VIOLATION])
             return exit_delivery_fault(v, vmcs_read(VMCS_GUEST_PHYSICAL_ADDRESS));
-        }
     }
     return entry->handler(v, vmcs_read(VMCS_EXIT_QUALIFICATION));
 }
@@ -427,19 +412,16 @@ enum exit_action vmx_exit(struct vcpu *v)
     v->rip = rip = vmcs_read(VMCS_GUEST_RIP);
     v->rflags = vmcs_read(VMCS_GUEST_RFLAGS);
     v->in_shadow = vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS);
-    if (likely(entry->form == FORM_INSTRUCTION)) {
+    if (likely(entry->form == FORM_INSTRUCTION))
         action = entry->instruction(v, insn_length());
-    } else if (likely(entry->form == FORM_QUALIFIED)) {
+    else if (likely(entry->form == FORM_QUALIFIED))
         action = entry->handler(v, vmcs_read(VMCS_EXIT_QUALIFICATION));
-    } else {
+    else
         action = handle_event(v, entry);
-    }
-    if (unlikely(v->pending) && action == EXIT_RESUME) {
+    if (unlikely(v->pending) && action == EXIT_RESUME)
         action = vmx_attend(v);
-    }
-    if (v->rip != rip) {
+    if (v->rip != rip)
         vmcs_write(VMCS_GUEST_RIP, v->rip);
-    }
     stat_exit(&v->stats, entry->stat, rdtsc_low() - start);
     return action;
 }

@@ -34,11 +34,9 @@ static const struct {
 const char *vmx_field_name(enum vmcs_field field)
 {
     for (size_t g = 0; g < ARRAY_SIZE(groups); g++) {
-        for (size_t i = 0; i < groups[g].count; i++) {
-            if (groups[g].fields[i].field == field) {
+        for (size_t i = 0; i < groups[g].count; i++)
+            if (groups[g].fields[i].field == field)
                 return groups[g].fields[i].name;
-            }
-        }
     }
     return "unknown";
 }
@@ -48,9 +46,8 @@ static const char *lookup(const char *list, size_t size, uint32_t number)
 {
     const char *text = list;
 
-    for (; number && text < list + size; number--) {
+    for (; number && text < list + size; number--)
         text += strlen(text) + 1;
-    }
     return text < list + size && *text ? text : "unknown";
 }
 
@@ -108,12 +105,10 @@ static void explain_event(emit_fn *emit, const char *field, uint64_t info, uint6
     const bool exception = type == 3 || type == 5 || type == 6;
     char text[32] = "";
 
-    if (!(info & INTR_INFO_VALID)) {
+    if (!(info & INTR_INFO_VALID))
         return;
-    }
-    if (info & INTR_INFO_ERROR) {
+    if (info & INTR_INFO_ERROR)
         format(text, sizeof(text), ", error code 0x%llx", U(error));
-    }
     emit_line(emit, "%s: %s, vector %u%s%s%s%s", field, lookup(types, sizeof(types), type), vector,
               exception ? " " : "", exception ? lookup(exceptions, sizeof(exceptions), vector) : "",
               text, info & INTR_INFO_NMI_UNBLOCK ? ", bit 12 set" : "");
@@ -127,9 +122,8 @@ static void explain_exit(const struct vmcs_source *s, emit_fn *emit)
     emit_line(emit, "exit reason %u: %s%s", reason & EXIT_REASON_BASIC,
               reason & EXIT_REASON_ENTRY_FAILURE ? "VM entry failed, " : "",
               vmx_exit_reason_name(reason & EXIT_REASON_BASIC));
-    if (error) {
+    if (error)
         emit_line(emit, "VM-instruction error %u: %s", error, vmx_instruction_error(error));
-    }
     explain_event(emit, "exit interruption", s->read(s->ctx, VMCS_EXIT_INTERRUPTION_INFO),
                   s->read(s->ctx, VMCS_EXIT_INTERRUPTION_ERROR));
     explain_event(emit, "interrupted delivery of", s->read(s->ctx, VMCS_IDT_VECTORING_INFO),

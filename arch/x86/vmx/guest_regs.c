@@ -18,9 +18,8 @@
 
 static uint64_t to_access(uint16_t attrib)
 {
-    if (!(attrib & SEG_ATTR_P)) {
+    if (!(attrib & SEG_ATTR_P))
         return ACCESS_UNUSABLE;
-    }
     return (attrib & ATTR_LOW) | (uint64_t)(attrib & ATTR_HIGH) << ACCESS_HIGH;
 }
 
@@ -77,17 +76,13 @@ bool vmx_pdptes_valid(struct vcpu *v, uint64_t cr0, uint64_t cr4)
     uint64_t pdptes[PDPTES];
 
     vmx_select(v);
-    if (!is_pae_paging(cr0, cr4, vmcs_read(VMCS_GUEST_EFER))) {
+    if (!is_pae_paging(cr0, cr4, vmcs_read(VMCS_GUEST_EFER)))
         return true;
-    }
-    if (!read_pdptes(v, pdptes)) {
+    if (!read_pdptes(v, pdptes))
         return false;
-    }
-    for (unsigned int i = 0; i < PDPTES; i++) {
-        if ((pdptes[i] & PDPTE_P) && (pdptes[i] & (PDPTE_RESERVED | ~(BIT64(width) - 1)))) {
+    for (unsigned int i = 0; i < PDPTES; i++)
+        if ((pdptes[i] & PDPTE_P) && (pdptes[i] & (PDPTE_RESERVED | ~(BIT64(width) - 1))))
             return false;
-        }
-    }
     return true;
 }
 
@@ -98,12 +93,10 @@ static void load_pdptes(struct vcpu *v)
     uint64_t pdptes[PDPTES];
 
     if (!is_pae_paging(vmx_get_cr0(v), vmx_get_cr4(v), vmcs_read(VMCS_GUEST_EFER)) ||
-        !read_pdptes(v, pdptes)) {
+        !read_pdptes(v, pdptes))
         return;
-    }
-    for (unsigned int i = 0; i < PDPTES; i++) {
+    for (unsigned int i = 0; i < PDPTES; i++)
         vmcs_write((enum vmcs_field)(VMCS_GUEST_PDPTE0 + 2 * i), pdptes[i]);
-    }
 }
 
 /* The shadow holds what the guest wrote of the bits that it does not own. CD and NW stay the
@@ -116,9 +109,8 @@ void vmx_set_cr0(struct vcpu *v, uint64_t value)
     vmcs_write(VMCS_CR0_SHADOW, value);
     vmcs_write(VMCS_GUEST_CR0, (value & ~(CR0_CD | CR0_NW)) | CR0_NE | CR0_ET);
     efer = vmcs_read(VMCS_GUEST_EFER);
-    if (efer & EFER_LME) {
+    if (efer & EFER_LME)
         vmx_set_efer(v, value & CR0_PG ? efer | EFER_LMA : efer & ~EFER_LMA);
-    }
     load_pdptes(v);
 }
 
@@ -165,11 +157,10 @@ void vmx_set_pat(struct vcpu *v, uint64_t value)
 /* Neither is in the VMCS: they stay on the CPU as long as the vCPU does. */
 void vmx_set_cr2(struct vcpu *v, uint64_t value)
 {
-    if (v->vmx->loaded) {
+    if (v->vmx->loaded)
         write_cr2(value);
-    } else {
+    else
         v->vmx->cr2 = value;
-    }
 }
 
 /* Only of a vCPU that runs. */
@@ -181,9 +172,8 @@ void vmx_note_debug(struct vcpu *v, uint64_t dr6_bits)
 
 void vmx_init_guest_regs(struct vcpu *v, const struct vcpu_sysregs *regs)
 {
-    for (unsigned int i = 0; i < SEG_COUNT; i++) {
+    for (unsigned int i = 0; i < SEG_COUNT; i++)
         write_segment((enum vmcs_segment)i, &regs->seg[i]);
-    }
     write_segment(VMCS_LDTR, &regs->ldtr);
     write_segment(VMCS_TR, &regs->tr);
     vmcs_write(VMCS_GUEST_GDTR_BASE, regs->gdtr.base);
@@ -209,9 +199,8 @@ void vmx_get_sysregs(struct vcpu *v, struct vcpu_sysregs *regs)
     regs->efer = vmcs_read(VMCS_GUEST_EFER);
     regs->dr6 = vmx->loaded ? read_dr6() : vmx->dr6;
     regs->dr7 = vmcs_read(VMCS_GUEST_DR7);
-    for (unsigned int i = 0; i < SEG_COUNT; i++) {
+    for (unsigned int i = 0; i < SEG_COUNT; i++)
         read_segment((enum vmcs_segment)i, &regs->seg[i]);
-    }
     read_segment(VMCS_LDTR, &regs->ldtr);
     read_segment(VMCS_TR, &regs->tr);
     regs->gdtr = (struct segment){.base = vmcs_read(VMCS_GUEST_GDTR_BASE),

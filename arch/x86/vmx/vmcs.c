@@ -16,9 +16,8 @@ void vmx_make_current(struct vmx_vcpu *vmx)
     bool failed;
 
     __asm__ volatile("vmptrld %1" : "=@ccbe"(failed) : "m"(vmx->vmcs_pa) : "memory");
-    if (failed) {
+    if (failed)
         core_panic("VMPTRLD of 0x%llx failed", LLU(vmx->vmcs_pa));
-    }
     this_cpu->vmx.current = vmx;
 }
 
@@ -51,9 +50,8 @@ static void write_zeroes(void)
         VMCS_GUEST_RIP,
     };
 
-    for (unsigned int i = 0; i < ARRAY_SIZE(zeroes); i++) {
+    for (unsigned int i = 0; i < ARRAY_SIZE(zeroes); i++)
         vmcs_write(zeroes[i], 0);
-    }
 }
 
 /* SDM vol. 3, 27.2.2 to 27.2.4. The exit loads all of it, and the limits of GDTR and IDTR get FFFFh
@@ -113,12 +111,10 @@ void vmx_init_vmcs(struct vcpu *v)
     write_host_state();
     write_controls(v);
     vmcs_write(VMCS_LINK_POINTER, NO_LINK);
-    if (vmx_caps.proc2 & PROC2_VPID) {
+    if (vmx_caps.proc2 & PROC2_VPID)
         vmcs_write(VMCS_VPID, vmx->vpid);
-    }
-    if (vmx_caps.proc2 & PROC2_ENCLS) {
+    if (vmx_caps.proc2 & PROC2_ENCLS)
         vmcs_write(VMCS_ENCLS_BITMAP, UINT64_MAX);
-    }
     if (vmx_caps.proc & PROC_TPR_SHADOW) {
         vmx->tpr_threshold = 0;
         vmcs_write(VMCS_VIRTUAL_APIC_PAGE, page_to_pa(v->lapic.regs));
@@ -126,8 +122,7 @@ void vmx_init_vmcs(struct vcpu *v)
     }
     if (vmx_caps.proc2 & PROC2_VIRTUAL_INTERRUPTS) {
         vmcs_write(VMCS_GUEST_INTERRUPT_STATUS, 0);
-        for (unsigned int i = 0; i < 4; i++) {
+        for (unsigned int i = 0; i < 4; i++)
             vmcs_write((enum vmcs_field)(VMCS_EOI_EXIT_BITMAP0 + 2 * i), 0);
-        }
     }
 }

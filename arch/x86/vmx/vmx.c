@@ -87,15 +87,12 @@ INIT static int detect(uint32_t off, char *why, size_t size)
                LLU(control));
         return -BH_ENOTSUP;
     }
-    for (unsigned int i = 0; i < VMX_CAP_COUNT; i++) {
-        if (!rdmsr_safe(MSR_VMX_BASIC + i, &vmx_cap_msrs[i])) {
+    for (unsigned int i = 0; i < VMX_CAP_COUNT; i++)
+        if (!rdmsr_safe(MSR_VMX_BASIC + i, &vmx_cap_msrs[i]))
             vmx_cap_msrs[i] = 0;
-        }
-    }
     if (vmx_caps_evaluate(vmx_cap_msrs, off, &vmx_caps, why, size) != 0 ||
-        check_instructions(why, size) != 0) {
+        check_instructions(why, size) != 0)
         return -BH_ENOTSUP;
-    }
     nested_format.leaf_max = vmx_caps.ept_leaf_max;
     log_features();
     return 0;
@@ -107,12 +104,10 @@ INIT static int cpu_enable(void)
     uint64_t pa, control;
     bool failed;
 
-    if (!region || vmx_bitmaps_init() != 0) {
+    if (!region || vmx_bitmaps_init() != 0)
         return -BH_ENOMEM;
-    }
-    if (rdmsr_safe(MSR_FEATURE_CONTROL, &control) && !(control & FEATURE_LOCK)) {
+    if (rdmsr_safe(MSR_FEATURE_CONTROL, &control) && !(control & FEATURE_LOCK))
         wrmsr(MSR_FEATURE_CONTROL, control | FEATURE_LOCK | FEATURE_VMX_OUTSIDE);
-    }
     write_cr0(read_cr0() | vmx_caps.cr0_fixed0);
     write_cr4(read_cr4() | vmx_caps.cr4_fixed0);
     *region = vmx_caps.revision;
@@ -144,9 +139,8 @@ static int vcpu_create(struct vcpu *v)
     uint32_t *vmcs = page_alloc_contiguous(2, 1);
     struct vmx_vcpu *vmx = (struct vmx_vcpu *)(vmcs + PAGE_SIZE_4K / sizeof(*vmcs));
 
-    if (!vmcs) {
+    if (!vmcs)
         return -BH_ENOMEM;
-    }
     vmx->vmcs = vmcs;
     vmx->vmcs_pa = page_to_pa(vmx->vmcs);
     clear_vmcs(vmx);
@@ -189,12 +183,10 @@ static void vcpu_load(struct vcpu *v)
     struct vmx_vcpu *vmx = v->vmx;
 
     fpu_load(v);
-    if (cpuid_guest_has_rdtscp()) {
+    if (cpuid_guest_has_rdtscp())
         wrmsr(MSR_TSC_AUX, v->tsc_aux);
-    }
-    for (unsigned int i = 0; i < VMX_LAZY_MSRS; i++) {
+    for (unsigned int i = 0; i < VMX_LAZY_MSRS; i++)
         wrmsr(lazy_msrs[i], vmx->msr[i]);
-    }
     write_cr2(vmx->cr2);
     write_dr6(vmx->dr6);
     vmx->loaded = true;
@@ -211,9 +203,8 @@ static void vcpu_unload(struct vcpu *v)
     struct vmx_vcpu *vmx = v->vmx;
 
     fpu_save(v);
-    for (unsigned int i = 0; i < VMX_LAZY_MSRS; i++) {
+    for (unsigned int i = 0; i < VMX_LAZY_MSRS; i++)
         vmx->msr[i] = rdmsr(lazy_msrs[i]);
-    }
     vmx->cr2 = read_cr2();
     vmx->dr6 = read_dr6();
     vmx->loaded = false;
@@ -236,9 +227,8 @@ static enum exit_action vcpu_run(struct vcpu *v)
     enum exit_action action = EXIT_RESUME;
 
     vmx_select(v);
-    if (v->pending) {
+    if (v->pending)
         action = vmx_attend(v);
-    }
     vmcs_write(VMCS_GUEST_RIP, v->rip);
     if (action == EXIT_RESUME) {
         action = vmx_run(v, &vmx->host_rsp, vmx->launched);
@@ -259,13 +249,11 @@ static void clear_shadow(struct vcpu *v)
 static void inject(struct vcpu *v, const struct vcpu_event *event)
 {
     /* An exception's delivery ends the shadow that it comes in; the others wait for its end. */
-    if (v->in_shadow) {
+    if (v->in_shadow)
         vcpu_end_shadow(v);
-    }
     vmx_set_proc(v->vmx, PROC_INTERRUPT_WINDOW, false);
-    if (event->has_error) {
+    if (event->has_error)
         vmcs_write(VMCS_ENTRY_EXCEPTION_ERROR, event->error);
-    }
     vmcs_write(VMCS_ENTRY_INTERRUPTION_INFO, info_of(event));
 }
 
@@ -308,12 +296,10 @@ static bool set_slice_end(struct vcpu *v, uint64_t tsc)
 {
     struct vmx_vcpu *vmx = v->vmx;
 
-    if (!(vmx_caps.pin & PIN_PREEMPTION_TIMER)) {
+    if (!(vmx_caps.pin & PIN_PREEMPTION_TIMER))
         return false;
-    }
-    if (tsc == vmx->slice_end) {
+    if (tsc == vmx->slice_end)
         return true;
-    }
     if ((tsc == TIMER_NEVER) != (vmx->slice_end == TIMER_NEVER)) {
         vmx_select(v);
         vmcs_write(VMCS_PIN_CONTROLS,

@@ -57,9 +57,8 @@ static inline void vmcs_write(enum vmcs_field field, uint64_t value)
 void vmx_make_current(struct vmx_vcpu *vmx);
 static inline void vmx_select(struct vcpu *v)
 {
-    if (unlikely(this_cpu->vmx.current != v->vmx)) {
+    if (unlikely(this_cpu->vmx.current != v->vmx))
         vmx_make_current(v->vmx);
-    }
 }
 
 /* Sets or clears bits in the primary processor-based controls of the current VMCS. */
