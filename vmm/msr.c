@@ -169,11 +169,17 @@ static enum exit_action read_x2apic(struct vcpu *v, unsigned int length)
 static enum exit_action write_x2apic(struct vcpu *v, unsigned int length, uint64_t value)
 {
     uint32_t msr = msr_of(v);
+    bool svr = msr == X2APIC_MSR_FIRST + LAPIC_SVR / 0x10;
 
-    virt_sync_lapic(v);
+    /* lapic_changed() hands the LAPIC's TPR to the CPU: not an older one than the CPU's. For the
+     * others vcpu_deliver_pending() is early enough. */
+    if (unlikely(svr))
+        virt_sync_lapic(v);
+    else
+        pv_eoi_sync(v);
     if (unlikely(lapic_msr_write(&v->lapic, msr, value, rdtsc()) != 0))
         return refuse(v);
-    if (msr == X2APIC_MSR_FIRST + LAPIC_SVR / 0x10)
+    if (unlikely(svr))
         virt->lapic_changed(v);
     vcpu_check_interrupts(v);
     return done(v, length);

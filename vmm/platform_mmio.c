@@ -59,8 +59,7 @@ static inline uint64_t read_lapic(struct vcpu *v, uint32_t offset)
 static NOINLINE void write_lapic_timed(struct vcpu *v, uint32_t offset, uint32_t value)
 {
     lapic_mmio_write(&v->lapic, offset, value, rdtsc());
-    if (unlikely(lapic_requested(&v->lapic) || pic_pending(&v->vm->pic)))
-        v->pending |= PENDING_INTERRUPT;
+    vcpu_check_interrupts(v);
 }
 
 static NOINLINE void write_tpr(struct vcpu *v, uint32_t value)
