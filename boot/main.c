@@ -14,6 +14,7 @@
 #include "arch/x86/mm/window.h"
 #include "arch/x86/percpu.h"
 #include "arch/x86/power.h"
+#include "arch/x86/smp.h"
 #include "arch/x86/speculation.h"
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
@@ -35,8 +36,10 @@
 #define BOOT_MAP_LIMIT   (4 * GIB) /* what the boot page tables map */
 #define FIRST_MIB        (1 * MIB)
 #define LAPIC_DEFAULT_PA 0xfee00000ull
+#define BDA_EBDA_SEGMENT 0x40e /* BIOS data area: where the extended one begins */
 
 struct boot_info boot_info;
+static uint64_t low_page INIT_DATA; /* below 1 MiB, for the other CPUs' start; 0: none */
 
 /* From boot/entry.asm, at their physical addresses: only usable on the boot page tables. */
 extern uint64_t boot_tsc;
@@ -52,20 +55,34 @@ NORETURN INIT static void refuse(const char *what)
     cpu_stop();
 }
 
-INIT static void prepare_memory_map(void)
+/* With all that the boot loader has put there taken out, and before the rest of the first MiB is.
+ */
+INIT static void find_low_page(const struct phys_view *memory)
+{
+    uint16_t ebda;
+
+    memcpy(&ebda, memory->base + BDA_EBDA_SEGMENT, sizeof(ebda));
+    if (memory_map_find_low(&boot_info.map, ebda, &low_page) != 0) {
+        low_page = 0;
+    }
+}
+
+INIT static void prepare_memory_map(const struct phys_view *memory)
 {
     struct memory_map *map = &boot_info.map;
     uint64_t image = (uint64_t)boot_start;
     int err = memory_map_normalise(map);
 
     if (!err)
-        err = memory_map_reserve(map, 0, FIRST_MIB, MEM_RESERVED);
-    if (!err)
         err = memory_map_reserve(map, image, image_to_pa(image_end) - image, MEM_RESERVED);
     for (unsigned int i = 0; i < boot_info.module_count && !err; i++) {
         const struct boot_module *m = &boot_info.modules[i];
         if (m->size > 0)
             err = memory_map_reserve(map, m->base, m->size, MEM_RESERVED);
+    }
+    find_low_page(memory);
+    if (!err) {
+        err = memory_map_reserve(map, 0, FIRST_MIB, MEM_RESERVED);
     }
     if (err) {
         log_error("boot: the memory map has more than %u ranges", MEMORY_MAP_MAX);
@@ -136,6 +153,7 @@ INIT static void init_interrupts(const struct acpi_info *acpi)
 {
     int irq = uart_isa_irq();
 
+    lapic_hw_want_x2apic |= smp_needs_x2apic(acpi);
     if (lapic_hw_init(acpi->lapic_address ? acpi->lapic_address : LAPIC_DEFAULT_PA) != 0)
         refuse("no usable local APIC");
     this_cpu->apic_id = lapic_hw_id();
@@ -184,7 +202,7 @@ INIT static void create_vms(void)
         const struct vm_config *c = &core_config.vms[i];
         if (!(c->cpus & BIT64(this_cpu->id))) {
             log_error("%s:%u: cpus: found none that runs, expected CPU 0 among them: this version "
-                      "uses one CPU",
+                      "runs VMs on that one",
                       CONFIG_FILE_NAME, c->line);
             refuse("a VM has no CPU");
         }
@@ -243,6 +261,7 @@ NORETURN INIT static void boot_continue(void)
     fpu_init();
     cpuid_policy_init();
     init_interrupts(&acpi);
+    smp_start(&acpi, low_page);
     init_guest_memory();
     sched_init(core_config.slice_us * 1000ull);
     vm_when_done = core_config.when_done;
@@ -262,7 +281,7 @@ INIT void boot_main(uint32_t magic, uint64_t info)
     core_config_cmdline(boot_info.cmdline);
     log_info("Bulkhead %s, booted by %s, %u modules", bulkhead_version, boot_info.protocol,
              boot_info.module_count);
-    prepare_memory_map();
+    prepare_memory_map(&memory);
     if (core_config_load(&memory) != 0)
         refuse("bulkhead.conf has errors");
     log_boot_info();

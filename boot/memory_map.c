@@ -7,6 +7,9 @@
 #include "lib/log.h"
 #include "lib/string.h"
 
+#define LOW_END  (640 * KIB) /* video memory begins */
+#define EBDA_MIN (64 * KIB)  /* lower ones are none */
+
 /* No CPU of this architecture addresses more (APM vol. 2, 5.1; SDM vol. 3, 4.1.4). */
 #define PHYSICAL_LIMIT BIT64(52)
 
@@ -146,4 +149,13 @@ INIT int memory_map_find(const struct memory_map *map, uint64_t size, uint64_t a
         }
     }
     return -BH_ENOENT;
+}
+
+INIT int memory_map_find_low(const struct memory_map *map, uint16_t ebda, uint64_t *base)
+{
+    uint64_t ebda_base = (uint64_t)ebda * 16;
+    uint64_t limit = ebda_base >= EBDA_MIN && ebda_base < LOW_END ? ebda_base : LOW_END;
+    int err = memory_map_find(map, PAGE_SIZE_4K, PAGE_SIZE_4K, limit, base);
+
+    return !err && *base == 0 ? -BH_ENOENT : err;
 }

@@ -51,6 +51,12 @@ MUST_CHECK int memory_map_reserve(struct memory_map *map, uint64_t base, uint64_
 MUST_CHECK int memory_map_find(const struct memory_map *map, uint64_t size, uint64_t align,
                                uint64_t limit, uint64_t *base);
 
+/* Finds a usable page for real-mode code: below 640 KiB and the extended BIOS data area, which
+ * begins at segment `ebda` (the word at 40Eh; a value that makes no sense is ignored), and not page
+ * 0, which has the interrupt vectors and the BIOS data. It does not take it. Returns 0 or
+ * -BH_ENOENT. */
+MUST_CHECK int memory_map_find_low(const struct memory_map *map, uint16_t ebda, uint64_t *base);
+
 /* Name of a type, for the log. */
 const char *memory_type_name(uint32_t type);
 

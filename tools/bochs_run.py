@@ -34,7 +34,7 @@ display_library: term
 romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
 megs: {memory}
-cpu: model={model}, count=1, ips={ips}, ignore_bad_msrs=0
+cpu: model={model}, count={cpus}, ips={ips}, ignore_bad_msrs=0
 pci: enabled=1, chipset=i440fx
 ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
 ata0-master: type=cdrom, path="{iso}", status=inserted
@@ -81,7 +81,8 @@ def check_installed():
 class Bochs:
     """A running Bochs: `process`, and `line`, the socket that is its COM1. `folder` takes its files."""
 
-    def __init__(self, folder, iso, model, memory, ips, sync="none", time0=1700000000):
+    def __init__(self, folder, iso, model, memory, ips, sync="none", time0=1700000000,
+                 cpus=1):
         check_installed()
         self.folder = folder
         # Bochs is the client: no other program can take a port that is ours already.
@@ -90,7 +91,7 @@ class Bochs:
             report = "report" if os.environ.get("BULKHEAD_BOCHS_LOG") else "ignore"
             self.write("bochsrc", CONFIGURATION.format(
                 model=model, memory=memory, ips=ips, sync=sync, time=time0, report=report,
-                iso=os.path.abspath(iso), folder=folder, port=server.getsockname()[1]))
+                iso=os.path.abspath(iso), cpus=cpus, folder=folder, port=server.getsockname()[1]))
             self.write("commands", COMMANDS)
             with open(self.path("output"), "wb") as output:
                 self.process = subprocess.Popen(

@@ -4,6 +4,7 @@
 #include "arch/x86/mm/page_alloc.h"
 #include "arch/x86/percpu.h"
 #include "arch/x86/power.h"
+#include "arch/x86/smp.h"
 #include "arch/x86/time.h"
 #include "drivers/uart.h"
 #include "lib/error.h"
@@ -109,8 +110,17 @@ static void command_button(struct vm *vm)
         platform_power_button(vm);
 }
 
+static void command_cpus(const char *arg)
+{
+    smp_print(print_plain);
+}
+
 static void command_crash(const char *arg)
 {
+    if (arg[0] > '0' && arg[0] <= '9' && arg[1] == '\0' &&
+        smp_crash((unsigned int)(arg[0] - '0'))) {
+        return;
+    }
     if (strcmp(arg, "core") != 0) {
         print("this stops the whole machine to show a crash report: type \"crash core\"");
         return;
@@ -142,6 +152,7 @@ static const struct command commands[] = {
     {"list", false, command_list, NULL, "the VMs, their state and CPU time"},
     {"stat", false, NULL, command_stat,
      "[VM]: its exits, and the cycles that each took in the core"},
+    {"cpus", false, command_cpus, NULL, "the processors, their APIC ids and state"},
     {"memory", false, command_memory, NULL, "what the core and the guests use"},
     {"log", false, command_log, NULL, "the core's log"},
     {"start", true, NULL, command_start, "VM: starts it"},
@@ -151,7 +162,8 @@ static const struct command commands[] = {
     {"nmi", true, NULL, command_nmi, "VM: sends it an NMI"},
     {"dump", true, NULL, command_dump, "VM: shows its registers"},
     {"isolation", false, command_peek, NULL, "checks that no guest memory is mapped in the core"},
-    {"crash", true, command_crash, NULL, "core: crashes the core, to see its report"},
+    {"crash", true, command_crash, NULL,
+     "core, or number of a parked CPU: crashes the core, to see its report"},
     {"poweroff", false, command_off, NULL, "powers the machine off"},
     {"help", false, command_help, NULL, "this list"},
 };

@@ -41,6 +41,15 @@ static inline uint64_t rdtsc(void)
     return hi << 32 | lo;
 }
 
+/* After all loads before it, and before all that follow (SDM vol. 2, RDTSC). */
+static inline uint64_t rdtsc_ordered(void)
+{
+    uint64_t lo, hi;
+
+    __asm__ volatile("lfence; rdtsc; lfence" : "=a"(lo), "=d"(hi)::"memory");
+    return hi << 32 | lo;
+}
+
 /* Its low half, for short spans. */
 static inline uint32_t rdtsc_low(void)
 {

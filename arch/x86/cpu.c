@@ -3,6 +3,7 @@
 #include "arch/x86/asm.h"
 #include "arch/x86/interrupt.h"
 #include "arch/x86/msr.h"
+#include "arch/x86/percpu.h"
 #include "arch/x86/regs.h"
 #include "arch/x86/speculation.h"
 #include "lib/log.h"
@@ -37,6 +38,9 @@ INIT void cpu_protect(void)
     write_cr0(read_cr0() | CR0_WP);
     serialize_lfence();
     speculation_init_cpu();
+    if (this_cpu->id != 0) {
+        return;
+    }
     log_info("cpu: NX%s%s%s", cr4 & CR4_SMEP ? " SMEP" : "", cr4 & CR4_SMAP ? " SMAP" : "",
              cr4 & CR4_UMIP ? " UMIP" : "");
 }

@@ -1,4 +1,4 @@
-/* The end of a CPU: everything that helps to find out why, then stop. */
+/* The end of the machine: everything that helps to find out why, then stop. */
 
 #include <stdarg.h>
 
@@ -6,6 +6,7 @@
 #include "arch/x86/interrupt.h"
 #include "arch/x86/layout.h"
 #include "arch/x86/percpu.h"
+#include "arch/x86/smp.h"
 #include "lib/format.h"
 #include "lib/log_ring.h"
 #include "lib/symbols.h"
@@ -77,20 +78,32 @@ NORETURN static void finish(void)
 {
     print("last log lines:");
     log_replay(CRASH_LOG_LINES, print_log_line);
-    print("this CPU has stopped; nothing more runs on it. Please report the text above.");
+    print("the machine has stopped. Please report the text above.");
     console_crash_flush();
     cpu_stop();
 }
+
+static unsigned int running_others; /* CPUs that could not be stopped */
 
 static void begin(void)
 {
     static unsigned int depth;
 
     interrupts_off();
+    smp_claim_end();
     /* A crash while printing a crash: stop, with what has been printed. */
     if (depth++ > 0) {
         console_crash_flush();
         cpu_stop();
+    }
+    running_others = smp_stop_others();
+}
+
+static void print_cpu(void)
+{
+    if (smp_cpu_count() > 1) {
+        print("on CPU %u, APIC id %u; the others have stopped%s", this_cpu->id, this_cpu->apic_id,
+              running_others ? ", but not all of them" : "");
     }
 }
 
@@ -101,6 +114,7 @@ void core_crash(const struct interrupt_frame *f)
 
     print("*** Bulkhead %s: %s in the core, vector %llu, error 0x%llx", bulkhead_version,
           name ? name : "exception", LLU(f->vector), LLU(f->error));
+    print_cpu();
     print("rax %016llx rbx %016llx rcx %016llx rdx %016llx", LLU(f->rax), LLU(f->rbx), LLU(f->rcx),
           LLU(f->rdx));
     print("rsi %016llx rdi %016llx rbp %016llx rsp %016llx", LLU(f->rsi), LLU(f->rdi), LLU(f->rbp),
@@ -128,6 +142,7 @@ void core_panic(const char *fmt, ...)
     format_v(text, sizeof(text), fmt, ap);
     va_end(ap);
     print("*** Bulkhead %s: panic: %s", bulkhead_version, text);
+    print_cpu();
     vm_print_crash_context(print_log_line);
     print_trace(0, (uint64_t)__builtin_frame_address(0));
     finish();

@@ -20,18 +20,27 @@ static unsigned int area_pages;
  * exception is pending (CVE-2006-1056): they are overwritten with the core's own first. */
 static uint32_t stale_pointers;
 
+INIT void fpu_init_cpu(void)
+{
+    write_cr0(read_cr0() & ~(CR0_TS | CR0_EM));
+    write_cr4(read_cr4() | CR4_OSFXSR | CR4_OSXMMEXCPT);
+    if (machine_xcr0) {
+        write_cr4(read_cr4() | CR4_OSXSAVE);
+        xsetbv(0, machine_xcr0);
+    }
+}
+
 INIT void fpu_init(void)
 {
     uint32_t size = FXSAVE_SIZE;
 
-    write_cr0(read_cr0() & ~(CR0_TS | CR0_EM));
-    write_cr4(read_cr4() | CR4_OSFXSR | CR4_OSXMMEXCPT);
     if (cpuid(1, 0).ecx & CPUID1_ECX_XSAVE) {
         struct cpuid_regs r = cpuid(0xd, 0);
-        write_cr4(read_cr4() | CR4_OSXSAVE);
         machine_xcr0 = (uint64_t)r.edx << 32 | r.eax;
-        xsetbv(0, machine_xcr0);
-        size = cpuid(0xd, 0).ebx;
+    }
+    fpu_init_cpu();
+    if (machine_xcr0) {
+        size = cpuid(0xd, 0).ebx; /* of what XCR0 has */
     }
     stale_pointers =
         cpuid(0x80000000, 0).eax >= CPUID_SIZES && !(cpuid(CPUID_SIZES, 0).ebx & EBX_XSAVEERPTR);

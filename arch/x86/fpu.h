@@ -6,8 +6,9 @@
 
 #include "vmm/vcpu.h"
 
-/* Finds out what the CPU has and enables it in CR4 and XCR0. Boot, each CPU. */
+/* Finds out what the CPU has and enables it in CR4 and XCR0. Boot CPU; the others do the latter. */
 void fpu_init(void);
+void fpu_init_cpu(void);
 
 /* State components that the machine has (XCR0 bits); 0 without XSAVE. */
 uint64_t fpu_machine_xcr0(void);

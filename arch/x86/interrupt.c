@@ -9,6 +9,7 @@
 #include "arch/x86/layout.h"
 #include "arch/x86/percpu.h"
 #include "arch/x86/regs.h"
+#include "arch/x86/smp.h"
 #include "lib/log.h"
 
 #define VECTORS   256u
@@ -76,6 +77,11 @@ INIT void interrupts_init_early(void)
     load_idt();
 }
 
+INIT void interrupts_load(void)
+{
+    load_idt();
+}
+
 INIT void interrupts_init(void)
 {
     idt[EXC_NMI].ist = IST_NMI;
@@ -89,13 +95,28 @@ void interrupts_restore_tables(void)
     load_idt();
 }
 
+COLD static void take_other(uint8_t vector)
+{
+    if (vector == VECTOR_STOP) {
+        smp_stop_self();
+    }
+    if (vector == VECTOR_KICK) { /* has woken the CPU up: that was all */
+        return;
+    }
+    if (this_cpu->id == 0) {
+        log_warn("unexpected interrupt vector 0x%x", vector);
+    } else {
+        smp_note_vector(vector);
+    }
+}
+
 void interrupt_take(uint8_t vector)
 {
     switch (vector) {
     case VECTOR_TIMER: this_cpu->timer_fired = true; return; /* the run loop acknowledges it */
     case VECTOR_UART: this_cpu->console_input = true; break;
     case VECTOR_SPURIOUS: return; /* not in service: no EOI (SDM vol. 3, 11.9) */
-    default: log_warn("unexpected interrupt vector 0x%x", vector); break;
+    default: take_other(vector); break;
     }
     lapic_hw_eoi();
 }
@@ -107,6 +128,9 @@ void interrupt_dispatch(struct interrupt_frame *frame)
      * intercepted one pending through #VMEXIT. */
     case EXC_DB: return;
     case EXC_NMI:
+        if (smp_is_ending()) {
+            smp_stop_self();
+        }
         this_cpu->nmi_seen =
             true; /* it may have come in the middle of anything, the log included */
         return;

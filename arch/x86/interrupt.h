@@ -18,6 +18,9 @@ void interrupts_init_early(void);
 /* Gives NMI, double fault and machine check stacks of their own. After gdt_init(). */
 void interrupts_init(void);
 
+/* Loads the IDT on another CPU. */
+void interrupts_load(void);
+
 /* An interrupt, not an exception, that has been acknowledged at the LAPIC. */
 void interrupt_take(uint8_t vector);
 
@@ -27,8 +30,8 @@ void interrupts_restore_tables(void);
 /* Called by entry.asm. */
 void interrupt_dispatch(struct interrupt_frame *frame);
 
-/* Prints what is known, in words, and stops this CPU: for faults in the core and for our own
- * broken assumptions. */
+/* Stops the other CPUs, prints what is known, in words, and stops this one: for faults in the core
+ * and for our own broken assumptions. */
 NORETURN void core_panic(const char *fmt, ...) PRINTF(1, 2);
 NORETURN void core_crash(const struct interrupt_frame *frame);
 

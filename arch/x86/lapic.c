@@ -12,7 +12,10 @@
 #define LVT_NMI     (4u << LVT_MODE_SHIFT)
 #define TIMER_DIV_1 0x0b
 
+#define CPUID1_ECX_X2APIC       BIT(21)
 #define CPUID1_ECX_TSC_DEADLINE BIT(24)
+#define X2APIC_ID_MAX           (UINT32_MAX - 1)
+#define ICR_IDLE_ROUNDS         100000u
 #define CALIBRATION_NS          1000000u
 
 #define PIC1_DATA 0x21
@@ -21,6 +24,7 @@
 
 static volatile char *lapic_mmio; /* NULL: x2APIC mode */
 static bool tsc_deadline;
+bool lapic_hw_want_x2apic INIT_DATA;
 static uint64_t ticks_per_tsc; /* 32.32 fixed point */
 
 static uint32_t apic_read(unsigned int reg)
@@ -43,7 +47,6 @@ INIT static int calibrate_timer(void)
 {
     uint64_t span = ns_span_to_tsc(CALIBRATION_NS);
 
-    apic_write(LAPIC_TIMER_DIV, TIMER_DIV_1);
     apic_write(LAPIC_LVT_TIMER, LVT_MASKED | VECTOR_TIMER);
     apic_write(LAPIC_TIMER_INIT, UINT32_MAX);
     uint64_t start = rdtsc();
@@ -67,6 +70,17 @@ INIT static void mask_8259s(void)
     outb(PIC2_DATA, PIC_ALL);
 }
 
+INIT void lapic_hw_init_cpu(void)
+{
+    apic_write(LAPIC_SVR, SVR_ENABLE | VECTOR_SPURIOUS);
+    apic_write(LAPIC_TPR, 0);
+    apic_write(LAPIC_LVT_LINT0, LVT_MASKED);
+    apic_write(LAPIC_LVT_LINT1, LVT_NMI);
+    apic_write(LAPIC_LVT_PERF, LVT_MASKED);
+    apic_write(LAPIC_TIMER_DIV, TIMER_DIV_1);
+    apic_write(LAPIC_LVT_TIMER, VECTOR_TIMER | (tsc_deadline ? LVT_TIMER_DEADLINE : 0));
+}
+
 INIT int lapic_hw_init(uint64_t mmio_base)
 {
     uint64_t base = rdmsr(MSR_APIC_BASE);
@@ -75,21 +89,19 @@ INIT int lapic_hw_init(uint64_t mmio_base)
         base |= APIC_BASE_ENABLE;
         wrmsr(MSR_APIC_BASE, base);
     }
+    if (lapic_hw_want_x2apic && (cpuid(1, 0).ecx & CPUID1_ECX_X2APIC)) {
+        base |= APIC_BASE_X2APIC; /* from the enabled state only (SDM vol. 3, figure 11-27) */
+        wrmsr(MSR_APIC_BASE, base);
+    }
     if (!(base & APIC_BASE_X2APIC)) {
         lapic_mmio = device_map(mmio_base, PAGE_SIZE_4K);
         if (!lapic_mmio)
             return -BH_ENOMEM;
     }
     mask_8259s();
-    apic_write(LAPIC_SVR, SVR_ENABLE | VECTOR_SPURIOUS);
-    apic_write(LAPIC_TPR, 0);
-    apic_write(LAPIC_LVT_LINT0, LVT_MASKED);
-    apic_write(LAPIC_LVT_LINT1, LVT_NMI);
-    apic_write(LAPIC_LVT_PERF, LVT_MASKED);
     tsc_deadline = (cpuid(1, 0).ecx & CPUID1_ECX_TSC_DEADLINE) != 0;
-    if (tsc_deadline) {
-        apic_write(LAPIC_LVT_TIMER, LVT_TIMER_DEADLINE | VECTOR_TIMER);
-    } else {
+    lapic_hw_init_cpu();
+    if (!tsc_deadline) {
         int err = calibrate_timer();
         if (err)
             return err;
@@ -105,6 +117,37 @@ uint32_t lapic_hw_id(void)
     uint32_t id = apic_read(LAPIC_ID);
 
     return lapic_mmio ? id >> 24 : id;
+}
+
+INIT uint64_t lapic_hw_registers(void)
+{
+    return (uint64_t)lapic_mmio;
+}
+
+INIT uint32_t lapic_hw_max_id(void)
+{
+    return lapic_mmio ? XAPIC_ID_MAX : X2APIC_ID_MAX;
+}
+
+static void wait_until_sent(void)
+{
+    for (unsigned int i = 0; i < ICR_IDLE_ROUNDS && (apic_read(LAPIC_ICR) & ICR_PENDING); i++) {
+        cpu_pause();
+    }
+}
+
+void lapic_hw_send(uint32_t apic_id, uint32_t command)
+{
+    if (!lapic_mmio) {
+        /* These writes wait for no stores (SDM vol. 3, 11.12.3). */
+        __asm__ volatile("mfence; lfence" ::: "memory");
+        wrmsr(MSR_X2APIC_FIRST + LAPIC_ICR / 16, (uint64_t)apic_id << 32 | command);
+        return;
+    }
+    wait_until_sent();
+    apic_write(LAPIC_ICR_HIGH, apic_id << 24);
+    apic_write(LAPIC_ICR, command);
+    wait_until_sent();
 }
 
 void lapic_hw_eoi(void)

@@ -1,7 +1,7 @@
 #ifndef BULKHEAD_ARCH_X86_LAPIC_H
 #define BULKHEAD_ARCH_X86_LAPIC_H
 
-/* The machine's local APIC, as far as the core needs it: a one-shot timer and EOI. Each function
+/* The machine's local APIC, as far as the core needs it: a one-shot timer, EOI, IPIs. Each function
  * acts on the CPU that calls it, with interrupts off. */
 
 #include "lib/macros.h"
@@ -9,11 +9,36 @@
 /* Vectors that the core uses (SDM vol. 3, 11.5.1: above 31; the class gives the priority). */
 #define VECTOR_UART     0x40
 #define VECTOR_TIMER    0x50 /* and in arch/x86/entry.asm */
+#define VECTOR_KICK     0x60
+#define VECTOR_STOP     0xf0
 #define VECTOR_SPURIOUS 0xff
 
+#define XAPIC_ID_MAX 254u /* 255 is the broadcast address (SDM vol. 3, 11.6.1) */
+
+/* Interrupt commands (SDM vol. 3, 11.6.1): level "assert", which all but INIT's other half have. */
+#define IPI_FIXED(vector)    (0x4000u | (vector))
+#define IPI_NMI              0x4400u
+#define IPI_INIT             0x4500u
+#define IPI_STARTUP(address) (0x4600u | (uint32_t)((address) / PAGE_SIZE_4K))
+
+/* Use x2APIC mode, if the CPU has it, even if firmware left it off. Before lapic_hw_init(). */
+extern bool lapic_hw_want_x2apic;
+
 /* Enables the LAPIC in the mode that firmware left it in, masks its local interrupts, and measures
- * or chooses its timer. Returns 0 or -BH_ENOTSUP when there is none. */
+ * or chooses its timer. Boot CPU. Returns 0 or -BH_ENOTSUP when there is none. */
 MUST_CHECK int lapic_hw_init(uint64_t mmio_base);
+
+/* The same for another CPU, whose LAPIC is in the boot CPU's mode. */
+void lapic_hw_init_cpu(void);
+
+/* Where its registers are mapped; 0 in x2APIC mode. */
+uint64_t lapic_hw_registers(void);
+
+/* The highest APIC id that can be sent to. */
+uint32_t lapic_hw_max_id(void);
+
+/* Sends an IPI_* to the CPU with that APIC id. What was stored before is visible to it then. */
+void lapic_hw_send(uint32_t apic_id, uint32_t command);
 
 uint32_t lapic_hw_id(void);
 

@@ -45,9 +45,11 @@ struct percpu {
             uint32_t asid_next; /* address-space identifier to give out */
             uint64_t asid_generation;
             uint64_t host_vmcb_pa; /* page for VMSAVE/VMLOAD of the core's own state */
+            uint64_t hsave_pa;     /* VMRUN's own */
         } svm;
         struct {
             struct vmx_vcpu *current; /* whose VMCS is the current one, or NULL */
+            uint64_t vmxon_pa;
         } vmx;
     };
 

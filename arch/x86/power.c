@@ -3,6 +3,7 @@
 #include "arch/x86/acpi/acpi.h"
 #include "arch/x86/asm.h"
 #include "arch/x86/gdt.h"
+#include "arch/x86/smp.h"
 #include "arch/x86/virt.h"
 #include "drivers/uart.h"
 #include "lib/log.h"
@@ -58,9 +59,20 @@ static void wait_a_moment(void)
         cpu_pause();
 }
 
+/* Nothing is left that could touch the machine while firmware gets it. */
+static void stop_others(void)
+{
+    unsigned int left = smp_stop_others();
+
+    if (left > 0) {
+        log_error("%u CPUs have not stopped", left);
+    }
+    uart_flush();
+}
+
 void power_off(void)
 {
-    uart_flush();
+    stop_others();
     if (acpi.has_s5 && is_port(&acpi.pm1a_control)) {
         enter_acpi_mode();
         enter_sleep(&acpi.pm1a_control, acpi.s5_slp_typ_a);
@@ -78,7 +90,7 @@ void power_reset(void)
 {
     const struct table_pointer no_idt = {0, 0};
 
-    uart_flush();
+    stop_others();
     if (virt)
         virt->cpu_disable();
     if (is_port(&acpi.reset)) {
@@ -95,6 +107,6 @@ void power_reset(void)
 
 void power_halt(void)
 {
-    uart_flush();
+    stop_others();
     cpu_stop();
 }

@@ -1,5 +1,7 @@
 #include "arch/x86/virt.h"
 
+#include "arch/x86/lapic.h"
+#include "arch/x86/percpu.h"
 #include "arch/x86/speculation.h"
 #include "lib/error.h"
 #include "lib/log.h"
@@ -41,17 +43,21 @@ INIT static void turn(bool on, const char *name, size_t len)
     if (note(defence_names, DEFENCE_COUNT, name, len, on ? &defences_on : &defences_off) ||
         (!on && note(feature_names, FEATURE_COUNT, name, len, &features_off)))
         return;
+    if (on && len == 6 && strncmp(name, "x2apic", len) == 0) {
+        lapic_hw_want_x2apic = true;
+        return;
+    }
     if (!on && len == 3 && strncmp(name, "all", len) == 0) {
         features_off = BIT(FEATURE_COUNT) - 1;
         return;
     }
     log_error(
-        "core command line: %s: found \"%.*s\", expected %sibrs, retpoline, rsb, ibpb, verw or "
-        "l1d",
+        "core command line: %s: found \"%.*s\", expected %sibrs, retpoline, rsb, ibpb, verw%s",
         on ? "on" : "off", (int)len, name,
         on ? ""
            : "all, next-rip, decode-assists, apicv, tpr-shadow, preemption-timer, vpid, "
-             "large-pages, ");
+             "large-pages, ",
+        on ? ", l1d or x2apic" : " or l1d");
 }
 
 INIT void virt_turn(bool on, const char *list, size_t len)
@@ -66,6 +72,19 @@ INIT void virt_turn(bool on, const char *list, size_t len)
     }
 }
 
+INIT static int init_boot_cpu(void)
+{
+    int err = virt->cpu_prepare(this_cpu);
+
+    if (!err && virt->cpu_enable() != 0) {
+        log_error("refused: %s cannot be turned on, although the processor says that it can: "
+                  "another hypervisor?",
+                  virt->name);
+        err = -BH_ENOTSUP;
+    }
+    return err;
+}
+
 INIT int virt_init(void)
 {
     char why[ARRAY_SIZE(backends)][WHY_SIZE];
@@ -76,7 +95,7 @@ INIT int virt_init(void)
         err[i] = backends[i]->detect(features_off, why[i], sizeof(why[i]));
         if (err[i] == 0) {
             virt = backends[i];
-            return virt->cpu_enable();
+            return init_boot_cpu();
         }
         own_kind |= err[i] != -BH_ENODEV;
     }

@@ -7,6 +7,8 @@
 #include "lib/emit.h"
 #include "vmm/vcpu.h"
 
+struct percpu;
+
 /* What a CPU may have and the core can do without; `off=` on the core's command line names them. */
 enum virt_feature {
     FEATURE_NEXT_RIP,
@@ -26,8 +28,10 @@ struct virt_ops {
      * Returns 0; -BH_ENODEV when the CPU is of another kind; -BH_ENOTSUP when it cannot be used.
      * The reason is in `why`, in words. */
     int (*detect)(uint32_t off, char *why, size_t size);
-    /* Turns virtualization on, on this CPU: 0, -BH_ENOMEM or -BH_ENOTSUP; and off, before a reset.
-     */
+    /* On the boot CPU, for this or another one: memory that it needs. 0 or -BH_ENOMEM. */
+    int (*cpu_prepare)(struct percpu *cpu);
+    /* Turns virtualization on, on this CPU, in silence: 0 or, when it has none or firmware has
+     * turned it off, -BH_ENOTSUP; and off, before a reset. */
     int (*cpu_enable)(void);
     void (*cpu_disable)(void);
 
@@ -108,8 +112,8 @@ static inline void virt_sync_lapic(struct vcpu *v)
 }
 
 /* Takes a list like "apicv,rsb": features ("all": each of them) and defences
- * (arch/x86/speculation.h) not to be used; `on`: defences to be used, needed or not. Logs what it
- * does not know. Before speculation_init() and virt_init(). */
+ * (arch/x86/speculation.h) not to be used; `on`: defences to be used, needed or not, and "x2apic".
+ * Logs what it does not know. Before speculation_init() and virt_init(). */
 void virt_turn(bool on, const char *list, size_t len);
 
 /* Chooses the backend that fits this CPU. Returns 0, or -BH_ENOTSUP after logging why not. */

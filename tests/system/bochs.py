@@ -30,7 +30,7 @@ class BochsMachine(Console):
     emulator = "Bochs"
 
     def __init__(self, tmp, conf, model="ryzen", memory=256, ips=None, modules=None, iso=None,
-                 cmdline=None, icount=False):
+                 cmdline=None, icount=False, cpus=1):
         self.reset(conf)
         if ips is None:
             linux = re.search(r"kernel\s*=\s*vmlinuz", conf or "")
@@ -38,7 +38,7 @@ class BochsMachine(Console):
         folder = tempfile.mkdtemp(prefix="bochs-", dir=str(tmp))
         iso = iso or make_iso(folder, conf, modules=modules, cmdline=cmdline)
         try:
-            self.bochs = Bochs(folder, iso, model, min(memory, MOST_MEMORY), ips)
+            self.bochs = Bochs(folder, iso, model, min(memory, MOST_MEMORY), ips, cpus=cpus)
         except BochsError as error:
             raise Failure(str(error)) from None
         self.process = self.bochs.process

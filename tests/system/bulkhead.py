@@ -67,13 +67,15 @@ class Machine(Console):
     emulator = "QEMU"
 
     def __init__(self, tmp, conf, memory=1024, machine="q35", cpu=CPU, icount=False, extra=(),
-                 modules=None, iso=None, cmdline=None):
+                 modules=None, iso=None, cmdline=None, cpus=1):
         self.reset(conf)
         args = ["qemu-system-x86_64", "-accel", "tcg", "-machine", machine, "-m", str(memory),
                 "-cpu", cpu, "-nodefaults", "-display", "none", "-monitor", "none",
                 "-chardev", "stdio,id=con,signal=off", "-serial", "chardev:con"]
         if icount:
             args += ICOUNT
+        if cpus > 1:
+            args += ["-smp", str(cpus)]
         if iso:
             args += ["-cdrom", iso, "-boot", "d"]
         else:
@@ -102,11 +104,12 @@ class Machine(Console):
         self.process.stdout.close()
 
 
-def make_iso(tmp, conf, protocol=2, modules=None, cmdline=None):
-    """A GRUB ISO in `tmp` with the core, this configuration and what it names."""
+def make_iso(tmp, conf, protocol=2, modules=None, cmdline=None, madt=None):
+    """A GRUB ISO in `tmp` with the core, this configuration and what it names. `madt`: a file that
+    takes the place of the machine's ACPI table of that name."""
     if not shutil.which("grub-mkrescue") or not os.path.isdir("/usr/lib/grub/i386-pc"):
         raise Failure("GRUB for BIOS is not installed: tools/deps.sh test")
     iso = os.path.join(str(tmp), "bulkhead.iso")
-    subprocess.run([os.path.join(ROOT, "tools", "mkiso.sh"), "-p", str(protocol), "-c", cmdline or "",
-                    iso, CORE] + module_files(tmp, conf, modules), check=True)
+    subprocess.run([os.path.join(ROOT, "tools", "mkiso.sh"), "-p", str(protocol), "-c", cmdline or ""] +
+                   (["-a", str(madt)] if madt else []) + [iso, CORE] + module_files(tmp, conf, modules), check=True)
     return iso

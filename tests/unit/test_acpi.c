@@ -206,7 +206,6 @@ static void test_good(void **state)
     assert_int_equal(info.cpu_count, 2);
     assert_int_equal(info.cpus[1].apic_id, 2);
     assert_int_equal(info.cpus[1].uid, 1);
-    assert_true(info.cpus[1].enabled);
     assert_int_equal(info.lapic_address, 0xfee00000);
     assert_true(info.has_8259);
     assert_int_equal(info.ioapic_count, 2);
@@ -498,6 +497,10 @@ static void test_madt_entries(void **state)
     MADT_ADD(9, 16, 0, 0, 0x00, 0x01, 0, 0, 1, 0, 0, 0, 0x34, 0x12, 0, 0);
     MADT_ADD(9, 16, 0, 0, 0x00, 0x01, 0, 0, 1, 0, 0, 0, 0x34, 0x12, 0, 0); /* the same again */
     MADT_ADD(0, 8, 9, 3, 2, 0, 0, 0);                                      /* online capable */
+    MADT_ADD(0, 8, 10, 4, 0, 0, 0, 0);                                     /* disabled */
+    MADT_ADD(9, 16, 0, 0, 10, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0); /* as x2APIC it is enabled */
+    MADT_ADD(0, 8, 4, 10, 1, 0, 0, 0);                          /* and again */
+    MADT_ADD(0, 8, 5, 255, 1, 0, 0, 0);                         /* no APIC id */
     MADT_ADD(10, 12, 0, 0, 0x34, 0x12, 0, 0, 0, 0, 0, 0);
     MADT_ADD(0x7f, 4, 1, 2);                  /* unknown */
     MADT_ADD(2, 10, 1, 3, 3, 0, 0, 0, 0, 0);  /* not ISA */
@@ -514,8 +517,8 @@ static void test_madt_entries(void **state)
     assert_int_equal(info.cpu_count, 2);
     assert_int_equal(info.cpus[0].apic_id, 0x100);
     assert_int_equal(info.cpus[0].uid, 0x1234);
-    assert_false(info.cpus[1].enabled);
-    assert_true(info.cpus[1].online_capable);
+    assert_int_equal(info.cpus[1].apic_id, 10);
+    assert_int_equal(info.cpus[1].uid, 4);
     assert_int_equal(info.nmi_count, 1);
     assert_int_equal(info.nmis[0].uid, 0x1234);
     assert_int_equal(info.override_count, 1);
@@ -577,6 +580,8 @@ static void test_madt_limits(void **state)
     assert_int_equal(info.ioapic_count, 16);
     assert_int_equal(info.nmi_count, 16);
     assert_logged("6 CPUs more than the limit of 64");
+    assert_logged("the CPU with APIC id 64 is one more than the limit of 64");
+    assert_logged("the CPU with APIC id 69 is one more than the limit of 64");
     assert_logged("1 I/O APICs more than the limit of 16");
     assert_logged("2 NMIs more than the limit of 16");
     assert_logged("12 more broken entries");

@@ -108,7 +108,6 @@ static void test_madt(void **state)
     assert_true(info.has_madt && info.has_8259);
     assert_int_equal(info.cpu_count, 1);
     assert_int_equal(info.cpus[0].apic_id, 0);
-    assert_true(info.cpus[0].enabled);
     assert_int_equal(info.lapic_address, 0xfee00000);
     assert_int_equal(info.ioapic_count, 1);
     assert_int_equal(info.ioapics[0].id, 1);

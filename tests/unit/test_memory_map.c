@@ -287,6 +287,44 @@ static void test_random(void **state)
     }
 }
 
+static void expect_low(uint16_t ebda, uint64_t want)
+{
+    uint64_t base = 0;
+
+    assert_int_equal(memory_map_find_low(&map, ebda, &base), 0);
+    assert_int_equal(base, want);
+}
+
+static void test_find_low(void **state)
+{
+    uint64_t base;
+
+    (void)state;
+    assert_int_equal(memory_map_find_low(&map, 0, &base), -BH_ENOENT);
+    add(0x100000, 0x700000, MEM_USABLE); /* too high */
+    assert_int_equal(memory_map_normalise(&map), 0);
+    assert_int_equal(memory_map_find_low(&map, 0, &base), -BH_ENOENT);
+
+    add(0, 0x9fc00, MEM_USABLE);
+    assert_int_equal(memory_map_normalise(&map), 0);
+    expect_low(0x9fc0, 0x9e000); /* the page that it ends in is no whole one */
+    expect_low(0x9e80, 0x9d000); /* EBDA in memory that the map calls usable */
+    expect_low(0, 0x9e000);      /* no EBDA, or none that can be */
+    expect_low(0x40, 0x9e000);
+    expect_low(0xf000, 0x9e000);
+    /* A module right below, and the loader's own page. */
+    assert_int_equal(memory_map_reserve(&map, 0x1001, 0x9e000 - 0x1001 + 0x10, MEM_RESERVED), 0);
+    assert_int_equal(memory_map_find_low(&map, 0, &base), -BH_ENOENT); /* page 0 is none */
+}
+
+static void test_find_low_stays_below_video_memory(void **state)
+{
+    (void)state;
+    add(0, 0x400000, MEM_USABLE); /* a map without the hole */
+    assert_int_equal(memory_map_normalise(&map), 0);
+    expect_low(0, 0x9f000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +335,8 @@ int main(void)
         cmocka_unit_test_setup(test_full, setup),
         cmocka_unit_test_setup(test_reserve, setup),
         cmocka_unit_test_setup(test_find, setup),
+        cmocka_unit_test_setup(test_find_low, setup),
+        cmocka_unit_test_setup(test_find_low_stays_below_video_memory, setup),
         cmocka_unit_test_setup(test_random, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,9 +33,7 @@ struct acpi_table {
 
 struct acpi_cpu {
     uint32_t apic_id;
-    uint32_t uid;        /* ACPI processor UID */
-    bool enabled;        /* usable now */
-    bool online_capable; /* not enabled, but may be plugged in later */
+    uint32_t uid; /* ACPI processor UID */
 };
 
 struct acpi_ioapic {
@@ -88,7 +86,7 @@ struct acpi_info {
     bool has_8259; /* MADT flag PCAT_COMPAT */
     uint64_t lapic_address;
     unsigned int cpu_count;
-    struct acpi_cpu cpus[ACPI_MAX_CPUS]; /* enabled or online capable; the others are left out */
+    struct acpi_cpu cpus[ACPI_MAX_CPUS]; /* enabled ones, each once */
     unsigned int ioapic_count;
     struct acpi_ioapic ioapics[ACPI_MAX_IOAPICS];
     unsigned int override_count;

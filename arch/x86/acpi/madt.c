@@ -12,8 +12,7 @@
 #define MADT_ENTRY_MAX     16 /* the longest entry that is looked into */
 #define MADT_COMPLAINTS    8  /* messages about broken entries; the table may be 1 MiB of them */
 
-#define MADT_CPU_ENABLED        BIT(0)
-#define MADT_CPU_ONLINE_CAPABLE BIT(1)
+#define MADT_CPU_ENABLED BIT(0) /* clear: none, or one that may be plugged in later */
 
 #define LAPIC_DEFAULT_ADDRESS 0xfee00000ull
 #define XAPIC_ID_INVALID      0xff /* xAPIC broadcast: firmware marks absent CPUs with it */
@@ -56,20 +55,20 @@ static void INIT add_cpu(struct madt_parser *p, uint32_t apic_id, uint32_t uid, 
 {
     struct acpi_info *info = p->info;
 
-    if ((flags & (MADT_CPU_ENABLED | MADT_CPU_ONLINE_CAPABLE)) == 0)
+    if ((flags & MADT_CPU_ENABLED) == 0)
         return;
     /* Firmware lists one CPU as local APIC and as x2APIC. */
     for (unsigned int i = 0; i < info->cpu_count; i++)
         if (info->cpus[i].apic_id == apic_id)
             return;
-    if (!has_room(p, LIST_CPUS, info->cpu_count))
+    if (!has_room(p, LIST_CPUS, info->cpu_count)) {
+        if (p->extra[LIST_CPUS] <= MADT_COMPLAINTS)
+            log_warn(
+                "ACPI: MADT: the CPU with APIC id %u is one more than the limit of %d: left out",
+                apic_id, ACPI_MAX_CPUS);
         return;
-    info->cpus[info->cpu_count++] = (struct acpi_cpu){
-        .apic_id = apic_id,
-        .uid = uid,
-        .enabled = (flags & MADT_CPU_ENABLED) != 0,
-        .online_capable = (flags & MADT_CPU_ONLINE_CAPABLE) != 0,
-    };
+    }
+    info->cpus[info->cpu_count++] = (struct acpi_cpu){.apic_id = apic_id, .uid = uid};
 }
 
 static void INIT add_nmi(struct madt_parser *p, uint32_t uid, uint16_t flags, uint8_t lint)

@@ -3,6 +3,7 @@
 #include "arch/x86/asm.h"
 #include "arch/x86/cpu.h"
 #include "arch/x86/mm/page_alloc.h"
+#include "arch/x86/smp.h"
 #include "lib/error.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -90,20 +91,48 @@ static_assert(CPU_STACKS_VA + IST_COUNT * 2ull * CPU_STACK_SIZE <= CPU_WINDOW_VA
 
 static uint64_t boot_cpu_root;
 
-INIT int address_space_init(uint64_t pool_pa, uint64_t pool_size)
+INIT struct percpu *address_space_create_cpu(void)
 {
     struct pagetable pt;
     struct percpu *cpu = page_alloc();
-    int err = cpu ? map_shared(pool_pa, pool_size) : -BH_ENOMEM;
 
-    if (!err)
-        err = map_private(cpu, &pt);
+    if (!cpu || map_private(cpu, &pt) != 0) {
+        return NULL;
+    }
+    cpu->pagetable = pt;
+    cpu->timer_armed = TIMER_NEVER;
+    return cpu;
+}
+
+INIT int address_space_init(uint64_t pool_pa, uint64_t pool_size)
+{
+    int err = map_shared(pool_pa, pool_size);
+    struct percpu *cpu = err ? NULL : address_space_create_cpu();
+
+    if (!cpu) {
+        return -BH_ENOMEM;
+    }
+    boot_cpu_root = page_to_pa(cpu->pagetable.root);
+    return 0;
+}
+
+INIT int address_space_create_low(struct pagetable *pt, uint64_t pa)
+{
+    int err = pt_create(pt, &host_pt_format);
+
     if (!err) {
-        cpu->pagetable = pt;
-        cpu->timer_armed = TIMER_NEVER;
-        boot_cpu_root = page_to_pa(pt.root);
+        err = pt_map(pt, pa, pa, PAGE_SIZE_4K, PT_READ | PT_EXEC);
+    }
+    if (!err) {
+        pt->root[TABLE_ENTRIES - 1] = shared.root[TABLE_ENTRIES - 1];
     }
     return err;
+}
+
+INIT void address_space_destroy_low(struct pagetable *pt)
+{
+    pt->root[TABLE_ENTRIES - 1] = 0; /* not its own */
+    pt_destroy(pt);
 }
 
 INIT void address_space_enter(void)
@@ -138,6 +167,7 @@ static void free_part(const char *start, const char *end)
         return;
     }
     write_cr3(read_cr3());
+    smp_flush_tlbs();
     uint64_t new_va = POOL_VA + POOL_MAX - PAGE_SIZE_2M + (uint64_t)(start - image_start);
     if (pt_map(&shared, new_va, pa, size, PT_READ | PT_WRITE) != 0) {
         log_warn("boot memory at %p is not given back", (const void *)start);

@@ -15,6 +15,15 @@ extern const struct pt_format host_pt_format;
  * mapped (by the boot tables) at its final address. Returns 0 or -BH_ENOMEM. */
 MUST_CHECK int address_space_init(uint64_t pool_pa, uint64_t pool_size);
 
+/* A struct percpu for another CPU, with page tables, stacks and windows of its own. NULL when memory
+ * runs out. Boot CPU. */
+struct percpu *address_space_create_cpu(void);
+
+/* Page tables with the core's shared part and one page at its physical address, executable, for
+ * CPUs on their way from real mode. Returns 0 or -BH_ENOMEM. */
+MUST_CHECK int address_space_create_low(struct pagetable *pt, uint64_t pa);
+void address_space_destroy_low(struct pagetable *pt);
+
 /* Switches the boot CPU to them: the boot tables' identity map is gone after that. */
 void address_space_enter(void);
 

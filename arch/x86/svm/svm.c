@@ -50,16 +50,26 @@ static struct pt_format nested_format = {
     .leaf = nested_leaf,
 };
 
-INIT static int detect(uint32_t off, char *why, size_t size)
+INIT static bool has_svm(void)
+{
+    return cpuid(0x80000000, 0).eax >= CPUID_SVM && (cpuid(CPUID_AMD_FEATURES, 0).ecx & ECX_SVM);
+}
+
+/* A CPU without VM_CR (Bochs has none) cannot have SVM turned off by it. */
+INIT static bool is_turned_off(void)
 {
     uint64_t vm_cr;
 
-    if (cpuid(0x80000000, 0).eax < CPUID_SVM || !(cpuid(CPUID_AMD_FEATURES, 0).ecx & ECX_SVM)) {
+    return rdmsr_safe(MSR_AMD_VM_CR, &vm_cr) && (vm_cr & VM_CR_SVMDIS);
+}
+
+INIT static int detect(uint32_t off, char *why, size_t size)
+{
+    if (!has_svm()) {
         format(why, size, "this processor has no AMD-V (SVM): CPUID 80000001h ECX bit 2 is 0");
         return -BH_ENODEV;
     }
-    /* A CPU without VM_CR (Bochs has none) cannot have SVM turned off by it. */
-    if (rdmsr_safe(MSR_AMD_VM_CR, &vm_cr) && (vm_cr & VM_CR_SVMDIS)) {
+    if (is_turned_off()) {
         format(why, size,
                "AMD-V (SVM) is turned off in firmware: MSR VM_CR, SVMDIS is set; look "
                "for \"SVM\" or \"virtualization\" in the firmware's setup");
@@ -95,19 +105,30 @@ INIT static int detect(uint32_t off, char *why, size_t size)
     return 0;
 }
 
-INIT static int cpu_enable(void)
+INIT static int cpu_prepare(struct percpu *cpu)
 {
-    struct percpu *cpu = this_cpu;
     void *hsave = page_alloc();
     void *host_vmcb = page_alloc();
 
-    if (!hsave || !host_vmcb || svm_permissions_init() != 0)
+    if (!hsave || !host_vmcb || (svm_msrpm_pa == 0 && svm_permissions_init() != 0)) {
         return -BH_ENOMEM;
-    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
-    wrmsr(MSR_AMD_VM_HSAVE_PA, page_to_pa(hsave));
+    }
     cpu->svm.asid_next = 1;
     cpu->svm.asid_generation = 1;
     cpu->svm.host_vmcb_pa = page_to_pa(host_vmcb);
+    cpu->svm.hsave_pa = page_to_pa(hsave);
+    return 0;
+}
+
+INIT static int cpu_enable(void)
+{
+    const struct percpu *cpu = this_cpu;
+
+    if (!has_svm() || is_turned_off()) {
+        return -BH_ENOTSUP;
+    }
+    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
+    wrmsr(MSR_AMD_VM_HSAVE_PA, cpu->svm.hsave_pa);
     __asm__ volatile("vmsave" ::"a"(cpu->svm.host_vmcb_pa) : "memory");
     return 0;
 }
@@ -469,6 +490,7 @@ static void dump(struct vcpu *v, emit_fn *emit)
 const struct virt_ops svm_ops = {
     .name = "AMD-V",
     .detect = detect,
+    .cpu_prepare = cpu_prepare,
     .cpu_enable = cpu_enable,
     .cpu_disable = cpu_disable,
     .nested_format = &nested_format,

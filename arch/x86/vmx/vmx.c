@@ -71,16 +71,26 @@ INIT static void log_features(void)
                                           : "4 KiB");
 }
 
+INIT static bool has_vmx(void)
+{
+    return (cpuid(1, 0).ecx & CPUID1_ECX_VMX) != 0;
+}
+
+INIT static bool is_turned_off(uint64_t *control)
+{
+    return rdmsr_safe(MSR_FEATURE_CONTROL, control) && (*control & FEATURE_LOCK) &&
+           !(*control & FEATURE_VMX_OUTSIDE);
+}
+
 INIT static int detect(uint32_t off, char *why, size_t size)
 {
     uint64_t control;
 
-    if (!(cpuid(1, 0).ecx & CPUID1_ECX_VMX)) {
+    if (!has_vmx()) {
         format(why, size, "this processor has no VT-x (VMX): CPUID 1 ECX bit 5 is 0");
         return -BH_ENODEV;
     }
-    if (rdmsr_safe(MSR_FEATURE_CONTROL, &control) && (control & FEATURE_LOCK) &&
-        !(control & FEATURE_VMX_OUTSIDE)) {
+    if (is_turned_off(&control)) {
         format(why, size,
                "VT-x is turned off in firmware: MSR IA32_FEATURE_CONTROL is locked (0x%llx) and "
                "bit 2 is 0; look for \"VT-x\" or \"virtualization\" in the firmware's setup",
@@ -98,26 +108,34 @@ INIT static int detect(uint32_t off, char *why, size_t size)
     return 0;
 }
 
-INIT static int cpu_enable(void)
+INIT static int cpu_prepare(struct percpu *cpu)
 {
     uint32_t *region = page_alloc();
-    uint64_t pa, control;
+
+    if (!region || (vmx_io_bitmap_pa == 0 && vmx_bitmaps_init() != 0)) {
+        return -BH_ENOMEM;
+    }
+    *region = vmx_caps.revision;
+    cpu->vmx.vmxon_pa = page_to_pa(region);
+    return 0;
+}
+
+/* Another CPU may be of another stepping, whose VMCS has another layout. */
+INIT static int cpu_enable(void)
+{
+    uint64_t control;
     bool failed;
 
-    if (!region || vmx_bitmaps_init() != 0)
-        return -BH_ENOMEM;
+    if (!has_vmx() || is_turned_off(&control) ||
+        ((uint32_t)rdmsr(MSR_VMX_BASIC) & VMX_BASIC_REVISION) != vmx_caps.revision) {
+        return -BH_ENOTSUP;
+    }
     if (rdmsr_safe(MSR_FEATURE_CONTROL, &control) && !(control & FEATURE_LOCK))
         wrmsr(MSR_FEATURE_CONTROL, control | FEATURE_LOCK | FEATURE_VMX_OUTSIDE);
     write_cr0(read_cr0() | vmx_caps.cr0_fixed0);
     write_cr4(read_cr4() | vmx_caps.cr4_fixed0);
-    *region = vmx_caps.revision;
-    pa = page_to_pa(region);
-    __asm__ volatile("vmxon %1" : "=@ccbe"(failed) : "m"(pa) : "memory");
-    if (failed) {
-        log_error("VMXON failed, although the processor says that it can: another hypervisor?");
-        return -BH_ENOTSUP;
-    }
-    return 0;
+    __asm__ volatile("vmxon %1" : "=@ccbe"(failed) : "m"(this_cpu->vmx.vmxon_pa) : "memory");
+    return failed ? -BH_ENOTSUP : 0;
 }
 
 /* In VMX operation an INIT, by which some machines reset, is held back (SDM vol. 3, 24.8). */
@@ -313,6 +331,7 @@ static bool set_slice_end(struct vcpu *v, uint64_t tsc)
 const struct virt_ops vmx_ops = {
     .name = "VT-x",
     .detect = detect,
+    .cpu_prepare = cpu_prepare,
     .cpu_enable = cpu_enable,
     .cpu_disable = cpu_disable,
     .nested_format = &nested_format,
