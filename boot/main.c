@@ -31,7 +31,7 @@
 #include "vmm/guest_memory_bulk.h"
 #include "vmm/platform.h"
 #include "vmm/sched.h"
-#include "vmm/vm.h"
+#include "vmm/vm_life.h"
 
 #define BOOT_MAP_LIMIT   (4 * GIB) /* what the boot page tables map */
 #define FIRST_MIB        (1 * MIB)
@@ -62,9 +62,8 @@ INIT static void find_low_page(const struct phys_view *memory)
     uint16_t ebda;
 
     memcpy(&ebda, memory->base + BDA_EBDA_SEGMENT, sizeof(ebda));
-    if (memory_map_find_low(&boot_info.map, ebda, &low_page) != 0) {
+    if (memory_map_find_low(&boot_info.map, ebda, &low_page) != 0)
         low_page = 0;
-    }
 }
 
 INIT static void prepare_memory_map(const struct phys_view *memory)
@@ -81,9 +80,8 @@ INIT static void prepare_memory_map(const struct phys_view *memory)
             err = memory_map_reserve(map, m->base, m->size, MEM_RESERVED);
     }
     find_low_page(memory);
-    if (!err) {
+    if (!err)
         err = memory_map_reserve(map, 0, FIRST_MIB, MEM_RESERVED);
-    }
     if (err) {
         log_error("boot: the memory map has more than %u ranges", MEMORY_MAP_MAX);
         refuse("the firmware's memory map cannot be used");
@@ -194,29 +192,49 @@ INIT static void init_guest_memory(void)
              LLU(page_free_count() * PAGE_SIZE_4K / KIB));
 }
 
+/* The pCPUs of a VM that this machine has. */
+INIT static uint64_t usable_cpus(const struct vm_config *c)
+{
+    uint64_t cpus = c->cpus;
+
+    for (unsigned int i = 0; i < MAX_PCPUS; i++)
+        if (!smp_is_usable(i))
+            cpus &= ~BIT64(i);
+    return cpus;
+}
+
 INIT static void create_vms(void)
 {
-    unsigned int started = 0;
-
     for (unsigned int i = 0; i < core_config.vm_count; i++) {
-        const struct vm_config *c = &core_config.vms[i];
-        if (!(c->cpus & BIT64(this_cpu->id))) {
-            log_error("%s:%u: cpus: found none that runs, expected CPU 0 among them: this version "
-                      "runs VMs on that one",
-                      CONFIG_FILE_NAME, c->line);
+        struct vm_config *c = &core_config.vms[i];
+        uint64_t cpus = usable_cpus(c);
+        if (cpus == 0) {
+            log_error("%s:%u: cpus: found none that runs, expected one or more of the %u CPUs that "
+                      "have started",
+                      CONFIG_FILE_NAME, c->line, smp_cpu_count());
             refuse("a VM has no CPU");
         }
-        if (!vm_create(&core_config.vms[i])) {
+        c->cpus = cpus;
+        if (!vm_create(c)) {
             log_error("vm %s: the core's own memory is used up, expected more: raise [core] memory",
-                      core_config.vms[i].name);
+                      c->name);
             refuse("not enough memory for the VMs");
         }
     }
+}
+
+/* All that are to start, each by its home. */
+static void start_vms(void)
+{
     for (unsigned int i = 0; i < vm_count; i++)
-        if (vms[i]->config->autostart && vm_start(vms[i]) == 0)
-            started++;
-    if (started == 0)
-        log_warn("no VM runs: Ctrl-A 0 leads to the monitor");
+        if (vms[i]->config->autostart)
+            (void)vm_start(vms[i]);
+    while (__atomic_load_n(&vm_starting_count, __ATOMIC_ACQUIRE) > 0)
+        vm_attend();
+    for (unsigned int i = 0; i < vm_count; i++)
+        if (vms[i]->state != VM_OFF && vms[i]->state != VM_ENDING)
+            return;
+    log_warn("no VM runs: Ctrl-A 0 leads to the monitor");
 }
 
 /* Not INIT: gives the boot's memory back while it runs. */
@@ -227,6 +245,8 @@ NORETURN static void enter_run_loop(void)
     address_space_free_init();
     log_info("boot: %llu us from the first instruction to here; %llu KiB of boot memory given back",
              LLU(time_now_ns() / 1000), LLU((page_free_count() - before) * PAGE_SIZE_4K / KIB));
+    smp_release(sched_loop);
+    start_vms();
     console_start();
     sched_loop();
 }

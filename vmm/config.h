@@ -33,7 +33,7 @@
 #define CONFIG_ARGUMENTS_MAX  128 /* of a module; bytes with the terminator */
 
 #define MAX_PCPUS    64
-#define VM_MAX_VCPUS 1
+#define VM_MAX_VCPUS 64
 
 #define CONFIG_SLICE_MIN_US     100
 #define CONFIG_SLICE_MAX_US     1000000

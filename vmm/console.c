@@ -4,6 +4,7 @@
 #include "drivers/uart.h"
 #include "lib/emit.h"
 #include "lib/string.h"
+#include "vmm/mail.h"
 #include "vmm/monitor.h"
 #include "vmm/platform.h"
 #include "vmm/vm.h"
@@ -282,7 +283,7 @@ static void feed(uint8_t c)
     }
     focus->input[(focus->input_head + focus->input_count) % VM_INPUT_SIZE] = c;
     focus->input_count++;
-    platform_feed_input(focus);
+    mail_post(focus->vcpus[0], POSTED_INPUT);
 }
 
 static void command_key(uint8_t c)

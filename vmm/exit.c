@@ -34,6 +34,7 @@ enum exit_action exit_hlt(struct vcpu *v, unsigned int length)
     if (vcpu_has_wakeup(v)) {
         /* Injected at once: the window that was asked for would let one instruction run first. */
         v->pending |= PENDING_INTERRUPT;
+        v->unhalted = false;
         return EXIT_RESUME;
     }
     v->state = VCPU_HALTED;
@@ -93,8 +94,7 @@ enum exit_action exit_task_switch(struct vcpu *v, uint16_t selector)
 
 enum exit_action exit_delivery_fault(struct vcpu *v, uint64_t gpa)
 {
-    vm_request(v->vm, VM_REQUEST_CRASH, "event delivery touches 0x%llx, which is not memory",
-               (unsigned long long)gpa);
+    vm_crash(v, "event delivery touches 0x%llx, which is not memory", (unsigned long long)gpa);
     return EXIT_STOP;
 }
 

@@ -249,11 +249,11 @@ enum exit_action exit_nested_fault(struct vcpu *v, uint64_t gpa, bool write, boo
     struct emu_fault fault;
 
     if (fetch) {
-        vm_request(v->vm, VM_REQUEST_CRASH, "executes at 0x%llx, which is not memory", LLU(gpa));
+        vm_crash(v, "executes at 0x%llx, which is not memory", LLU(gpa));
         return EXIT_STOP;
     }
     if (table_walk) {
-        vm_request(v->vm, VM_REQUEST_CRASH, "page table at 0x%llx, which is not memory", LLU(gpa));
+        vm_crash(v, "page table at 0x%llx, which is not memory", LLU(gpa));
         return EXIT_STOP;
     }
     emu_cpu_get(v, &cpu);
@@ -312,7 +312,7 @@ static NOINLINE unsigned int long_way(struct vcpu *v, enum insn_id id)
     int len = fetch(v, bytes, &mode);
 
     if (len < 0)
-        vm_request(v->vm, VM_REQUEST_CRASH, "executes at 0x%llx, which is not memory", LLU(v->rip));
+        vm_crash(v, "executes at 0x%llx, which is not memory", LLU(v->rip));
     if (len <= 0)
         return 0;
     len = insn_length_of(bytes, (size_t)len, mode, id);

@@ -13,6 +13,7 @@
 #include "lib/version.h"
 #include "vmm/console.h"
 #include "vmm/isolation.h"
+#include "vmm/mail.h"
 #include "vmm/platform.h"
 #include "vmm/vm.h"
 
@@ -35,7 +36,19 @@ static const char *state_of(const struct vm *vm)
 {
     if (vm->state != VM_RUNNING)
         return vm->state == VM_OFF ? "off" : "ending";
-    return vm->vcpu->state == VCPU_HALTED ? "idle" : "running";
+    for (unsigned int i = 0; i < vm->vcpu_count; i++)
+        if (vm->vcpus[i]->state == VCPU_RUNNABLE)
+            return "running";
+    return "idle";
+}
+
+static uint64_t run_ms(const struct vm *vm)
+{
+    uint64_t tsc = 0;
+
+    for (unsigned int i = 0; i < vm->vcpu_count; i++)
+        tsc += vm->vcpus[i]->run_tsc;
+    return tsc_span_to_ns(tsc) / 1000000;
 }
 
 static void command_list(const char *arg)
@@ -44,7 +57,7 @@ static void command_list(const char *arg)
     for (unsigned int i = 0; i < vm_count; i++) {
         const struct vm *vm = vms[i];
         print("%u %-15s %-8s %5llu MiB %12llu  %s", i + 1, vm_name(vm), state_of(vm),
-              LLU(vm->config->memory / MIB), LLU(tsc_span_to_ns(vm->vcpu->run_tsc) / 1000000),
+              LLU(vm->config->memory / MIB), LLU(run_ms(vm)),
               vm->state == VM_RUNNING ? "" : vm->end_text);
     }
     print("  idle %llu ms of %llu ms", LLU(tsc_span_to_ns(this_cpu->idle_tsc) / 1000000),
@@ -53,7 +66,11 @@ static void command_list(const char *arg)
 
 static void command_stat(struct vm *vm)
 {
-    stat_print(&vm->vcpu->stats, print_plain);
+    for (unsigned int i = 0; i < vm->vcpu_count; i++) {
+        if (vm->vcpu_count > 1)
+            print("vCPU %u, on CPU %u:", i, vm->vcpus[i]->cpu);
+        stat_print(&vm->vcpus[i]->stats, print_plain);
+    }
 }
 
 static void command_memory(const char *arg)
@@ -71,7 +88,11 @@ static void command_log(const char *arg)
 
 static void command_dump(struct vm *vm)
 {
-    vm_dump(vm, print_plain);
+    for (unsigned int i = 0; i < vm->vcpu_count; i++)
+        if (vcpu_is_here(vm->vcpus[i]))
+            vm_dump(vm->vcpus[i], print_plain);
+        else
+            mail_post(vm->vcpus[i], POSTED_DUMP);
 }
 
 static void command_start(struct vm *vm)
@@ -84,8 +105,6 @@ static void command_stop(struct vm *vm)
 {
     if (vm->state == VM_OFF)
         print("%s is off already", vm_name(vm));
-    else if (vm->state == VM_ENDING)
-        vm_stop(vm, "stopped by the monitor");
     else
         vm_request(vm, VM_REQUEST_OFF, "stopped by the monitor");
 }
@@ -101,13 +120,13 @@ static void command_reset(struct vm *vm)
 static void command_nmi(struct vm *vm)
 {
     if (vm->state == VM_RUNNING)
-        vcpu_nmi(vm->vcpu);
+        mail_post(vm->vcpus[0], POSTED_NMI);
 }
 
 static void command_button(struct vm *vm)
 {
     if (vm->state == VM_RUNNING)
-        platform_power_button(vm);
+        mail_post(vm->vcpus[0], POSTED_BUTTON);
 }
 
 static void command_cpus(const char *arg)
@@ -117,10 +136,8 @@ static void command_cpus(const char *arg)
 
 static void command_crash(const char *arg)
 {
-    if (arg[0] > '0' && arg[0] <= '9' && arg[1] == '\0' &&
-        smp_crash((unsigned int)(arg[0] - '0'))) {
+    if (arg[0] > '0' && arg[0] <= '9' && arg[1] == '\0' && smp_crash((unsigned int)(arg[0] - '0')))
         return;
-    }
     if (strcmp(arg, "core") != 0) {
         print("this stops the whole machine to show a crash report: type \"crash core\"");
         return;
@@ -163,7 +180,7 @@ static const struct command commands[] = {
     {"dump", true, NULL, command_dump, "VM: shows its registers"},
     {"isolation", false, command_peek, NULL, "checks that no guest memory is mapped in the core"},
     {"crash", true, command_crash, NULL,
-     "core, or number of a parked CPU: crashes the core, to see its report"},
+     "core, or number of another CPU: crashes the core, to see its report"},
     {"poweroff", false, command_off, NULL, "powers the machine off"},
     {"help", false, command_help, NULL, "this list"},
 };
@@ -258,10 +275,5 @@ void monitor_input(uint8_t c)
 
 void monitor_power_off(void)
 {
-    for (unsigned int i = 0; i < vm_count; i++)
-        vm_stop(vms[i], "the machine is powered off");
-    while (vm_ending_count > 0)
-        vm_scrub_step();
-    log_info("powering off");
-    power_off();
+    vm_end_all();
 }

@@ -16,6 +16,6 @@ void monitor_redraw(void);
 bool monitor_line_open(void);
 
 /* Ends all VMs and powers the machine off. */
-NORETURN void monitor_power_off(void);
+void monitor_power_off(void);
 
 #endif

@@ -4,6 +4,8 @@
 #include "arch/x86/virt.h"
 #include "lib/log.h"
 #include "vmm/console.h"
+#include "vmm/ipi.h"
+#include "vmm/mail.h"
 #include "vmm/sched.h"
 
 #define COM1_IRQ 4
@@ -14,55 +16,44 @@ uint64_t platform_boot_epoch;
 
 /* Interrupt lines ---------------------------------------------------------------------------- */
 
+void platform_signal_extint(struct vm *vm)
+{
+    struct vcpu *v = vm->vcpus[0];
+
+    if (vcpu_is_here(v))
+        vcpu_kick(v);
+    else
+        mail_post(v, POSTED_EXTINT);
+}
+
 /* An ISA line reaches both the 8259s and the I/O APIC, as on a PC; the guest masks one of them. */
 static void set_isa_irq(struct vm *vm, unsigned int irq, bool level)
 {
     pic_set_irq(&vm->pic, irq, level);
     ioapic_set_irq(&vm->ioapic, irq == PIT_IRQ ? PIT_GSI : irq, level);
     if (pic_pending(&vm->pic))
-        vcpu_kick(vm->vcpu);
-}
-
-/* An interrupt message that names this vCPU. */
-static void take_message(struct vcpu *v, unsigned int mode, uint8_t vector, bool level)
-{
-    switch (mode) {
-    case APIC_DELIVERY_FIXED:
-    case APIC_DELIVERY_LOWEST:
-        lapic_accept(&v->lapic, vector, level);
-        vcpu_kick(v);
-        break;
-    case APIC_DELIVERY_NMI: vcpu_nmi(v); break;
-    case APIC_DELIVERY_EXTINT: vcpu_kick(v); break;
-    default: break; /* INIT and STARTUP to the only CPU: nobody is there to wake it up again */
-    }
+        platform_signal_extint(vm);
 }
 
 static void ioapic_deliver(void *ctx, const struct ioapic_message *msg)
 {
-    struct vm *vm = ctx;
-
-    if (lapic_match(&vm->vcpu->lapic, msg->dest, msg->logical, false))
-        take_message(vm->vcpu, msg->delivery_mode, msg->vector, msg->level);
+    ipi_from_ioapic(ctx, msg);
 }
 
 static const struct ioapic_ops ioapic_ops = {.deliver = ioapic_deliver};
 
 static void lapic_send_ipi(void *ctx, const struct lapic_ipi *ipi)
 {
-    struct vcpu *v = ctx;
-
-    if (ipi->shorthand == LAPIC_TO_SELF || ipi->shorthand == LAPIC_TO_ALL ||
-        (ipi->shorthand == LAPIC_TO_DEST &&
-         lapic_match(&v->lapic, ipi->dest, ipi->logical, ipi->x2apic)))
-        take_message(v, ipi->delivery_mode, ipi->vector, ipi->trigger_level);
+    ipi_send(ctx, ipi);
 }
 
 static void lapic_eoi_message(void *ctx, uint8_t vector)
 {
     struct vcpu *v = ctx;
 
+    vm_lock(v->vm);
     ioapic_eoi(&v->vm->ioapic, vector);
+    vm_unlock(v->vm);
 }
 
 static void lapic_timer_changed(void *ctx)
@@ -77,17 +68,23 @@ const struct lapic_ops platform_lapic_ops = {
 };
 
 /* Through LINT0, or through an I/O APIC input in ExtINT mode. */
-bool platform_extint_wired(const struct vm *vm)
+bool platform_extint_wired(const struct vcpu *v)
 {
     struct ioapic_message msg;
 
-    return lapic_lint0_extint(&vm->vcpu->lapic) ||
-           (ioapic_pin_message(&vm->ioapic, 0, &msg) && msg.delivery_mode == APIC_DELIVERY_EXTINT);
+    return v->id == 0 &&
+           (lapic_lint0_extint(&v->lapic) || (ioapic_pin_message(&v->vm->ioapic, 0, &msg) &&
+                                              msg.delivery_mode == APIC_DELIVERY_EXTINT));
 }
 
 uint8_t platform_extint_ack(struct vm *vm)
 {
-    return pic_ack(&vm->pic);
+    uint8_t vector;
+
+    vm_lock(vm);
+    vector = pic_ack(&vm->pic);
+    vm_unlock(vm);
+    return vector;
 }
 
 /* Timed devices ------------------------------------------------------------------------------ */
@@ -107,7 +104,10 @@ void platform_arm_device_timer(struct vm *vm)
 
     if (vm->pit_due < next && pit_is_heard(vm))
         next = vm->pit_due;
-    sched_timer_arm(&vm->device_timer, next);
+    if (vcpu_is_here(vm->vcpus[0]))
+        sched_timer_arm(&vm->device_timer, next);
+    else if (next != vm->device_timer.deadline)
+        mail_post(vm->vcpus[0], POSTED_DEVICES);
 }
 
 /* When a device's clock has so many ticks; UINT64_MAX: never. */
@@ -159,18 +159,22 @@ static void device_timer_expired(struct timer *timer, uint64_t tsc)
 {
     struct vm *vm = CONTAINER_OF(timer, struct vm, device_timer);
 
+    vm_lock(vm);
     update_devices(vm, tsc);
-    sched_timer_arm(timer, vcpu_timer_limit(vm->vcpu, timer->deadline));
+    vm_unlock(vm);
+    sched_timer_arm(timer, vcpu_timer_limit(vm->vcpus[0], timer->deadline));
 }
 
 void platform_resume(struct vm *vm)
 {
     uint64_t tsc = rdtsc();
 
+    vm_lock(vm);
     if (tsc >= vm->pit_due || tsc >= vm->rtc_due || tsc >= vm->pm_due)
         update_devices(vm, tsc);
     else
         platform_arm_device_timer(vm);
+    vm_unlock(vm);
 }
 
 /* Serial port -------------------------------------------------------------------------------- */
@@ -208,7 +212,8 @@ void platform_write_ioapic(struct vm *vm, uint32_t offset, uint32_t value)
     platform_catch_up_pit(vm);
     ioapic_write(&vm->ioapic, offset, value);
     platform_arm_device_timer(vm);
-    vcpu_check_interrupts(vm->vcpu);
+    if (pic_pending(&vm->pic))
+        platform_signal_extint(vm); /* it may be heard now */
 }
 
 /* Life --------------------------------------------------------------------------------------- */
@@ -232,8 +237,9 @@ void platform_reset(struct vm *vm)
     vm->input_count = 0;
 }
 
-void platform_stop(struct vm *vm)
+void platform_stop_vcpu(struct vcpu *v)
 {
-    timer_cancel(&vm->device_timer);
-    timer_cancel(&vm->vcpu->lapic_timer);
+    timer_cancel(&v->lapic_timer);
+    if (v->id == 0)
+        timer_cancel(&v->vm->device_timer);
 }

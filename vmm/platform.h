@@ -9,11 +9,12 @@
 /* Puts all devices into their power-up state. The VM does not run. */
 void platform_reset(struct vm *vm);
 
-/* Brings the devices up to date and arms their timer: the vCPU gets the CPU. */
+/* Brings the devices up to date and arms their timer: vCPU 0 gets the CPU. */
 void platform_resume(struct vm *vm);
 
-/* Takes timers out of their queues; the VM is off then. */
-void platform_stop(struct vm *vm);
+/* Takes the vCPU's timers, and with vCPU 0 the devices', out of this pCPU's queue: it ends, or goes
+ * to another pCPU. */
+void platform_stop_vcpu(struct vcpu *v);
 
 /* `count` > 0 elements of 1, 2 or 4 bytes from or to one port, one after the other, as by INS and
  * OUTS of the vCPU `vcpu` (struct emu_ops). What no device answers reads all ones. IN and OUT:
@@ -36,12 +37,15 @@ void platform_power_button(struct vm *vm);
 /* Input for the serial port: takes what fits. */
 void platform_feed_input(struct vm *vm);
 
-/* Whether the 8259's output reaches the vCPU, and whether it is up as well; the vector then. */
-bool platform_extint_wired(const struct vm *vm);
-static inline bool platform_extint_pending(const struct vm *vm)
+/* Whether the 8259's output reaches the vCPU, and whether it is up as well; the vector then.
+ * Without the lock: whoever changes something tells vCPU 0 afterwards. */
+bool platform_extint_wired(const struct vcpu *v);
+static inline bool platform_extint_pending(const struct vcpu *v)
 {
-    return unlikely(pic_pending(&vm->pic)) && platform_extint_wired(vm);
+    return unlikely(pic_pending(&v->vm->pic)) && platform_extint_wired(v);
 }
+/* Its output is up: tells vCPU 0, the only one that hears it. */
+void platform_signal_extint(struct vm *vm);
 uint8_t platform_extint_ack(struct vm *vm);
 
 extern const struct lapic_ops platform_lapic_ops;

@@ -106,12 +106,30 @@ static inline void write_lapic(struct vcpu *v, uint32_t offset, unsigned int siz
         write_lapic_register(v, offset, value);
 }
 
+static uint64_t read_ioapic(struct vm *vm, uint32_t offset)
+{
+    uint64_t value;
+
+    vm_lock(vm);
+    value = ONES_ABOVE | ioapic_read(&vm->ioapic, offset);
+    vm_unlock(vm);
+    return value;
+}
+
+static void write_ioapic(struct vcpu *v, uint32_t offset, uint32_t value)
+{
+    vm_lock(v->vm);
+    platform_write_ioapic(v->vm, offset, value);
+    vm_unlock(v->vm);
+    vcpu_check_lapic(v);
+}
+
 uint64_t platform_mmio_read(struct vcpu *v, uint64_t gpa)
 {
     if (gpa - LAPIC_BASE < LAPIC_SIZE)
         return read_lapic(v, (uint32_t)(gpa - LAPIC_BASE));
     if (gpa - IOAPIC_BASE < IOAPIC_SIZE)
-        return ONES_ABOVE | ioapic_read(&v->vm->ioapic, (uint32_t)(gpa - IOAPIC_BASE));
+        return read_ioapic(v->vm, (uint32_t)(gpa - IOAPIC_BASE));
     log_mmio(v->vm, "read", gpa);
     return UINT64_MAX;
 }
@@ -121,7 +139,7 @@ void platform_mmio_write(struct vcpu *v, uint64_t gpa, unsigned int size, uint64
     if (gpa - LAPIC_BASE < LAPIC_SIZE)
         write_lapic(v, (uint32_t)(gpa - LAPIC_BASE), size, (uint32_t)value);
     else if (gpa - IOAPIC_BASE < IOAPIC_SIZE)
-        platform_write_ioapic(v->vm, (uint32_t)(gpa - IOAPIC_BASE), (uint32_t)value);
+        write_ioapic(v, (uint32_t)(gpa - IOAPIC_BASE), (uint32_t)value);
     else
         log_mmio(v->vm, "write", gpa);
 }

@@ -43,7 +43,7 @@ static void out_pic_mask(struct vm *vm, unsigned int port, unsigned int size, ui
     if (unlikely(vm->pit_due < vm->device_timer.deadline))
         hear_pit(vm);
     if (unlikely(pic_pending(&vm->pic)))
-        vm->vcpu->pending |= PENDING_INTERRUPT;
+        platform_signal_extint(vm);
 }
 
 static void out_pic(struct vm *vm, unsigned int port, unsigned int size, uint32_t value)
@@ -339,20 +339,26 @@ static NOINLINE enum exit_action skip_and_in(struct vcpu *v, unsigned int port, 
                                              unsigned int size)
 {
     vcpu_skip_to(v, next_rip);
-    return do_in(v, port, size);
+    vm_lock(v->vm);
+    (void)do_in(v, port, size);
+    vm_unlock(v->vm);
+    return EXIT_RESUME;
 }
 
 static NOINLINE enum exit_action skip_and_out(struct vcpu *v, unsigned int port, uint64_t next_rip,
                                               unsigned int size)
 {
     vcpu_skip_to(v, next_rip);
-    return do_out(v, port, size);
+    vm_lock(v->vm);
+    (void)do_out(v, port, size);
+    vm_unlock(v->vm);
+    return EXIT_RESUME;
 }
 
 static inline enum exit_action quick_in(struct vcpu *v, unsigned int port, uint64_t next_rip,
                                         unsigned int size)
 {
-    if (unlikely(!vcpu_skip_is_plain(v, next_rip)))
+    if (unlikely(!vcpu_skip_is_plain(v, next_rip) || vm_needs_lock(v->vm)))
         return skip_and_in(v, port, next_rip, size);
     v->rip = next_rip;
     return do_in(v, port, size);
@@ -361,7 +367,7 @@ static inline enum exit_action quick_in(struct vcpu *v, unsigned int port, uint6
 static inline enum exit_action quick_out(struct vcpu *v, unsigned int port, uint64_t next_rip,
                                          unsigned int size)
 {
-    if (unlikely(!vcpu_skip_is_plain(v, next_rip)))
+    if (unlikely(!vcpu_skip_is_plain(v, next_rip) || vm_needs_lock(v->vm)))
         return skip_and_out(v, port, next_rip, size);
     v->rip = next_rip;
     return do_out(v, port, size);
@@ -395,20 +401,19 @@ void platform_in_string(void *vcpu, uint16_t port, unsigned int size, void *data
     struct vm *vm = ((struct vcpu *)vcpu)->vm;
     uint8_t *at = data;
 
+    vm_lock(vm);
     for (unsigned int i = 0; i < count; i++, at += size) {
         uint32_t value = in(vm, port, size);
         memcpy(at, &value, size);
     }
+    vm_unlock(vm);
 }
 
-void platform_out_string(void *vcpu, uint16_t port, unsigned int size, const void *data,
-                         unsigned int count)
+static void out_string(struct vm *vm, uint16_t port, unsigned int size, const uint8_t *at,
+                       unsigned int count)
 {
-    struct vm *vm = ((struct vcpu *)vcpu)->vm;
-    const uint8_t *at = data;
-
     if (port == COM1_BASE && size == 1) {
-        guest_uart_write_data(&vm->uart, data, count);
+        guest_uart_write_data(&vm->uart, at, count);
         return;
     }
     for (unsigned int i = 0; i < count; i++, at += size) {
@@ -416,4 +421,14 @@ void platform_out_string(void *vcpu, uint16_t port, unsigned int size, const voi
         memcpy(&value, at, size);
         out(vm, port, size, value);
     }
+}
+
+void platform_out_string(void *vcpu, uint16_t port, unsigned int size, const void *data,
+                         unsigned int count)
+{
+    struct vm *vm = ((struct vcpu *)vcpu)->vm;
+
+    vm_lock(vm);
+    out_string(vm, port, size, data, count);
+    vm_unlock(vm);
 }

@@ -7,14 +7,14 @@
 #include "arch/x86/asm.h"
 #include "arch/x86/lapic.h"
 #include "arch/x86/percpu.h"
-#include "arch/x86/power.h"
 #include "arch/x86/speculation.h"
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
 #include "lib/log.h"
 #include "vmm/console.h"
+#include "vmm/mail.h"
 #include "vmm/platform.h"
-#include "vmm/vm.h"
+#include "vmm/vm_life.h"
 
 #define CONSOLE_POLL_NS 10000000u
 
@@ -48,6 +48,7 @@ static void insert(struct vcpu *v, bool front)
         link = &(*link)->run_next;
     v->run_next = *link;
     *link = v;
+    mail_enter_queue(v);
 }
 
 void sched_enqueue(struct vcpu *v)
@@ -109,6 +110,7 @@ void sched_remove(struct vcpu *v)
     v->state = VCPU_STOPPED;
     if (cpu->current == v)
         unload_current();
+    virt->vcpu_leave(v);
     for (struct vcpu **link = &cpu->run_head; *link; link = &(*link)->run_next) {
         if (*link == v) {
             *link = v->run_next;
@@ -159,7 +161,7 @@ static void idle(void)
     struct percpu *cpu = this_cpu;
     uint64_t start = rdtsc();
 
-    if (vm_ending_count > 0)
+    if (cpu->ending_vms > 0 || mail_waiting() || vm_home_asked())
         return;
     arm_timer(TIMER_NEVER);
     if (!cpu->timer_fired && !cpu->console_input)
@@ -174,7 +176,7 @@ static uint64_t turn_end(const struct vcpu *v, uint64_t start)
 
     if (next && next->boosted)
         return start + MIN(v->slice_left, undisturbed_tsc);
-    return next || vm_ending_count > 0 ? start + v->slice_left : TIMER_NEVER;
+    return next || this_cpu->ending_vms > 0 ? start + v->slice_left : TIMER_NEVER;
 }
 
 /* Runs `v` until it waits, its VM ends, or its turn is over. */
@@ -191,7 +193,8 @@ static void run(struct vcpu *v)
         virt->vcpu_load(v);
         cpu->current = v;
         vcpu_update_lapic_timer(v);
-        platform_resume(v->vm);
+        if (v->id == 0)
+            platform_resume(v->vm);
     }
     do {
         v->pending &= ~PENDING_LEAVE; /* all that asks for it is looked at from here on */
@@ -202,7 +205,8 @@ static void run(struct vcpu *v)
         if (v->state != VCPU_RUNNABLE)
             break;
         housekeeping(); /* may end its VM */
-    } while (v->state == VCPU_RUNNABLE && !vm_requests_waiting && rdtsc() < turn_end(v, start));
+    } while (v->state == VCPU_RUNNABLE && !mail_waiting() && !vm_home_asked() &&
+             rdtsc() < turn_end(v, start));
     cpu->running = NULL;
     uint64_t used = rdtsc() - start;
     v->run_tsc += used;
@@ -221,38 +225,44 @@ static void requeue(struct vcpu *v)
     }
 }
 
-/* When all VMs have ended: what the configuration says. */
-static void check_all_off(void)
+/* Round its VM's pCPUs. */
+unsigned int sched_choose_cpu(const struct vcpu *v)
 {
-    if (!vm_all_off() || !vm_when_done_armed)
-        return;
-    vm_when_done_armed = false;
-    switch (vm_when_done) {
-    case CONFIG_DONE_POWEROFF: log_info("the last VM has ended: powering off"); power_off();
-    case CONFIG_DONE_REBOOT:
-        log_info("the last VM has ended: resetting the machine");
-        power_reset();
-    case CONFIG_DONE_HALT:
-        log_info("the last VM has ended: waiting in the monitor (Ctrl-A 0)");
-        break;
+    uint64_t cpus = v->vm->config->cpus, left = cpus;
+
+    for (unsigned int i = 0; i < v->id; i++) {
+        left &= left - 1;
+        left = left ? left : cpus;
     }
+    return (unsigned int)__builtin_ctzll(left);
+}
+
+void sched_moved_in(struct vcpu *v)
+{
+    virt->vcpu_arrive(v);
+    vcpu_update_lapic_timer(v);
+    if (v->state == VCPU_RUNNABLE)
+        sched_enqueue(v);
+}
+
+void sched_prefer(struct vcpu *v)
+{
 }
 
 void sched_loop(void)
 {
     for (;;) {
         housekeeping();
-        if (vm_requests_waiting)
-            vm_handle_requests();
-        if (vm_ending_count > 0)
-            vm_scrub_step();
+        mail_take();
+        vm_attend();
         struct vcpu *v = dequeue();
         if (!v) {
-            check_all_off();
             idle();
             continue;
         }
-        run(v);
+        mail_leave_queue(v);
+        if (likely(!mail_waiting()))
+            run(v);
         if (v->state == VCPU_RUNNABLE)
             requeue(v);
     }

@@ -4,9 +4,6 @@
 #include "arch/x86/percpu.h"
 #include "vmm/vcpu.h"
 
-/* Some VM has a request (vm_request()): the run loop leaves the guest for vm_handle_requests(). */
-extern bool vm_requests_waiting;
-
 /* Length of a time slice. */
 void sched_init(uint64_t slice_ns);
 
@@ -19,6 +16,15 @@ void sched_wake(struct vcpu *v);
 
 /* Takes it off, and off the CPU if it is loaded. */
 void sched_remove(struct vcpu *v);
+
+/* The pCPU for a vCPU that starts. */
+unsigned int sched_choose_cpu(const struct vcpu *v);
+
+/* A vCPU that another pCPU gave away has come here. */
+void sched_moved_in(struct vcpu *v);
+
+/* A vCPU that waits for its turn gets it next. */
+void sched_prefer(struct vcpu *v);
 
 /* The vCPU that runs on this CPU leaves its guest after the exit that is being handled. */
 static inline void sched_leave(void)
@@ -35,7 +41,7 @@ static inline void sched_timer_arm(struct timer *timer, uint64_t deadline)
         sched_leave();
 }
 
-/* Runs vCPUs for ever. */
+/* Runs vCPUs for ever, on each pCPU. */
 NORETURN void sched_loop(void);
 
 #endif

@@ -24,7 +24,7 @@ static void raise(struct vcpu *v, const struct vcpu_event *event)
     if (v->pending & PENDING_EVENT && v->event.type == EVENT_EXCEPTION) {
         uint8_t first = v->event.vector;
         if (first == EXC_DF) {
-            vm_request(v->vm, VM_REQUEST_CRASH, "triple fault");
+            vm_crash(v, "triple fault");
             return;
         }
         if ((is_contributory(first) && is_contributory(event->vector)) ||
@@ -73,10 +73,9 @@ void vcpu_redeliver(struct vcpu *v, const struct vcpu_event *event)
 bool vcpu_has_wakeup(const struct vcpu *v)
 {
     if ((v->pending & (PENDING_EVENT | PENDING_DEBUG)) ||
-        ((v->pending & PENDING_NMI) && !v->nmi_blocked))
+        ((v->pending & PENDING_NMI) && !v->nmi_blocked) || v->unhalted)
         return true;
-    return (v->rflags & RFLAGS_IF) &&
-           (lapic_pending(&v->lapic) >= 0 || platform_extint_pending(v->vm));
+    return (v->rflags & RFLAGS_IF) && (lapic_pending(&v->lapic) >= 0 || platform_extint_pending(v));
 }
 
 void vcpu_kick(struct vcpu *v)
@@ -90,6 +89,13 @@ void vcpu_nmi(struct vcpu *v)
 {
     v->pending |= PENDING_NMI;
     vcpu_kick(v);
+}
+
+void vcpu_unhalt(struct vcpu *v)
+{
+    v->unhalted = v->state != VCPU_HALTED;
+    if (!v->unhalted)
+        sched_wake(v);
 }
 
 uint64_t vcpu_wrap_rip(struct vcpu *v, uint64_t next)
@@ -126,7 +132,7 @@ static void raise_debug(struct vcpu *v)
 static inline void want_window(struct vcpu *v)
 {
     bool window =
-        platform_extint_pending(v->vm) || (!v->by_cpu && unlikely(lapic_pending(&v->lapic) >= 0));
+        platform_extint_pending(v) || (!v->by_cpu && unlikely(lapic_pending(&v->lapic) >= 0));
     bool tpr_exit = !v->by_cpu && !window && lapic_requested(&v->lapic);
 
     v->pending &= ~PENDING_INTERRUPT;
@@ -171,7 +177,7 @@ static bool inject_nmi(struct vcpu *v)
 /* No event waits, so `event` is free. */
 static inline void inject_interrupt(struct vcpu *v)
 {
-    bool extint = platform_extint_pending(v->vm);
+    bool extint = platform_extint_pending(v);
     int vector = v->by_cpu ? -1 : lapic_pending(&v->lapic);
 
     post_interrupts(v);
@@ -214,7 +220,7 @@ void vcpu_deliver_pending(struct vcpu *v)
 
 void vcpu_check_interrupts(struct vcpu *v)
 {
-    if (lapic_requested(&v->lapic) || pic_pending(&v->vm->pic))
+    if (lapic_requested(&v->lapic) || platform_extint_pending(v))
         v->pending |= PENDING_INTERRUPT;
 }
 

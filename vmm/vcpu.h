@@ -1,7 +1,8 @@
 #ifndef BULKHEAD_VMM_VCPU_H
 #define BULKHEAD_VMM_VCPU_H
 
-/* A virtual CPU. Only the pCPU that it is assigned to touches it. */
+/* A virtual CPU. Only the pCPU that owns it (`cpu`) touches it; others send it mail (vmm/mail.h).
+ */
 
 #include "arch/x86/regs.h"
 #include "arch/x86/segment.h"
@@ -14,10 +15,21 @@ struct vm;
 struct svm_vcpu;
 struct vmx_vcpu;
 
+/* What others have for a vCPU. All of it is atomic. */
+struct mailbox {
+    uint32_t posted;   /* POSTED_* */
+    uint32_t irr[8];   /* POSTED_INTERRUPTS: which, and */
+    uint32_t tmr[8];   /* those that are level-triggered */
+    uint8_t startup;   /* POSTED_STARTUP: the page to start at */
+    bool queued;       /* waits in its pCPU's run queue, and needs no kick; written by the owner */
+    struct vcpu *next; /* in the pCPU's inbox */
+} ALIGNED(64);
+
 enum vcpu_state {
     VCPU_STOPPED,  /* not to be run: its VM is off */
     VCPU_RUNNABLE, /* on its pCPU's run queue, or running */
     VCPU_HALTED,   /* waits for an interrupt */
+    VCPU_WAITING,  /* after INIT, for a start-up IPI; nothing else reaches it */
 };
 
 /* What is to be looked at before the next entry. One test on the exit path covers all. */
@@ -77,11 +89,14 @@ struct vcpu {
     struct vcpu_event event;
     struct vm *vm;
     unsigned int id;
-    union { /* the backend's part */
+    unsigned int cpu; /* the pCPU that owns it, which alone changes this; while it is stopped, the
+                         home of its VM */
+    union {           /* the backend's part */
         struct svm_vcpu *svm;
         struct vmx_vcpu *vmx;
     };
     struct vcpu *run_next; /* run queue */
+    bool unhalted;         /* a HLT ends at once: vcpu_unhalt() */
     bool boosted;          /* has woken up, and goes before those that compute */
     uint64_t slice_left;   /* TSC ticks of its turn */
     uint64_t turn;         /* percpu->turns when it got its slice */
@@ -111,6 +126,7 @@ struct vcpu {
     bool dr_live; /* DR0..3 hold this vCPU's values while it is loaded */
     struct code_cache code;
 
+    struct mailbox mail;
     struct exit_stats stats;
 };
 
@@ -129,6 +145,17 @@ void vcpu_redeliver(struct vcpu *v, const struct vcpu_event *event);
  * entry, and wakes a halted vCPU. */
 void vcpu_kick(struct vcpu *v);
 void vcpu_nmi(struct vcpu *v);
+
+/* Ends its HLT, or the next one, interrupt or not: what KVM's paravirtual kick does. */
+void vcpu_unhalt(struct vcpu *v);
+
+/* Power-up, on its pCPU, with the VM's memory in place: the boot CPU as its kernel wants it, the
+ * others wait for a start-up IPI. */
+void vcpu_power_on(struct vcpu *v);
+
+/* The signals of the same names (SDM vol. 3, 9.4). */
+void vcpu_init_signal(struct vcpu *v);
+void vcpu_startup_signal(struct vcpu *v, uint8_t page);
 
 /* `next` as RIP, when it lies beyond a multiple of 4 GiB: outside 64-bit mode RIP has 32 bits. */
 uint64_t vcpu_wrap_rip(struct vcpu *v, uint64_t next);

@@ -1,10 +1,11 @@
 #ifndef BULKHEAD_VMM_VM_H
 #define BULKHEAD_VMM_VM_H
 
-/* A virtual machine: memory, a vCPU and the devices of a small PC. */
+/* A virtual machine: memory, vCPUs and the devices of a small PC. */
 
 #include "arch/x86/mm/pagetable.h"
 #include "lib/emit.h"
+#include "lib/spinlock.h"
 #include "vmm/config.h"
 #include "vmm/devices/acpi_pm.h"
 #include "vmm/devices/guest_uart.h"
@@ -14,6 +15,7 @@
 #include "vmm/irqchip/ioapic.h"
 #include "vmm/irqchip/pic.h"
 #include "vmm/irqchip/pit.h"
+#include "vmm/loader/loader.h"
 #include "vmm/vcpu.h"
 
 /* The PC's hole for the VGA frame buffer: no RAM. */
@@ -28,11 +30,18 @@
 enum vm_state {
     VM_OFF,
     VM_RUNNING,
-    VM_ENDING, /* runs no more; its memory is being scrubbed */
+    VM_STOPPING, /* its vCPUs are taken off their pCPUs */
+    VM_ENDING,   /* runs no more; its memory is being scrubbed */
 };
 
-/* What the run loop still has to do for a VM, asked for from inside an exit handler. */
-enum vm_request { VM_REQUEST_NONE, VM_REQUEST_OFF, VM_REQUEST_RESET, VM_REQUEST_CRASH };
+/* What a VM's home still has to do for it. */
+enum vm_request {
+    VM_REQUEST_NONE,
+    VM_REQUEST_START,
+    VM_REQUEST_OFF,
+    VM_REQUEST_RESET,
+    VM_REQUEST_CRASH
+};
 
 /* Contiguous guest RAM. */
 struct vm_region {
@@ -42,10 +51,17 @@ struct vm_region {
 struct vm {
     unsigned int index; /* 0.. in the order of the configuration */
     const struct vm_config *config;
-    uint64_t serial; /* of this start, of all starts of VMs; not 0 */
-    enum vm_state state;
+    unsigned int home;   /* the pCPU that starts and ends it, and owns its stopped vCPUs */
+    uint64_t serial;     /* of this start, of all starts of VMs; not 0 */
+    enum vm_state state; /* written by the home */
+    struct spinlock request_lock;
     enum vm_request request;
+    const struct vcpu *culprit;      /* of a crash, or NULL */
+    bool start_again;                /* when it has ended */
     char end_text[VM_END_TEXT_SIZE]; /* why it is off */
+    unsigned int running_vcpus;      /* that are not stopped yet; atomic */
+    struct guest_entry entry;        /* of this start */
+    uint64_t tsc_offset;             /* that all vCPUs start with */
 
     struct pagetable nested;
     struct vm_region regions[VM_REGIONS_MAX];
@@ -53,10 +69,13 @@ struct vm {
     uint64_t ram_low, ram_high;
     unsigned int scrub_region; /* while ending: how far the scrubbing came */
     uint64_t scrub_offset;
-    bool start_again; /* when it has ended */
 
-    struct vcpu *vcpu;
+    unsigned int vcpu_count;
+    struct vcpu *vcpus[VM_MAX_VCPUS]; /* the first is the boot CPU */
 
+    unsigned int last_lowest; /* that took a lowest-priority message */
+
+    struct spinlock lock; /* of the devices: vm_lock() */
     struct pic pic;
     struct pit pit;
     struct ioapic ioapic;
@@ -88,36 +107,47 @@ extern unsigned int vm_count;
 /* Makes the VM of a configuration section, off. NULL when the pool is empty. */
 struct vm *vm_create(const struct vm_config *config);
 
-/* Gives it memory, loads its kernel and makes it runnable. Returns 0, or a negative error after
- * logging what is wrong; the VM is off then. */
-MUST_CHECK int vm_start(struct vm *vm);
+/* Asks its home to start it. Returns 0, or -BH_EBUSY when it is not off. */
+int vm_start(struct vm *vm);
 
-/* Ends it: it runs no more, and the run loop scrubs its memory bit by bit and then gives it back.
- * One that is ending in order to start again does not start again. `why` ends up in the log and in
- * lists. */
-void vm_stop(struct vm *vm, const char *why);
-
-/* VMs that are ending: vm_scrub_step() has something to do. */
-extern unsigned int vm_ending_count;
-
-/* Scrubs a bounded piece of an ending VM's memory; ends, or starts again, a VM that is done. */
-void vm_scrub_step(void);
-
-/* Asks the run loop to end or restart the VM; usable inside exit handlers. The reason is shown. */
+/* Asks its home to end, or restart, or end and dump a VM that runs; usable inside exit handlers. Of
+ * several the first one counts, and its reason, but a VM that is to end does not start again. */
 void vm_request(struct vm *vm, enum vm_request request, const char *fmt, ...) PRINTF(3, 4);
 
-/* Carries out what vm_request() asked for. Run loop only, with no vCPU running. */
-void vm_handle_requests(void);
+/* The same by a vCPU that cannot go on, which is dumped. */
+void vm_crash(struct vcpu *v, const char *fmt, ...) PRINTF(2, 3);
+
+/* VMs that have been asked to start, and neither run nor failed to. */
+extern unsigned int vm_starting_count;
+
+/* Guards the devices. A VM of one vCPU needs no lock: only its pCPU touches them. */
+static inline bool vm_needs_lock(const struct vm *vm)
+{
+    return vm->vcpu_count > 1;
+}
+static inline void vm_lock(struct vm *vm)
+{
+    if (unlikely(vm_needs_lock(vm)))
+        spin_lock(&vm->lock);
+}
+static inline void vm_unlock(struct vm *vm)
+{
+    if (unlikely(vm_needs_lock(vm)))
+        spin_unlock(&vm->lock);
+}
 
 /* What happens when the last VM has ended, and whether it still is to. Starting a VM arms it. */
 extern enum config_done vm_when_done;
 extern bool vm_when_done_armed;
 
+/* Ends all VMs, and then powers the machine off. */
+void vm_end_all(void);
+
 /* True when no VM runs any more. */
 bool vm_all_off(void);
 
-/* Prints the vCPU's registers and recent state, for a VM that ends unexpectedly. */
-void vm_dump(struct vm *vm, emit_fn *emit);
+/* Prints the vCPU's registers and recent state, for a VM that ends unexpectedly. Owner. */
+void vm_dump(struct vcpu *v, emit_fn *emit);
 
 /* For a crash of the core: which vCPU was loaded and where it stood. */
 void vm_print_crash_context(emit_fn *emit);

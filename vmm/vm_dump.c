@@ -10,14 +10,15 @@ static void dump_segment(emit_fn *emit, const char *name, const struct segment *
               LLU(s->base), s->limit, s->attrib);
 }
 
-void vm_dump(struct vm *vm, emit_fn *emit)
+void vm_dump(struct vcpu *v, emit_fn *emit)
 {
     static const char *const seg_names[SEG_COUNT] = {"es", "cs", "ss", "ds", "fs", "gs"};
-    struct vcpu *v = vm->vcpu;
     const uint64_t *g = v->gpr;
     struct vcpu_sysregs r;
 
     virt->get_sysregs(v, &r);
+    if (v->vm->vcpu_count > 1)
+        emit_line(emit, "vCPU %u", v->id);
     emit_line(emit, "rip %016llx rflags %08llx cpl %u", LLU(v->rip), LLU(v->rflags), r.cpl);
     emit_line(emit, "rax %016llx rbx %016llx rcx %016llx rdx %016llx", LLU(g[GPR_RAX]),
               LLU(g[GPR_RBX]), LLU(g[GPR_RCX]), LLU(g[GPR_RDX]));

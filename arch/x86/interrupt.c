@@ -100,7 +100,8 @@ COLD static void take_other(uint8_t vector)
     if (vector == VECTOR_STOP) {
         smp_stop_self();
     }
-    if (vector == VECTOR_KICK) { /* has woken the CPU up: that was all */
+    if (vector == VECTOR_KICK) { /* the run loop looks at its mail after any interrupt */
+        smp_take_kick();
         return;
     }
     if (this_cpu->id == 0) {

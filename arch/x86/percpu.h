@@ -35,10 +35,11 @@ struct percpu {
     struct timer_queue timers;
     uint64_t timer_armed; /* TSC that the LAPIC timer is set to, UINT64_MAX: off */
 
-    struct vcpu *run_head; /* runnable vCPUs, next first */
-    struct vcpu *running;  /* the one that has its turn, or NULL */
-    uint64_t turns;        /* slices used up */
-    uint64_t idle_tsc;     /* TSC ticks spent with nothing to run */
+    struct vcpu *run_head;   /* runnable vCPUs, next first */
+    struct vcpu *running;    /* the one that has its turn, or NULL */
+    uint64_t turns;          /* slices used up */
+    uint64_t idle_tsc;       /* TSC ticks spent with nothing to run */
+    unsigned int ending_vms; /* whose home this is, and whose memory is being scrubbed */
 
     union { /* the backend's part */
         struct {

@@ -1,4 +1,4 @@
-/* Starts the machine's other CPUs (SDM vol. 3, 9.4.4), parks them, and stops them at the end. */
+/* Starts the machine's other CPUs (SDM vol. 3, 9.4.4), and stops them at the end. */
 
 #include "arch/x86/smp.h"
 
@@ -48,6 +48,8 @@ static_assert(sizeof(struct cpu_slot) == 64, "a cache line");
 
 static struct cpu_slot cpus[MAX_PCPUS];
 static unsigned int cpu_count = 1; /* constant once the first CPU is started */
+
+static void (*released_to)(void); /* what parked CPUs go on with */
 
 #define NOBODY UINT32_MAX
 static uint32_t ending = NOBODY; /* the CPU that ends the machine */
@@ -103,37 +105,43 @@ INIT static void delay(uint64_t ns)
 {
     uint64_t end = deadline_in(ns);
 
-    while (rdtsc() < end) {
+    while (rdtsc() < end)
         cpu_pause();
-    }
 }
 
 /* At most until `deadline`. */
 INIT static void wait_while(unsigned int cpu, enum cpu_state state, uint64_t deadline)
 {
-    while (state_of(cpu) == state && rdtsc() < deadline) {
+    while (state_of(cpu) == state && rdtsc() < deadline)
         cpu_pause();
-    }
 }
 
 /* ---- On the CPU that is started ---- */
 
-/* Not INIT: stays for good. Interrupts are on while it sleeps, and only then. */
+/* Not INIT: that is given back before it goes on. */
 NORETURN static void park(void)
 {
-    struct cpu_slot *slot = own_slot();
+    void (*run)(void);
 
     set_state(this_cpu->id, CPU_PARKED);
-    for (;;) {
-        uint32_t wanted = __atomic_load_n(&slot->flush_wanted, __ATOMIC_ACQUIRE);
+    while (!(run = __atomic_load_n(&released_to, __ATOMIC_ACQUIRE)))
+        interrupts_wait();
+    set_state(this_cpu->id, CPU_RUNNING);
+    run();
+    core_panic("the run loop of CPU %u has ended", this_cpu->id);
+}
 
+void smp_take_kick(void)
+{
+    struct cpu_slot *slot = own_slot();
+    uint32_t wanted = __atomic_load_n(&slot->flush_wanted, __ATOMIC_ACQUIRE);
+
+    if (wanted != slot->flush_done) {
         write_cr3(read_cr3());
         __atomic_store_n(&slot->flush_done, wanted, __ATOMIC_RELEASE);
-        if (__atomic_load_n(&slot->crash, __ATOMIC_RELAXED)) {
-            core_panic("a crash of CPU %u was asked for", this_cpu->id);
-        }
-        interrupts_wait();
     }
+    if (__atomic_load_n(&slot->crash, __ATOMIC_RELAXED))
+        core_panic("a crash of CPU %u was asked for", this_cpu->id);
 }
 
 /* Sleeps until the boot CPU asks, then reads the TSC whenever it does, until it has enough. */
@@ -141,9 +149,8 @@ INIT static void answer_tsc(struct cpu_slot *slot)
 {
     uint64_t round = 0;
 
-    while (__atomic_load_n(&slot->tsc_ask, __ATOMIC_ACQUIRE) == 0) {
+    while (__atomic_load_n(&slot->tsc_ask, __ATOMIC_ACQUIRE) == 0)
         interrupts_wait();
-    }
     while (round != TSC_DONE) {
         uint64_t ask = __atomic_load_n(&slot->tsc_ask, __ATOMIC_ACQUIRE);
 
@@ -185,6 +192,29 @@ static void kick(const struct cpu_slot *slot)
     lapic_hw_send(slot->apic_id, IPI_FIXED(VECTOR_KICK));
 }
 
+void smp_kick(unsigned int cpu)
+{
+    kick(&cpus[cpu]);
+}
+
+bool smp_is_usable(unsigned int cpu)
+{
+    enum cpu_state state;
+
+    if (cpu >= cpu_count)
+        return false;
+    state = state_of(cpu);
+    return state == CPU_RUNNING || state == CPU_PARKED;
+}
+
+void smp_release(void (*run)(void))
+{
+    __atomic_store_n(&released_to, run, __ATOMIC_RELEASE);
+    for (unsigned int i = 1; i < cpu_count; i++)
+        if (state_of(i) == CPU_PARKED)
+            kick(&cpus[i]);
+}
+
 /* After INIT it waits for a start-up IPI that never comes: it cannot wake up in memory that has
  * another use by then. */
 INIT static void leave_out(unsigned int cpu, enum cpu_state state)
@@ -198,9 +228,8 @@ INIT static int create_cpu(unsigned int cpu)
 {
     struct percpu *percpu = address_space_create_cpu();
 
-    if (!percpu || virt->cpu_prepare(percpu) != 0) {
+    if (!percpu || virt->cpu_prepare(percpu) != 0)
         return -BH_ENOMEM;
-    }
     percpu->id = cpu;
     percpu->apic_id = cpus[cpu].apic_id;
     ap_apic_ids[cpu] = cpus[cpu].apic_id;
@@ -223,19 +252,16 @@ INIT static void create_cpus(void)
 /* SIPIs to those that have not come; the second one is for hardware that misses the first. */
 INIT static void send_startup(uint64_t low_page)
 {
-    for (unsigned int i = 1; i < cpu_count; i++) {
-        if (state_of(i) == CPU_STARTING) {
+    for (unsigned int i = 1; i < cpu_count; i++)
+        if (state_of(i) == CPU_STARTING)
             lapic_hw_send(cpus[i].apic_id, IPI_STARTUP(low_page));
-        }
-    }
     delay(AFTER_SIPI_NS);
 }
 
 INIT static void start_all(uint64_t low_page)
 {
-    for (unsigned int i = 1; i < cpu_count; i++) {
+    for (unsigned int i = 1; i < cpu_count; i++)
         lapic_hw_send(cpus[i].apic_id, IPI_INIT);
-    }
     delay(AFTER_INIT_NS);
     uint64_t deadline = deadline_in(ANSWER_NS);
     send_startup(low_page);
@@ -266,9 +292,8 @@ INIT static int start_from(uint64_t low_page)
     void *saved = page_alloc();
     struct pagetable low;
 
-    if (!saved || address_space_create_low(&low, low_page) != 0) {
+    if (!saved || address_space_create_low(&low, low_page) != 0)
         return -BH_ENOMEM;
-    }
     ap_gdt_base += (uint32_t)low_page;
     ap_long_address += (uint32_t)low_page;
     ap_root = (uint32_t)page_to_pa(low.root);
@@ -293,14 +318,11 @@ INIT static int measure_tsc(struct cpu_slot *slot, struct tsc_offset *offset)
         uint64_t before = rdtsc_ordered();
 
         __atomic_store_n(&slot->tsc_ask, round, __ATOMIC_RELEASE);
-        if (round == 1) {
+        if (round == 1)
             kick(slot);
-        }
-        while (__atomic_load_n(&slot->tsc_answer, __ATOMIC_ACQUIRE) != round) {
-            if (rdtsc() > deadline) {
+        while (__atomic_load_n(&slot->tsc_answer, __ATOMIC_ACQUIRE) != round)
+            if (rdtsc() > deadline)
                 return -BH_EIO;
-            }
-        }
         tsc_offset_narrow(offset, before, slot->tsc_value, rdtsc_ordered());
     }
     return 0;
@@ -324,9 +346,8 @@ INIT static bool take_in(unsigned int cpu, bool *consistent)
         leave_out(cpu, refused ? CPU_REFUSED : CPU_FAILED);
         return false;
     }
-    if (slot->types_changed) {
+    if (slot->types_changed)
         log_debug("cpus: CPU %u had other MTRRs or another PAT than the boot CPU", cpu);
-    }
     if (offset != 0) {
         log_warn("cpus: TSC of CPU %u is %llu ticks %s", cpu,
                  LLU(offset < 0 ? -(uint64_t)offset : (uint64_t)offset),
@@ -343,9 +364,8 @@ INIT void smp_start(const struct acpi_info *acpi, uint64_t low_page)
     bool consistent = true;
     unsigned int listed = smp_list_cpus(acpi, this_cpu->apic_id, lapic_hw_max_id(), ids);
 
-    for (unsigned int i = 0; i < listed; i++) {
+    for (unsigned int i = 0; i < listed; i++)
         cpus[i].apic_id = ids[i];
-    }
     set_state(0, CPU_RUNNING);
     if (listed > 1 && low_page == 0) {
         log_error("cpus: no free page below 640 KiB to start the others from");
@@ -358,11 +378,9 @@ INIT void smp_start(const struct acpi_info *acpi, uint64_t low_page)
         log_error("cpus: the core's memory is used up: raise [core] memory");
         cpu_count = 1;
     }
-    for (unsigned int i = 1; i < cpu_count; i++) {
-        if (state_of(i) == CPU_ARRIVED && take_in(i, &consistent)) {
+    for (unsigned int i = 1; i < cpu_count; i++)
+        if (state_of(i) == CPU_ARRIVED && take_in(i, &consistent))
             started++;
-        }
-    }
     log_info("cpus: %u started%s", started, started > 1 && consistent ? ", TSC consistent" : "");
 }
 
@@ -393,9 +411,8 @@ void smp_flush_tlbs(void)
 
 bool smp_crash(unsigned int cpu)
 {
-    if (cpu == 0 || cpu >= cpu_count || state_of(cpu) != CPU_PARKED) {
+    if (cpu == 0 || !smp_is_usable(cpu))
         return false;
-    }
     __atomic_store_n(&cpus[cpu].crash, true, __ATOMIC_RELEASE);
     kick(&cpus[cpu]);
     return true;
@@ -411,9 +428,8 @@ void smp_stop_self(void)
     enum cpu_state state = state_of(this_cpu->id);
 
     interrupts_off();
-    if (state == CPU_PARKED || state == CPU_RUNNING) {
+    if (state == CPU_PARKED || state == CPU_RUNNING)
         virt->cpu_disable(); /* INIT is held back in VMX operation (SDM vol. 3, 24.8) */
-    }
     set_state(this_cpu->id, CPU_STOPPED);
     cpu_stop();
 }
@@ -425,9 +441,8 @@ void smp_claim_end(void)
     if (cpu_count > 1 &&
         !__atomic_compare_exchange_n(&ending, &first, this_cpu->id, false, __ATOMIC_ACQ_REL,
                                      __ATOMIC_ACQUIRE) &&
-        first != this_cpu->id) {
+        first != this_cpu->id)
         smp_stop_self();
-    }
 }
 
 static bool is_live(unsigned int cpu)
@@ -444,16 +459,13 @@ static unsigned int stop_by(uint32_t command)
     uint64_t deadline = deadline_in(STOP_NS);
     unsigned int left;
 
-    for (unsigned int i = 0; i < cpu_count; i++) {
-        if (is_live(i)) {
+    for (unsigned int i = 0; i < cpu_count; i++)
+        if (is_live(i))
             lapic_hw_send(cpus[i].apic_id, command);
-        }
-    }
     do {
         left = 0;
-        for (unsigned int i = 0; i < cpu_count; i++) {
+        for (unsigned int i = 0; i < cpu_count; i++)
             left += is_live(i);
-        }
         cpu_pause();
     } while (left > 0 && rdtsc() < deadline);
     return left;
@@ -462,9 +474,8 @@ static unsigned int stop_by(uint32_t command)
 /* By an interrupt, which finds each CPU between two steps; by an NMI if it takes none. */
 unsigned int smp_stop_others(void)
 {
-    if (cpu_count == 1) {
+    if (cpu_count == 1)
         return 0;
-    }
     smp_claim_end();
     return stop_by(IPI_FIXED(VECTOR_STOP)) > 0 ? stop_by(IPI_NMI) : 0;
 }
@@ -480,8 +491,7 @@ void smp_print(emit_fn *emit)
         const struct cpu_slot *slot = &cpus[i];
 
         emit_line(emit, "CPU %u: APIC id %u, %s", i, slot->apic_id, state_names[state_of(i)]);
-        if (slot->vector != 0) {
+        if (slot->vector != 0)
             emit_line(emit, "CPU %u: unexpected interrupt vector 0x%x", i, slot->vector);
-        }
     }
 }

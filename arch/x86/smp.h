@@ -1,8 +1,7 @@
 #ifndef BULKHEAD_ARCH_X86_SMP_H
 #define BULKHEAD_ARCH_X86_SMP_H
 
-/* The machine's processors: how they are started, and the signals between them. VMs run on the boot
- * CPU, number 0; the others are parked: they sleep until they are kicked. */
+/* The machine's processors: how they are started, and the signals between them. */
 
 #include "lib/emit.h"
 #include "vmm/config.h"
@@ -14,10 +13,10 @@ enum cpu_state {
     CPU_STARTING, /* has not been heard of yet */
     CPU_ARRIVED,  /* on its own tables, set up; answers the boot CPU */
     CPU_RUNNING,  /* in the run loop */
-    CPU_PARKED,
-    CPU_REFUSED, /* it cannot run VMs as the boot CPU can */
-    CPU_FAILED,  /* waits for a start-up signal, for ever */
-    CPU_STOPPED, /* for good: the machine ends */
+    CPU_PARKED,   /* sleeps until smp_release() */
+    CPU_REFUSED,  /* it cannot run VMs as the boot CPU can */
+    CPU_FAILED,   /* waits for a start-up signal, for ever */
+    CPU_STOPPED,  /* for good: the machine ends */
 };
 
 /* The APIC ids of the CPUs that the core uses, the boot CPU's first, then in the MADT's order.
@@ -48,6 +47,17 @@ void smp_start(const struct acpi_info *acpi, uint64_t low_page);
 /* How many CPUs there are, those included that do not run; they are numbered from 0. */
 unsigned int smp_cpu_count(void);
 
+/* Whether VMs can run there: it has started. */
+bool smp_is_usable(unsigned int cpu);
+
+/* The parked CPUs go on with `run`, which does not return. Boot CPU. */
+void smp_release(void (*run)(void));
+
+/* Interrupts a CPU: it leaves its guest, or wakes up. What was stored before is visible to it. */
+void smp_kick(unsigned int cpu);
+/* On the CPU that is kicked, by the interrupt handler. */
+void smp_take_kick(void);
+
 /* Makes the parked CPUs forget what they know of the core's page tables, and waits for it, for 0.1
  * s each at most. Boot CPU. */
 void smp_flush_tlbs(void);
@@ -65,7 +75,7 @@ NORETURN void smp_stop_self(void);
  */
 void smp_note_vector(uint8_t vector);
 
-/* Crashes a parked CPU, to see the report. False when there is no such one. */
+/* Crashes another CPU than the boot CPU, to see the report. False when there is no such one. */
 bool smp_crash(unsigned int cpu);
 
 /* A line for each CPU: number, APIC id, state. */

@@ -46,6 +46,11 @@ struct virt_ops {
     void (*vcpu_load)(struct vcpu *v);
     void (*vcpu_unload)(struct vcpu *v);
 
+    /* It has been unloaded, and another pCPU is to own it; this one does now. Before it is reset,
+     * neither is needed. */
+    void (*vcpu_leave)(struct vcpu *v);
+    void (*vcpu_arrive)(struct vcpu *v);
+
     /* Enters the guest and handles exits until one asks for something else than to resume, or
      * somebody for sched_leave(). Interrupts off. */
     enum exit_action (*vcpu_run)(struct vcpu *v);

@@ -39,7 +39,6 @@ int guest_acpi_build(struct vm *vm, uint64_t *rsdp_gpa)
 {
     int rc = 0;
 
-    static_assert(VM_MAX_VCPUS == 1, "what the MADT says");
     for (size_t i = 0; i < ARRAY_SIZE(tables) && rc == 0; i++)
         rc = guest_write(vm, tables[i].gpa, tables[i].data, tables[i].size);
     *rsdp_gpa = RSDP_GPA;

@@ -289,16 +289,16 @@ static enum exit_action on_nested_fault(struct vcpu *v, struct vmcb *vmcb)
 
 static enum exit_action on_shutdown(struct vcpu *v, struct vmcb *vmcb)
 {
-    vm_request(v->vm, VM_REQUEST_CRASH, "triple fault");
+    vm_crash(v, "triple fault");
     return EXIT_STOP;
 }
 
 static enum exit_action on_unknown(struct vcpu *v, struct vmcb *vmcb)
 {
     if ((uint32_t)vmcb->exit_code == SVM_EXIT_INVALID_32)
-        vm_request(v->vm, VM_REQUEST_CRASH, "invalid VMCB");
+        vm_crash(v, "invalid VMCB");
     else
-        vm_request(v->vm, VM_REQUEST_CRASH, "unexpected exit code 0x%llx", LLU(vmcb->exit_code));
+        vm_crash(v, "unexpected exit code 0x%llx", LLU(vmcb->exit_code));
     return EXIT_STOP;
 }
 

@@ -110,9 +110,8 @@ INIT static int cpu_prepare(struct percpu *cpu)
     void *hsave = page_alloc();
     void *host_vmcb = page_alloc();
 
-    if (!hsave || !host_vmcb || (svm_msrpm_pa == 0 && svm_permissions_init() != 0)) {
+    if (!hsave || !host_vmcb || (svm_msrpm_pa == 0 && svm_permissions_init() != 0))
         return -BH_ENOMEM;
-    }
     cpu->svm.asid_next = 1;
     cpu->svm.asid_generation = 1;
     cpu->svm.host_vmcb_pa = page_to_pa(host_vmcb);
@@ -124,9 +123,8 @@ INIT static int cpu_enable(void)
 {
     const struct percpu *cpu = this_cpu;
 
-    if (!has_svm() || is_turned_off()) {
+    if (!has_svm() || is_turned_off())
         return -BH_ENOTSUP;
-    }
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
     wrmsr(MSR_AMD_VM_HSAVE_PA, cpu->svm.hsave_pa);
     __asm__ volatile("vmsave" ::"a"(cpu->svm.host_vmcb_pa) : "memory");
@@ -386,6 +384,17 @@ static void vcpu_unload(struct vcpu *v)
     }
 }
 
+static void vcpu_leave(struct vcpu *v)
+{
+}
+
+/* ASIDs are given out by each CPU for itself. */
+static void vcpu_arrive(struct vcpu *v)
+{
+    v->svm->asid_generation = 0;
+    v->pending |= PENDING_BACKEND;
+}
+
 static enum exit_action vcpu_run(struct vcpu *v)
 {
     struct svm_vcpu *svm = v->svm;
@@ -498,6 +507,8 @@ const struct virt_ops svm_ops = {
     .vcpu_reset = vcpu_reset,
     .vcpu_load = vcpu_load,
     .vcpu_unload = vcpu_unload,
+    .vcpu_leave = vcpu_leave,
+    .vcpu_arrive = vcpu_arrive,
     .vcpu_run = vcpu_run,
     .get_sysregs = get_sysregs,
     .get_code_mode = get_code_mode,

@@ -95,7 +95,7 @@ static enum exit_action on_slice_end(struct vcpu *v, uint64_t qualification)
 
 static enum exit_action on_triple_fault(struct vcpu *v, uint64_t qualification)
 {
-    vm_request(v->vm, VM_REQUEST_CRASH, "triple fault");
+    vm_crash(v, "triple fault");
     return EXIT_STOP;
 }
 
@@ -259,7 +259,7 @@ static enum exit_action on_unknown(struct vcpu *v, uint64_t qualification)
 {
     uint32_t reason = (uint32_t)vmcs_read(VMCS_EXIT_REASON) & EXIT_REASON_BASIC;
 
-    vm_request(v->vm, VM_REQUEST_CRASH, "unexpected exit: %s (%u)", vmx_exit_reason_name(reason),
+    vm_crash(v, "unexpected exit: %s (%u)", vmx_exit_reason_name(reason),
                reason);
     return EXIT_STOP;
 }
@@ -328,7 +328,7 @@ static void emit_to_log(const char *text, size_t len)
 enum exit_action vmx_entry_failed(struct vcpu *v, const char *what)
 {
     vmx_check_current(emit_to_log);
-    vm_request(v->vm, VM_REQUEST_CRASH, "%s", what);
+    vm_crash(v, "%s", what);
     return EXIT_STOP;
 }
 

@@ -112,9 +112,8 @@ INIT static int cpu_prepare(struct percpu *cpu)
 {
     uint32_t *region = page_alloc();
 
-    if (!region || (vmx_io_bitmap_pa == 0 && vmx_bitmaps_init() != 0)) {
+    if (!region || (vmx_io_bitmap_pa == 0 && vmx_bitmaps_init() != 0))
         return -BH_ENOMEM;
-    }
     *region = vmx_caps.revision;
     cpu->vmx.vmxon_pa = page_to_pa(region);
     return 0;
@@ -127,9 +126,8 @@ INIT static int cpu_enable(void)
     bool failed;
 
     if (!has_vmx() || is_turned_off(&control) ||
-        ((uint32_t)rdmsr(MSR_VMX_BASIC) & VMX_BASIC_REVISION) != vmx_caps.revision) {
+        ((uint32_t)rdmsr(MSR_VMX_BASIC) & VMX_BASIC_REVISION) != vmx_caps.revision)
         return -BH_ENOTSUP;
-    }
     if (rdmsr_safe(MSR_FEATURE_CONTROL, &control) && !(control & FEATURE_LOCK))
         wrmsr(MSR_FEATURE_CONTROL, control | FEATURE_LOCK | FEATURE_VMX_OUTSIDE);
     write_cr0(read_cr0() | vmx_caps.cr0_fixed0);
@@ -162,7 +160,9 @@ static int vcpu_create(struct vcpu *v)
     vmx->vmcs = vmcs;
     vmx->vmcs_pa = page_to_pa(vmx->vmcs);
     clear_vmcs(vmx);
-    vmx->vpid = (uint16_t)(v->vm->index + 1); /* 0 is the core's own (SDM vol. 3, 29.1) */
+    /* 0 is the core's own (SDM vol. 3, 29.1). */
+    vmx->vpid = (uint16_t)(v->vm->index * VM_MAX_VCPUS + v->id + 1);
+    static_assert(CONFIG_MAX_VMS * VM_MAX_VCPUS < UINT16_MAX, "VPIDs");
     v->vmx = vmx;
     return 0;
 }
@@ -214,6 +214,24 @@ static void vcpu_load(struct vcpu *v)
         debug_registers_load(v);
         vmx_set_proc(vmx, PROC_MOV_DR, false);
     }
+}
+
+/* Its VMCS is to be active on one CPU only (SDM vol. 3, 25.11.1), which has the core's page tables
+ * of that CPU. */
+static void vcpu_arrive(struct vcpu *v)
+{
+    vmx_select(v);
+    vmcs_write(VMCS_HOST_CR3, read_cr3());
+    v->vmx->flush_guest = v->vmx->flush_nested = true; /* what is left here from earlier */
+    v->pending |= PENDING_BACKEND;
+}
+
+static void vcpu_leave(struct vcpu *v)
+{
+    __asm__ volatile("vmclear %0" ::"m"(v->vmx->vmcs_pa) : "cc", "memory");
+    v->vmx->launched = false;
+    if (this_cpu->vmx.current == v->vmx)
+        this_cpu->vmx.current = NULL;
 }
 
 static void vcpu_unload(struct vcpu *v)
@@ -339,6 +357,8 @@ const struct virt_ops vmx_ops = {
     .vcpu_reset = vcpu_reset,
     .vcpu_load = vcpu_load,
     .vcpu_unload = vcpu_unload,
+    .vcpu_leave = vcpu_leave,
+    .vcpu_arrive = vcpu_arrive,
     .vcpu_run = vcpu_run,
     .get_sysregs = vmx_get_sysregs,
     .get_code_mode = vmx_get_code_mode,

@@ -1,0 +1,322 @@
+#include "vmm/vm_life.h"
+
+#include "arch/x86/percpu.h"
+#include "arch/x86/power.h"
+#include "arch/x86/speculation.h"
+#include "arch/x86/time.h"
+#include "arch/x86/virt.h"
+#include "lib/error.h"
+#include "lib/format.h"
+#include "lib/log.h"
+#include "vmm/console.h"
+#include "vmm/guest_memory_bulk.h"
+#include "vmm/mail.h"
+#include "vmm/platform.h"
+#include "vmm/sched.h"
+
+/* Memory that is scrubbed without looking at anything else in between. */
+#define SCRUB_STEP (4 * MIB)
+
+enum config_done vm_when_done;
+bool vm_when_done_armed;
+unsigned int vm_starting_count;
+static bool ending_all; /* no VM starts any more */
+
+/* ---- Asking, on any pCPU ---- */
+
+static void note_reason(struct vm *vm, const char *fmt, va_list ap)
+{
+    format_v(vm->end_text, sizeof(vm->end_text), fmt, ap);
+}
+
+/* Whether the request counts, and is new. With the lock. */
+static bool accept_request(struct vm *vm, enum vm_request request)
+{
+    if (vm->state == VM_RUNNING &&
+        (vm->request == VM_REQUEST_NONE ||
+         (vm->request == VM_REQUEST_RESET && request == VM_REQUEST_OFF))) {
+        vm->request = request;
+        return true;
+    }
+    if (vm->state != VM_RUNNING && vm->start_again && request == VM_REQUEST_OFF) {
+        vm->start_again = false;
+        return true;
+    }
+    return false;
+}
+
+static void request(struct vm *vm, enum vm_request request, const struct vcpu *culprit,
+                    const char *fmt, va_list ap)
+{
+    spin_lock(&vm->request_lock);
+    bool accepted = accept_request(vm, request);
+    if (accepted) {
+        vm->culprit = culprit;
+        note_reason(vm, fmt, ap);
+    }
+    spin_unlock(&vm->request_lock);
+    if (accepted) {
+        sched_leave();
+        mail_ask_home(vm->home);
+    }
+}
+
+void vm_request(struct vm *vm, enum vm_request what, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    request(vm, what, NULL, fmt, ap);
+    va_end(ap);
+}
+
+void vm_crash(struct vcpu *v, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    request(v->vm, VM_REQUEST_CRASH, v, fmt, ap);
+    va_end(ap);
+}
+
+int vm_start(struct vm *vm)
+{
+    spin_lock(&vm->request_lock);
+    bool accepted = vm->state == VM_OFF && vm->request == VM_REQUEST_NONE && !ending_all;
+    if (accepted)
+        vm->request = VM_REQUEST_START;
+    spin_unlock(&vm->request_lock);
+    if (!accepted)
+        return -BH_EBUSY;
+    __atomic_add_fetch(&vm_starting_count, 1, __ATOMIC_RELAXED);
+    mail_ask_home(vm->home);
+    return 0;
+}
+
+bool vm_all_off(void)
+{
+    for (unsigned int i = 0; i < vm_count; i++)
+        if (__atomic_load_n(&vms[i]->state, __ATOMIC_SEQ_CST) != VM_OFF ||
+            vms[i]->request == VM_REQUEST_START)
+            return false;
+    return true;
+}
+
+/* When all VMs have ended: what the configuration says. */
+static void check_all_off(void)
+{
+    if (!vm_all_off() || !__atomic_exchange_n(&vm_when_done_armed, false, __ATOMIC_SEQ_CST))
+        return;
+    switch (ending_all ? CONFIG_DONE_POWEROFF : vm_when_done) {
+    case CONFIG_DONE_POWEROFF: log_info("the last VM has ended: powering off"); power_off();
+    case CONFIG_DONE_REBOOT:
+        log_info("the last VM has ended: resetting the machine");
+        power_reset();
+    case CONFIG_DONE_HALT:
+        log_info("the last VM has ended: waiting in the monitor (Ctrl-A 0)");
+        break;
+    }
+}
+
+void vm_end_all(void)
+{
+    log_info("all VMs are ended, to power off");
+    __atomic_store_n(&ending_all, true, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&vm_when_done_armed, true, __ATOMIC_SEQ_CST);
+    for (unsigned int i = 0; i < vm_count; i++)
+        vm_request(vms[i], VM_REQUEST_OFF, "the machine is powered off");
+    check_all_off();
+}
+
+/* ---- On a vCPU's owner ---- */
+
+static void emit_to_log(const char *text, size_t len)
+{
+    log_error("  %.*s", (int)len, text);
+}
+
+void vm_dump_to_console(struct vcpu *v)
+{
+    vm_dump(v, console_core_line);
+}
+
+void vm_start_vcpu(struct vcpu *v)
+{
+    vcpu_power_on(v);
+    if (v->state == VCPU_RUNNABLE)
+        sched_enqueue(v);
+}
+
+static void report_crash(struct vcpu *v)
+{
+    console_vm_end(v->vm);
+    log_error("%s: crashed: %s", vm_name(v->vm), v->vm->end_text);
+    vm_dump(v, emit_to_log);
+}
+
+void vm_stop_vcpu(struct vcpu *v)
+{
+    struct vm *vm = v->vm;
+
+    if (vm->request == VM_REQUEST_CRASH && vm->culprit == v)
+        report_crash(v);
+    sched_remove(v);
+    platform_stop_vcpu(v);
+    __atomic_store_n(&v->cpu, vm->home, __ATOMIC_RELEASE);
+    if (__atomic_sub_fetch(&vm->running_vcpus, 1, __ATOMIC_ACQ_REL) == 0)
+        mail_ask_home(vm->home);
+}
+
+/* ---- On the home ---- */
+
+static void set_state(struct vm *vm, enum vm_state state)
+{
+    spin_lock(&vm->request_lock);
+    __atomic_store_n(&vm->state, state, __ATOMIC_SEQ_CST);
+    if (state != VM_STOPPING)
+        vm->request = VM_REQUEST_NONE;
+    spin_unlock(&vm->request_lock);
+}
+
+static void begin_scrub(struct vm *vm)
+{
+    vm->scrub_region = 0;
+    vm->scrub_offset = 0;
+    this_cpu->ending_vms++;
+    set_state(vm, VM_ENDING);
+}
+
+static void start_vcpus(struct vm *vm)
+{
+    static uint64_t starts;
+
+    vm->serial = __atomic_add_fetch(&starts, 1, __ATOMIC_RELAXED);
+    vm->tsc_offset = -rdtsc(); /* the guest's TSC starts at 0 */
+    platform_reset(vm);
+    vm->culprit = NULL;
+    vm->logged_msr = vm->logged_port = vm->logged_mmio = vm->logged_insn = false;
+    vm->logged_task_switch = false;
+    __atomic_store_n(&vm->running_vcpus, vm->vcpu_count, __ATOMIC_RELEASE);
+    set_state(vm, VM_RUNNING);
+    __atomic_store_n(&vm_when_done_armed, true, __ATOMIC_SEQ_CST);
+    log_info("%s: started, %llu MiB, entry 0x%llx in %s mode", vm_name(vm),
+             LLU(vm->config->memory / MIB), LLU(vm->entry.rip),
+             vm->entry.long_mode ? "64-bit" : "32-bit");
+    for (unsigned int i = 0; i < vm->vcpu_count; i++) {
+        struct vcpu *v = vm->vcpus[i];
+        __atomic_store_n(&v->cpu, sched_choose_cpu(v), __ATOMIC_RELEASE);
+        mail_post(v, POSTED_START);
+    }
+}
+
+static void start(struct vm *vm)
+{
+    int err = ending_all ? -BH_EBUSY : vm_alloc_memory(vm);
+
+    if (!err) {
+        err = vm_load_kernel(vm);
+        if (err)
+            begin_scrub(
+                vm); /* what had been loaded was the VM's own; still, nobody is to find it */
+    } else {
+        set_state(vm, VM_OFF);
+    }
+    if (err) {
+        format(vm->end_text, sizeof(vm->end_text), "could not be started");
+    } else {
+        speculation_flush_l1d(); /* of what was loaded */
+        start_vcpus(vm);
+    }
+    __atomic_sub_fetch(&vm_starting_count, 1, __ATOMIC_RELEASE);
+}
+
+static void begin_stop(struct vm *vm)
+{
+    vm->start_again = vm->request == VM_REQUEST_RESET;
+    set_state(vm, VM_STOPPING);
+    for (unsigned int i = 0; i < vm->vcpu_count; i++)
+        mail_post(vm->vcpus[i], POSTED_STOP);
+}
+
+static void attend(struct vm *vm)
+{
+    switch (vm->state) {
+    case VM_OFF:
+        if (vm->request == VM_REQUEST_START)
+            start(vm);
+        break;
+    case VM_RUNNING:
+        if (vm->request != VM_REQUEST_NONE)
+            begin_stop(vm);
+        break;
+    case VM_STOPPING:
+        if (__atomic_load_n(&vm->running_vcpus, __ATOMIC_ACQUIRE) == 0) {
+            console_vm_end(vm);
+            begin_scrub(vm);
+        }
+        break;
+    case VM_ENDING: break;
+    }
+}
+
+static void end(struct vm *vm)
+{
+    bool again;
+
+    this_cpu->ending_vms--;
+    vm_free_memory(vm);
+    log_info("%s: ended: %s; its %llu MiB are scrubbed and free", vm_name(vm), vm->end_text,
+             LLU(vm->config->memory / MIB));
+    set_state(vm, VM_OFF);
+    spin_lock(&vm->request_lock);
+    again = vm->start_again;
+    vm->start_again = false;
+    spin_unlock(&vm->request_lock);
+    if (again)
+        (void)vm_start(vm); /* refused when somebody else has asked for it meanwhile */
+    else
+        check_all_off();
+}
+
+static void scrub(struct vm *vm)
+{
+    uint64_t left = SCRUB_STEP;
+
+    while (left > 0 && vm->scrub_region < vm->region_count) {
+        const struct vm_region *region = &vm->regions[vm->scrub_region];
+        uint64_t n = MIN(left, region->size - vm->scrub_offset);
+        physical_scrub(region->hpa + vm->scrub_offset, n);
+        vm->scrub_offset += n;
+        left -= n;
+        if (vm->scrub_offset == region->size) {
+            vm->scrub_region++;
+            vm->scrub_offset = 0;
+        }
+    }
+    if (vm->scrub_region == vm->region_count)
+        end(vm);
+}
+
+static void scrub_step(void)
+{
+    for (unsigned int i = 0; i < vm_count; i++) {
+        if (vms[i]->home == this_cpu->id && vms[i]->state == VM_ENDING) {
+            scrub(vms[i]);
+            return;
+        }
+    }
+}
+
+void vm_attend(void)
+{
+    uint32_t *asked = &cpu_mails[this_cpu->id].home_asked;
+
+    if (unlikely(__atomic_load_n(asked, __ATOMIC_ACQUIRE))) {
+        __atomic_store_n(asked, false, __ATOMIC_SEQ_CST);
+        for (unsigned int i = 0; i < vm_count; i++)
+            if (vms[i]->home == this_cpu->id)
+                attend(vms[i]);
+    }
+    if (unlikely(this_cpu->ending_vms > 0))
+        scrub_step();
+}
