@@ -37,10 +37,10 @@ INIT static void report_cmdline(void *ctx, unsigned int line, const char *text)
     log_error("core command line: %s", text);
 }
 
-/* One `key=value` of the command line, read by the file's own parser. */
+/* One `key=value` of the command line, read by the file's own parser. core_config_load() fills
+ * core_config anew later. */
 INIT static void apply_word(const char *key, const char *word, size_t len)
 {
-    static struct config parsed INIT_DATA;
     const struct config_sink sink = {.report = report_cmdline};
     size_t start = strlen(key) + 1;
 
@@ -48,14 +48,14 @@ INIT static void apply_word(const char *key, const char *word, size_t len)
         virt_turn(strcmp(key, "on") == 0, word + start, len - start);
         return;
     }
-    if (config_parse_core_key(&parsed, word, len, &sink) != 0)
+    if (config_parse_core_key(&core_config, word, len, &sink) != 0)
         return;
     if (strcmp(key, "console") == 0) {
         console_from_cmdline = true;
-        apply_console(&parsed);
+        apply_console(&core_config);
     } else {
         log_from_cmdline = true;
-        log_set_level(parsed.log);
+        log_set_level(core_config.log);
     }
 }
 

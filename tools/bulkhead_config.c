@@ -93,6 +93,21 @@ static void print_core(const struct config *c)
     printf("\n  when-done  %s\n", actions[c->when_done]);
 }
 
+/* The keys that go with its class. */
+static void print_class(const struct vm_config *vm)
+{
+    static const char *const classes[] = {"fair", "dedicated", "slots"};
+
+    printf("\n  class      %s\n", classes[vm->sched_class]);
+    if (vm->sched_class != CONFIG_CLASS_FAIR)
+        return;
+    printf("  weight     %u\n", (unsigned int)vm->weight);
+    if (vm->cap != 0)
+        printf("  cap        %u %%\n", (unsigned int)vm->cap);
+    else
+        printf("  cap        (none)\n");
+}
+
 static void print_vm(const struct vm_config *vm)
 {
     printf("[vm %s]\n  kernel     %s\n", vm->name, vm->kernel);
@@ -106,9 +121,22 @@ static void print_vm(const struct vm_config *vm)
     print_size("  memory     ", vm->memory);
     printf("\n  vcpus      %u\n  cpus       ", vm->vcpus);
     print_cpus(vm->cpus);
-    printf("\n  role       %s\n", vm->role == CONFIG_ROLE_MANAGEMENT ? "management" : "guest");
+    print_class(vm);
+    printf("  role       %s\n", vm->role == CONFIG_ROLE_MANAGEMENT ? "management" : "guest");
     printf("  autostart  %s\n  entry      %s\n", vm->autostart ? "yes" : "no",
            vm->entry32 ? "32" : "auto");
+}
+
+static void print_cpu(unsigned int number, const struct config_cpu *cpu)
+{
+    printf("[cpu %u]\n  frame      %u us\n", number, (unsigned int)cpu->frame_us);
+    for (unsigned int i = 0; i < cpu->slot_count; i++) {
+        const struct config_slot *slot = &cpu->slots[i];
+
+        printf("  slot       %s.%u from %u us on for %u us%s\n", slot->vm_name, slot->vcpu,
+               (unsigned int)slot->offset_us, (unsigned int)slot->length_us,
+               slot->share ? ", shared" : "");
+    }
 }
 
 static int check(const char *path)
@@ -129,6 +157,9 @@ static int check(const char *path)
     print_core(&config);
     for (unsigned int i = 0; i < config.vm_count; i++)
         print_vm(&config.vms[i]);
+    for (unsigned int i = 0; i < MAX_PCPUS; i++)
+        if (config.cpus[i].frame_us != 0)
+            print_cpu(i, &config.cpus[i]);
     return EXIT_GOOD;
 }
 

@@ -8,7 +8,7 @@
 #include "lib/string.h"
 #include "vmm/config_internal.h"
 
-static_assert(sizeof(struct config) < 64 * KIB, "struct config stays moderate");
+static_assert(sizeof(struct config) < 256 * KIB, "struct config stays moderate");
 
 #define UTF8_BOM    "\xef\xbb\xbf"
 #define UTF16LE_BOM "\xff\xfe"
@@ -44,7 +44,7 @@ INIT void config_bad_value(struct config_parser *p, struct text_span value)
 
 INIT static void set_defaults(struct config *c)
 {
-    memset(c, 0, sizeof(*c));
+    memset(c, 0, offsetof(struct config, arena));
     c->console = CONFIG_CONSOLE_UART;
     c->console_port = CONFIG_CONSOLE_DEFAULT_PORT;
     c->console_baud = CONFIG_BAUD_MAX;
@@ -57,34 +57,78 @@ INIT static void set_defaults(struct config *c)
 INIT static void set_vm_defaults(struct vm_config *vm)
 {
     memset(vm, 0, sizeof(*vm));
-    vm->cpus = CONFIG_CPUS_DEFAULT;
+    vm->kernel = vm->initrd = vm->cmdline = "";
+    vm->cpus = UINT64_MAX;
     vm->vcpus = 1;
+    vm->weight = CONFIG_WEIGHT_DEFAULT;
     vm->role = CONFIG_ROLE_GUEST;
     vm->autostart = true;
 }
 
-INIT static const struct config_key *section_keys(const struct config_parser *p,
-                                                  unsigned int *count)
+INIT const char *config_keep(struct config_parser *p, struct text_span s)
 {
-    *count = p->section == SECTION_VM ? config_vm_key_count : config_core_key_count;
-    return p->section == SECTION_VM ? config_vm_keys : config_core_keys;
+    char *kept = p->out->arena + p->arena_used;
+
+    if (s.len == 0)
+        return "";
+    if (s.len >= CONFIG_ARENA_SIZE - p->arena_used) {
+        config_error(p, p->line,
+                     "%s: found no room for %zu more characters, expected at most %d in all names, "
+                     "arguments and command lines together",
+                     p->key->name, s.len, CONFIG_ARENA_SIZE);
+        return NULL;
+    }
+    memcpy(kept, s.at, s.len);
+    kept[s.len] = '\0';
+    p->arena_used += s.len + 1;
+    return kept;
+}
+
+/* Of a section that has keys. */
+INIT static const struct config_key *section_keys(const struct config_parser *p)
+{
+    static const struct config_key *const keys[SECTION_COUNT] = {
+        [SECTION_CORE] = config_core_keys,
+        [SECTION_VM] = config_vm_keys,
+        [SECTION_CPU] = config_cpu_keys,
+    };
+    return keys[p->section];
+}
+
+INIT static void check_required(struct config_parser *p)
+{
+    const struct config_key *keys = section_keys(p);
+    char section[CONFIG_NAME_MAX + 8];
+
+    if (p->section == SECTION_CPU)
+        format(section, sizeof(section), "cpu %u", (unsigned int)(p->cpu - p->out->cpus));
+    else
+        format(section, sizeof(section), "vm %s", p->vm->name[0] != '\0' ? p->vm->name : "?");
+    for (unsigned int i = 0; keys[i].name != NULL; i++) {
+        if (keys[i].times == CONFIG_REQUIRED && p->key_lines[i] == 0) {
+            config_error(p, p->section_line, "%s: found nothing in [%s], expected %s", keys[i].name,
+                         section, keys[i].expected);
+        }
+    }
 }
 
 /* What can be said only when a section is complete. */
 INIT static void end_section(struct config_parser *p)
 {
-    unsigned int count;
-    const struct config_key *keys = section_keys(p, &count);
-
-    if (p->section != SECTION_VM)
+    if (p->section == SECTION_VM && p->errors == p->section_errors)
+        config_check_vm(p);
+    if (p->section == SECTION_VM || p->section == SECTION_CPU)
+        check_required(p);
+    if (p->errors == p->section_errors)
         return;
-    for (unsigned int i = 0; i < count; i++) {
-        if (keys[i].times == CONFIG_REQUIRED && p->key_lines[i] == 0) {
-            config_error(p, p->section_line, "%s: found nothing in [vm %s], expected %s",
-                         keys[i].name, p->vm->name[0] != '\0' ? p->vm->name : "?",
-                         keys[i].expected);
-        }
+    if (p->section == SECTION_VM) {
+        size_t index = (size_t)(p->vm - p->out->vms);
+
+        p->bad_vms[index / 64] |= BIT64(index % 64);
+        p->vms_missing |= p->vm->name[0] == '\0';
     }
+    p->vms_missing |= p->section == SECTION_SKIPPED;
+    p->slots_missing |= p->section == SECTION_SKIPPED || p->section == SECTION_CPU;
 }
 
 INIT static bool is_name_char(char c)
@@ -131,10 +175,9 @@ INIT static bool is_good_name(struct config_parser *p, struct text_span name)
 
 INIT static void begin_vm(struct config_parser *p, struct text_span name)
 {
-    p->section = SECTION_SKIPPED;
     if (p->out->vm_count == CONFIG_MAX_VMS) {
-        config_error(p, p->line, "section: found [vm %.*s%s], expected at most %d VMs", SHOW(name),
-                     CONFIG_MAX_VMS);
+        config_error(p, p->line, "vm: found a %dth, [vm %.*s%s], expected at most %d",
+                     CONFIG_MAX_VMS + 1, SHOW(name), CONFIG_MAX_VMS);
         return;
     }
     struct vm_config *vm = &p->out->vms[p->out->vm_count];
@@ -150,6 +193,41 @@ INIT static void begin_vm(struct config_parser *p, struct text_span name)
     p->vm = vm;
 }
 
+INIT static void begin_core(struct config_parser *p)
+{
+    p->section = SECTION_CORE;
+    if (p->core_line != 0) {
+        config_error(p, p->line,
+                     "section: found a second [core], expected one: the first is in line %u",
+                     p->core_line);
+    } else {
+        p->core_line = p->line;
+    }
+}
+
+INIT static void begin_cpu(struct config_parser *p, struct text_span name)
+{
+    uint64_t number;
+
+    if (!text_decimal(name, &number) || number >= MAX_PCPUS) {
+        config_error(p, p->line, "section: found CPU \"%.*s%s\", expected a number from 0 to %d",
+                     SHOW(name), MAX_PCPUS - 1);
+        return;
+    }
+    struct config_cpu *cpu = &p->out->cpus[number];
+
+    if (cpu->line != 0) {
+        config_error(p, p->line,
+                     "section: found a second [cpu %u], expected one: the first is in line %u",
+                     (unsigned int)number, cpu->line);
+        return;
+    }
+    cpu->line = p->line;
+    cpu->slots = &p->out->slots[p->slots_used];
+    p->section = SECTION_CPU;
+    p->cpu = cpu;
+}
+
 INIT static void unknown_section(struct config_parser *p, struct text_span text,
                                  struct text_span word)
 {
@@ -159,8 +237,9 @@ INIT static void unknown_section(struct config_parser *p, struct text_span text,
         hint = "; did you mean [core]?";
     else if (text_resembles(word, "vm"))
         hint = "; did you mean [vm NAME]?";
-    p->section = SECTION_SKIPPED;
-    config_error(p, p->line, "section: found \"%.*s%s\", expected [core] or [vm NAME]%s",
+    else if (text_resembles(word, "cpu"))
+        hint = "; did you mean [cpu N]?";
+    config_error(p, p->line, "section: found \"%.*s%s\", expected [core], [vm NAME] or [cpu N]%s",
                  SHOW(text), hint);
 }
 
@@ -173,6 +252,7 @@ INIT static void parse_section(struct config_parser *p, struct text_span text)
     end_section(p);
     memset(p->key_lines, 0, sizeof(p->key_lines));
     p->section_line = p->line;
+    p->section_errors = p->errors;
     p->section = SECTION_SKIPPED;
     if (!is_closed) {
         config_error(p, p->line, "section: found \"%.*s%s\", expected a closing ]", SHOW(text));
@@ -184,31 +264,24 @@ INIT static void parse_section(struct config_parser *p, struct text_span text)
                      SHOW(behind));
     }
     text_split_word(inner, &word, &name);
-    if (text_equals(word, "vm")) {
+    if (text_equals(word, "vm"))
         begin_vm(p, name);
-    } else if (text_equals(inner, "core")) {
-        p->section = SECTION_CORE;
-        if (p->core_line != 0) {
-            config_error(p, p->line,
-                         "section: found a second [core], expected one: the first is in line %u",
-                         p->core_line);
-        } else {
-            p->core_line = p->line;
-        }
-    } else {
+    else if (text_equals(word, "cpu"))
+        begin_cpu(p, name);
+    else if (text_equals(inner, "core"))
+        begin_core(p);
+    else
         unknown_section(p, text, word);
-    }
 }
 
 INIT static void unknown_key(struct config_parser *p, struct text_span name)
 {
     char list[128] = "";
     size_t used = 0;
-    unsigned int count;
-    const struct config_key *keys = section_keys(p, &count);
+    const struct config_key *keys = section_keys(p);
     const char *similar = NULL;
 
-    for (unsigned int i = 0; i < count; i++) {
+    for (unsigned int i = 0; keys[i].name != NULL; i++) {
         used += (size_t)format(list + used, sizeof(list) - used, "%s%s", i == 0 ? "" : ", ",
                                keys[i].name);
         used = MIN(used, sizeof(list) - 1);
@@ -240,8 +313,6 @@ INIT static void parse_value(struct config_parser *p, unsigned int index, struct
 INIT static void parse_key(struct config_parser *p, struct text_span text, bool open_quote)
 {
     struct text_span name, value;
-    unsigned int count;
-    const struct config_key *keys = section_keys(p, &count);
 
     if (!text_split(text, '=', &name, &value) || name.len == 0) {
         config_error(p, p->line, "line: found \"%.*s%s\", expected KEY = VALUE or [SECTION]",
@@ -263,7 +334,9 @@ INIT static void parse_key(struct config_parser *p, struct text_span text, bool 
     }
     if (p->section == SECTION_SKIPPED)
         return; /* the section's own error has been reported */
-    for (unsigned int i = 0; i < count; i++) {
+    const struct config_key *keys = section_keys(p);
+
+    for (unsigned int i = 0; keys[i].name != NULL; i++) {
         if (text_equals(name, keys[i].name)) {
             p->key = &keys[i];
             parse_value(p, i, value);
@@ -330,6 +403,7 @@ INIT static void parse_lines(struct config_parser *p, struct text_span file)
         parse_line(p, line);
     }
     end_section(p);
+    config_check_cpus(p);
     if (p->out->vm_count == 0 && p->errors == 0)
         config_error(p, MAX(p->line, 1u), "file: found no VM, expected at least one [vm NAME]");
 }

@@ -3,10 +3,10 @@
 
 /* The configuration that a person writes: bulkhead.conf, a boot module.
  *
- *   [section]          one [core] at most, and a [vm NAME] for each VM
- *   key = value        spaces around both are free; each key once in a section, but for `module`
- *   ; comment          '#' as well. Behind a value it needs white space before it; inside double
- *                      quotes neither character means anything
+ *   [section]          one [core] at most, a [vm NAME] for each VM, a [cpu N] for each pCPU with
+ * slots key = value        spaces around both are free; each key once in a section, but for
+ * `module` and `slot` ; comment          '#' as well. Behind a value it needs white space before
+ * it; inside double quotes neither character means anything
  *
  * Double quotes around a whole value are taken off; others belong to the value. LF or CRLF, with or
  * without a UTF-8 byte order mark. */
@@ -19,11 +19,12 @@
 
 #define CONFIG_FILE_NAME "bulkhead.conf"
 
-#define CONFIG_MAX_VMS    16
+#define CONFIG_MAX_VMS    256
 #define CONFIG_MAX_ERRORS 32 /* so many are reported, the rest is counted */
 #define CONFIG_FILE_MAX   (256 * 1024)
-#define CONFIG_LINE_MAX   4095 /* characters in a line */
-#define CONFIG_TEXT_MAX   512  /* bytes of a report's text */
+#define CONFIG_LINE_MAX   4095         /* characters in a line */
+#define CONFIG_TEXT_MAX   512          /* bytes of a report's text */
+#define CONFIG_ARENA_SIZE (128 * 1024) /* of all VMs' strings */
 
 #define CONFIG_NAME_MAX    16 /* bytes, each with its terminator */
 #define CONFIG_MODULE_MAX  64
@@ -31,9 +32,20 @@
 
 #define CONFIG_VM_MODULES_MAX 8
 #define CONFIG_ARGUMENTS_MAX  128 /* of a module; bytes with the terminator */
+#define CONFIG_MODULES_MAX    512 /* of all VMs */
 
 #define MAX_PCPUS    64
 #define VM_MAX_VCPUS 64
+
+#define CONFIG_WEIGHT_MAX     10000
+#define CONFIG_WEIGHT_DEFAULT 100
+#define CONFIG_CAP_PER_VCPU   100 /* percent */
+
+#define CONFIG_FRAME_MIN_US  100
+#define CONFIG_FRAME_MAX_US  10000000
+#define CONFIG_SLOT_MIN_US   20
+#define CONFIG_CPU_SLOTS_MAX 64
+#define CONFIG_SLOTS_MAX     512 /* of all CPUs */
 
 #define CONFIG_SLICE_MIN_US     100
 #define CONFIG_SLICE_MAX_US     1000000
@@ -49,40 +61,67 @@
 #define CONFIG_BAUD_MIN             50
 #define CONFIG_BAUD_MAX             115200
 #define CONFIG_CONSOLE_DEFAULT_PORT 0x3f8 /* com1 */
-#define CONFIG_CPUS_DEFAULT         1     /* pCPU 0 */
 #define CONFIG_UART_PORT_MIN        0x100 /* below are the chipset's own ports */
 #define CONFIG_UART_PORT_MAX        0xfff8
 
 enum config_console { CONFIG_CONSOLE_NONE, CONFIG_CONSOLE_UART };
 enum config_role { CONFIG_ROLE_GUEST, CONFIG_ROLE_MANAGEMENT };
+enum config_class { CONFIG_CLASS_FAIR, CONFIG_CLASS_DEDICATED, CONFIG_CLASS_SLOTS };
 enum config_done { CONFIG_DONE_POWEROFF, CONFIG_DONE_REBOOT, CONFIG_DONE_HALT };
 
 /* A file for a multiboot kernel. */
 struct config_module {
-    char name[CONFIG_MODULE_MAX];
-    char arguments[CONFIG_ARGUMENTS_MAX];
+    const char *name;
+    const char *arguments;
     unsigned int line;
 };
 
+/* Strings lie in the arena of struct config or are "", never NULL. */
 struct vm_config {
     char name[CONFIG_NAME_MAX];
-    char kernel[CONFIG_MODULE_MAX];
-    char initrd[CONFIG_MODULE_MAX]; /* "" = none */
-    char cmdline[CONFIG_CMDLINE_MAX];
-    struct config_module modules[CONFIG_VM_MODULES_MAX];
+    const char *kernel;
+    const char *initrd; /* "" = none */
+    const char *cmdline;
+    const struct config_module *modules; /* `module_count` of them */
+    uint64_t memory;                     /* bytes, a multiple of CONFIG_MEM_UNIT */
+    /* Bit n: it may run on pCPU n; whether there is one, the core checks. CONFIG_CLASS_DEDICATED:
+     * vCPU i owns the i-th lowest. CONFIG_CLASS_SLOTS: those that its slots are on. Never a
+     * dedicated VM's but its own. */
+    uint64_t cpus;
     unsigned int module_count;
-    uint64_t memory; /* bytes, a multiple of CONFIG_MEM_UNIT */
-    uint64_t cpus;   /* bit n: it may run on pCPU n; whether there is one, the core checks */
     unsigned int vcpus;
+    enum config_class sched_class;
+    uint32_t weight; /* CONFIG_CLASS_FAIR: its share against that of the others */
+    uint32_t cap;    /* CONFIG_CLASS_FAIR: percent of a pCPU, all vCPUs together; 0 = none */
     enum config_role role;
+    bool cpus_given; /* the file has `cpus` */
     bool autostart;
     bool entry32; /* take the kernel's 32-bit entry even when it has a 64-bit one */
-    /* Where in the file the section, `kernel` and `initrd` stand. */
+    /* Where in the file the section and these keys stand; 0 = not there. */
     unsigned int line;
     unsigned int kernel_line;
     unsigned int initrd_line;
+    unsigned int cpus_line;
 };
 
+/* A piece of each frame of a pCPU, for one vCPU. */
+struct config_slot {
+    const char *vm_name;
+    uint32_t offset_us, length_us; /* from the frame's start; it ends within the frame */
+    uint16_t vm;                   /* index in `vms` */
+    uint16_t vcpu, cpu;
+    bool share; /* fair VMs may have what the vCPU leaves */
+    unsigned int line;
+};
+
+struct config_cpu {
+    const struct config_slot *slots; /* by offset; they do not overlap */
+    unsigned int slot_count;
+    uint32_t frame_us; /* 0 = there is no [cpu N] */
+    unsigned int line;
+};
+
+/* Some 190 KiB. It points into itself: not to be copied. */
 struct config {
     enum config_console console;
     uint16_t console_port; /* first I/O port of the UART; 0 without one */
@@ -94,6 +133,10 @@ struct config {
     enum config_done when_done; /* after the last VM has stopped */
     unsigned int vm_count;
     struct vm_config vms[CONFIG_MAX_VMS];
+    struct config_cpu cpus[MAX_PCPUS];
+    struct config_module modules[CONFIG_MODULES_MAX];
+    struct config_slot slots[CONFIG_SLOTS_MAX];
+    char arena[CONFIG_ARENA_SIZE]; /* the last: only what is used of it is ever written */
 };
 
 /* Receives one error: its line in the file, from 1, and a text such as
@@ -118,5 +161,9 @@ MUST_CHECK int config_parse_core_key(struct config *out, const char *text, size_
  * Returns how many. Boot only. */
 unsigned int config_check_modules(const struct config *config, const char *const *names,
                                   unsigned int count, const struct config_sink *sink);
+
+/* Bit n: pCPU n belongs to a VM of CONFIG_CLASS_DEDICATED. Of a configuration without errors; at
+ * any time. */
+uint64_t config_dedicated_cpus(const struct config *config);
 
 #endif

@@ -14,6 +14,10 @@ static const struct config_word done_actions[] = {{"poweroff", CONFIG_DONE_POWER
                                                   {NULL, 0}};
 static const struct config_word roles[] = {
     {"guest", CONFIG_ROLE_GUEST}, {"management", CONFIG_ROLE_MANAGEMENT}, {NULL, 0}};
+static const struct config_word classes[] = {{"fair", CONFIG_CLASS_FAIR},
+                                             {"dedicated", CONFIG_CLASS_DEDICATED},
+                                             {"slots", CONFIG_CLASS_SLOTS},
+                                             {NULL, 0}};
 static const struct config_word entries[] = {{"auto", false}, {"32", true}, {NULL, 0}};
 static const struct config_word answers[] = {{"no", false}, {"yes", true}, {NULL, 0}};
 
@@ -32,8 +36,12 @@ INIT static const struct config_word *find_word(const struct config_word *words,
 /* Stores a value in the section's structure; all are little-endian. */
 INIT static void store(struct config_parser *p, const void *value)
 {
-    char *section = p->section == SECTION_VM ? (char *)p->vm : (char *)p->out;
+    char *section = (char *)p->out;
 
+    if (p->section == SECTION_VM)
+        section = (char *)p->vm;
+    else if (p->section == SECTION_CPU)
+        section = (char *)p->cpu;
     memcpy(section + p->key->offset, value, p->key->size);
 }
 
@@ -114,7 +122,9 @@ static_assert(CONFIG_POOL_MIN == 2 * MIB && CONFIG_POOL_MAX == 256 * MIB &&
                   CONFIG_VM_MEM_MIN == 2 * MIB && CONFIG_VM_MEM_MAX == 1024 * GIB &&
                   CONFIG_MEM_UNIT == 2 * MIB && CONFIG_SLICE_MIN_US == 100 &&
                   CONFIG_SLICE_MAX_US == 1000 * 1000 && CONFIG_MODULE_MAX == 64 &&
-                  CONFIG_CMDLINE_MAX == 2048 && MAX_PCPUS == 64,
+                  CONFIG_CMDLINE_MAX == 2048 && MAX_PCPUS == 64 &&
+                  CONFIG_CAP_PER_VCPU * VM_MAX_VCPUS == 6400 && CONFIG_FRAME_MIN_US == 100 &&
+                  CONFIG_FRAME_MAX_US == 10 * 1000 * 1000 && CONFIG_SLOT_MIN_US == 20,
               "the texts below name these limits");
 
 #define PLACE(type, member) \
@@ -138,12 +148,12 @@ const struct config_key config_core_keys[] = {
      WORDS(done_actions, config, when_done)},
     {"scrub-at-boot", set_word, CONFIG_OPTIONAL, "yes or no",
      WORDS(answers, config, scrub_at_boot)},
+    {.name = NULL},
 };
 /* clang-format on */
-const unsigned int config_core_key_count = ARRAY_SIZE(config_core_keys);
 
-/* Stores the name of a boot module; returns whether it can be one. */
-INIT static bool take_module(struct config_parser *p, struct text_span value, char *name)
+/* Stores the name of a boot module; returns false after reporting what is wrong. */
+INIT static bool take_module(struct config_parser *p, struct text_span value, const char **name)
 {
     bool is_name = value.len >= 1 && value.len < CONFIG_MODULE_MAX;
 
@@ -153,21 +163,22 @@ INIT static bool take_module(struct config_parser *p, struct text_span value, ch
         config_bad_value(p, value);
         return false;
     }
-    memcpy(name, value.at, value.len);
-    name[value.len] = '\0';
-    return true;
+    const char *kept = config_keep(p, value);
+
+    *name = kept != NULL ? kept : *name;
+    return kept != NULL;
 }
 
 INIT static void set_kernel(struct config_parser *p, struct text_span value)
 {
     p->vm->kernel_line = p->line;
-    (void)take_module(p, value, p->vm->kernel);
+    (void)take_module(p, value, &p->vm->kernel);
 }
 
 INIT static void set_initrd(struct config_parser *p, struct text_span value)
 {
     p->vm->initrd_line = p->line;
-    (void)take_module(p, value, p->vm->initrd);
+    (void)take_module(p, value, &p->vm->initrd);
 }
 
 /* Its name, and what follows behind blanks. */
@@ -181,20 +192,29 @@ INIT static void set_module(struct config_parser *p, struct text_span value)
                      CONFIG_VM_MODULES_MAX);
         return;
     }
+    if (p->modules_used == CONFIG_MODULES_MAX) {
+        config_error(p, p->line, "module: found a %dth, expected at most %d in the whole file",
+                     CONFIG_MODULES_MAX + 1, CONFIG_MODULES_MAX);
+        return;
+    }
     text_split_word(value, &name, &rest);
     if (rest.len >= CONFIG_ARGUMENTS_MAX) {
         config_error(p, p->line, "module: found %zu characters of arguments, expected at most %d",
                      rest.len, CONFIG_ARGUMENTS_MAX - 1);
         return;
     }
-    struct config_module *module = &vm->modules[vm->module_count];
+    struct config_module *module = &p->out->modules[p->modules_used];
 
-    if (take_module(p, name, module->name)) {
-        memcpy(module->arguments, rest.at, rest.len);
-        module->arguments[rest.len] = '\0';
-        module->line = p->line;
-        vm->module_count++;
-    }
+    if (!take_module(p, name, &module->name))
+        return;
+    module->arguments = config_keep(p, rest);
+    if (module->arguments == NULL)
+        return;
+    module->line = p->line;
+    /* A VM's modules follow one another, as its section does not come back. */
+    vm->modules = module - vm->module_count;
+    vm->module_count++;
+    p->modules_used++;
 }
 
 INIT static void set_cmdline(struct config_parser *p, struct text_span value)
@@ -204,8 +224,9 @@ INIT static void set_cmdline(struct config_parser *p, struct text_span value)
                      p->key->expected);
         return;
     }
-    memcpy(p->vm->cmdline, value.at, value.len);
-    p->vm->cmdline[value.len] = '\0';
+    const char *kept = config_keep(p, value);
+
+    p->vm->cmdline = kept != NULL ? kept : "";
 }
 
 /* One item of a list of CPUs: `3` or `0-3`. */
@@ -241,6 +262,8 @@ INIT static void set_cpus(struct config_parser *p, struct text_span value)
         }
     }
     p->vm->cpus = cpus;
+    p->vm->cpus_given = true;
+    p->vm->cpus_line = p->line;
 }
 
 INIT static void set_role(struct config_parser *p, struct text_span value)
@@ -273,17 +296,31 @@ const struct config_key config_vm_keys[] = {
     {"memory", set_number, CONFIG_REQUIRED, "2M to 1T in steps of 2M, such as 256M",
      NUMBER(text_size, CONFIG_VM_MEM_MIN, CONFIG_VM_MEM_MAX, CONFIG_MEM_UNIT, vm_config, memory)},
     {"vcpus", set_number, CONFIG_OPTIONAL,
-     "a number from 1 to " STRING(VM_MAX_VCPUS) ", which is this version's limit",
+     "a number from 1 to " STRING(VM_MAX_VCPUS),
      NUMBER(text_decimal, 1, VM_MAX_VCPUS, 1, vm_config, vcpus)},
     {"cpus", set_cpus, CONFIG_OPTIONAL,
      .expected = "numbers of CPUs from 0 to 63, such as 0 or 0-3 or 0,2"},
+    {"class", set_word, CONFIG_OPTIONAL, "fair, dedicated or slots",
+     WORDS(classes, vm_config, sched_class)},
+    {"weight", set_number, CONFIG_OPTIONAL, "a number from 1 to " STRING(CONFIG_WEIGHT_MAX),
+     NUMBER(text_decimal, 1, CONFIG_WEIGHT_MAX, 1, vm_config, weight)},
+    {"cap", set_number, CONFIG_OPTIONAL, "percent of a CPU, a number from 1 to 6400",
+     NUMBER(text_decimal, 1, CONFIG_CAP_PER_VCPU * VM_MAX_VCPUS, 1, vm_config, cap)},
     {"role", set_role, CONFIG_OPTIONAL, "guest or management", WORDS(roles, vm_config, role)},
     {"autostart", set_word, CONFIG_OPTIONAL, "yes or no", WORDS(answers, vm_config, autostart)},
     {"entry", set_word, CONFIG_OPTIONAL, "auto or 32", WORDS(entries, vm_config, entry32)},
+    {.name = NULL},
+};
+const struct config_key config_cpu_keys[] = {
+    {"frame", set_number, CONFIG_REQUIRED, "100us to 10s, such as 10ms",
+     NUMBER(text_duration, CONFIG_FRAME_MIN_US, CONFIG_FRAME_MAX_US, 1, config_cpu, frame_us)},
+    {"slot", config_set_slot, CONFIG_REPEATED, .expected =
+     "VM.VCPU OFFSET LENGTH [share] with a length of 20us at least, such as rtos.0 2ms 500us"},
+    {.name = NULL},
 };
 /* clang-format on */
-const unsigned int config_vm_key_count = ARRAY_SIZE(config_vm_keys);
 
 static_assert(ARRAY_SIZE(config_core_keys) <= CONFIG_KEYS_MAX &&
-                  ARRAY_SIZE(config_vm_keys) <= CONFIG_KEYS_MAX,
+                  ARRAY_SIZE(config_vm_keys) <= CONFIG_KEYS_MAX &&
+                  ARRAY_SIZE(config_cpu_keys) <= CONFIG_KEYS_MAX,
               "struct config_parser remembers each key's line");

@@ -173,8 +173,11 @@ INIT bool text_duration(struct text_span s, uint64_t *us)
     if (!take_number(&s, 10, us))
         return false;
     s = text_trim(s);
-    return text_equals(s, "us") ||
-           (text_equals(s, "ms") && !__builtin_mul_overflow(*us, (uint64_t)1000, us));
+    if (text_equals(s, "us"))
+        return true;
+    uint64_t unit = text_equals(s, "ms") ? 1000 : 1000000;
+
+    return (unit == 1000 || text_equals(s, "s")) && !__builtin_mul_overflow(*us, unit, us);
 }
 
 #define WORD_MAX 16 /* letters of what is searched for */

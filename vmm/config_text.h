@@ -43,8 +43,8 @@ bool text_equals(struct text_span s, const char *word);
 bool text_starts_with(struct text_span s, const char *word);
 
 /* The whole of `s` is a number / one in hexadecimal behind "0x" / a size in bytes with unit K, M, G
- * or T / a duration with unit us or ms. Blanks before the unit are free. False when it is not, or
- * exceeds 64 bits; the value is anything then. */
+ * or T / a duration with unit us, ms or s. Blanks before the unit are free. False when it is not,
+ * or exceeds 64 bits; the value is anything then. */
 bool text_decimal(struct text_span s, uint64_t *value);
 bool text_hex(struct text_span s, uint64_t *value);
 bool text_size(struct text_span s, uint64_t *bytes);

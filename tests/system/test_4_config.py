@@ -11,6 +11,8 @@ from machines import EVERYWHERE
 
 CHECKER = os.path.join(BUILD, "bulkhead-config")
 GOOD = vm("good", "power.img", cmdline="off", memory="16M")
+SLOTS = vm("s", "power.img", **{"class": "slots"})
+DEDICATED = vm("d", "power.img", **{"class": "dedicated"}, cpus="0")
 
 
 def refused(machine, *patterns):
@@ -50,8 +52,28 @@ BAD = {
     "control-character": ("[core]\nlog = in\x02fo\n" + GOOD, 2, ""),
     "empty": ("", 0, "VM|vm"),
     "no-vm": ("[core]\nlog = info\n", 0, "VM|vm"),
-    "seventeen-vms": ("".join("[vm v%d]\nkernel = power.img\nmemory = 16M\n" % i for i in range(17)),
-                      49, ""),
+    "too-many-vms": ("".join("[vm v%d]\nkernel = power.img\nmemory = 16M\n" % i
+                             for i in range(257)), 769, "257th"),
+    "bad-class": (vm("a", "power.img", **{"class": "best"}), 5, "best"),
+    "weight-zero": (vm("a", "power.img", weight="0"), 5, "weight"),
+    "cap-of-two": (vm("a", "power.img", cap="101"), 5, "cap"),
+    "weight-of-slots": (SLOTS + "weight = 5\n", 6, "weight.*slots"),
+    "dedicated-anywhere": (vm("a", "power.img", **{"class": "dedicated"}), 5, "dedicated.*cpus"),
+    "dedicated-too-many": (DEDICATED.replace("= 0", "= 0-1"), 6, "found 2.*expected 1"),
+    "dedicated-twice": (DEDICATED + DEDICATED.replace("[vm d]", "[vm e]"), 12, "CPU 0.*d"),
+    "dedicated-and-fair": (vm("a", "power.img", cpus="0") + DEDICATED, 5, "CPU 0.*d"),
+    "dedicated-and-slots": (DEDICATED + SLOTS + "[cpu 0]\nframe = 1ms\nslot = s.0 0us 1ms\n", 12,
+                            "cpu 0.*d"),
+    "cpu-number": (GOOD + "[cpu 64]\nframe = 1ms\n", 6, "64"),
+    "no-frame": (SLOTS + "[cpu 0]\nslot = s.0 0us 1ms\n", 6, "frame"),
+    "no-slot": (SLOTS, 1, "s.0"),
+    "slot-of-nobody": (GOOD + "[cpu 0]\nframe = 1ms\nslot = x.0 0us 1ms\n", 8, "x.0"),
+    "slot-of-fair": (GOOD + "[cpu 0]\nframe = 1ms\nslot = good.0 0us 1ms\n", 8, "class"),
+    "slot-of-no-vcpu": (SLOTS + "[cpu 0]\nframe = 1ms\nslot = s.0 0us 20us\n"
+                        "slot = s.1 20us 20us\n", 9, "s.1"),
+    "slot-too-late": (SLOTS + "[cpu 0]\nframe = 1ms\nslot = s.0 1us 1ms\n", 8, "frame"),
+    "slots-overlap": (SLOTS + "[cpu 0]\nframe = 1ms\nslot = s.0 0us 1ms\nslot = s.0 9us 20us\n", 9,
+                      "overlap.*line 8"),
 }
 
 
@@ -174,3 +196,11 @@ def test_autostart_off(boot):
                     vm("b", "counter.img", cmdline="checksum period=300")), memory=256)
     m.expect("^checksum ok", source="b")
     assert not re.search(r"(?m)^a\| READY", m.text())
+
+
+def test_command_line_wins_over_the_file(boot):
+    m = boot("[core]\nlog = error\n" + GOOD, modules=[find_module("power.img")], memory=256,
+             cmdline="log=info console=com1,57600 log=loud")
+    m.expect(r'core command line: log: found "loud"', source="core")
+    m.expect("boot memory given back", source="core")
+    m.expect("^READY", source="good")

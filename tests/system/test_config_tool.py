@@ -32,6 +32,9 @@ cmdline = "x=1 ; y # z"
 memory  = 3G
 vcpus   = 1
 cpus    = 0-3,6
+class   = fair
+weight  = 300
+cap     = 50
 role    = management
 autostart = no
 entry   = 32
@@ -39,6 +42,23 @@ entry   = 32
 [vm second]
 kernel  = vmlinuz
 memory  = 258M
+
+[vm third]
+kernel  = vmlinuz
+memory  = 258M
+class   = dedicated
+vcpus   = 2
+cpus    = 4,63
+
+[vm rt.1]
+kernel  = rtos
+memory  = 2M
+class   = slots
+
+[cpu 3]
+frame   = 10ms
+slot    = rt.1.0 5ms 20us share
+slot    = rt.1.0 0us 1ms
 """.replace("\n", "\r\n")
 UNDERSTOOD = """[core]
   console    UART at port 0x2f8, 9600 baud
@@ -55,6 +75,9 @@ UNDERSTOOD = """[core]
   memory     3G
   vcpus      1
   cpus       0-3,6
+  class      fair
+  weight     300
+  cap        50 %
   role       management
   autostart  no
   entry      32
@@ -64,10 +87,39 @@ UNDERSTOOD = """[core]
   cmdline    (none)
   memory     258M
   vcpus      1
-  cpus       0
+  cpus       0-3,5-62
+  class      fair
+  weight     100
+  cap        (none)
   role       guest
   autostart  yes
   entry      auto
+[vm third]
+  kernel     vmlinuz
+  initrd     (none)
+  cmdline    (none)
+  memory     258M
+  vcpus      2
+  cpus       4,63
+  class      dedicated
+  role       guest
+  autostart  yes
+  entry      auto
+[vm rt.1]
+  kernel     rtos
+  initrd     (none)
+  cmdline    (none)
+  memory     2M
+  vcpus      1
+  cpus       3
+  class      slots
+  role       guest
+  autostart  yes
+  entry      auto
+[cpu 3]
+  frame      10000 us
+  slot       rt.1.0 from 0 us on for 1000 us
+  slot       rt.1.0 from 5000 us on for 20 us, shared
 """
 
 
