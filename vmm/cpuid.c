@@ -6,13 +6,15 @@
 #include "arch/x86/fpu.h"
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
+#include "vmm/cpuid_topology.h"
 #include "vmm/exit.h"
 #include "vmm/vm.h"
 
 #define ALL UINT32_MAX
 
 #define MAX_BASIC      0x0du
-#define MAX_EXTENDED   0x80000008u
+#define MAX_EXTENDED   CPUID_EXT_SIZES /* with TOPOEXT: */
+#define MAX_TOPOEXT    CPUID_EXT_TOPOLOGY
 #define HV_BASE        0x40000000u
 #define HV_FREQUENCIES 0x40000010u
 #define HV_KVM_BASE    0x40000100u
@@ -57,11 +59,13 @@
 #define F7C_SHOWN 0x00405f46u
 #define F7D_SHOWN BIT(4) /* FSRM */
 
-/* 80000001h ECX: LAHF ABM SSE4A MISALIGNSSE 3DNOWPREFETCH XOP FMA4 TBM. */
-#define FE1C_SHOWN  0x002109e1u
-#define FE1D_NX     BIT(20)
-#define FE1D_FFXSR  BIT(25)
-#define FE1D_RDTSCP BIT(27)
+/* 80000001h ECX: LAHF ABM SSE4A MISALIGNSSE 3DNOWPREFETCH XOP FMA4 TBM TOPOEXT. */
+#define FE1C_SVM     BIT(2)
+#define FE1C_TOPOEXT BIT(22)
+#define FE1C_SHOWN   0x006109e1u
+#define FE1D_NX      BIT(20)
+#define FE1D_FFXSR   BIT(25)
+#define FE1D_RDTSCP  BIT(27)
 /* 80000001h EDX: the bits that repeat leaf 1, SYSCALL NX MMXEXT FFXSR PAGE1GB RDTSCP LM 3DNOW. */
 #define FE1D_SHOWN 0xefd3fbffu
 
@@ -92,26 +96,27 @@ struct cpuid_row {
     /* What is known only at execution; may be NULL. */
     void (*adjust)(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r);
     enum subleaves subleaves;
+    bool same_alone; /* in a VM with one vCPU `adjust` does nothing */
 };
+
+static uint32_t max_basic, max_extended; /* of the leaves of the machine that are used */
+static bool machine_is_amd;
+
+/* The leaf is the one in RAX. */
+static void adjust_topology(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+{
+    const struct cpuid_topology topology = {
+        .cores = v->vm->config->vcpus, .apic_id = v->lapic.apic_id, .amd = machine_is_amd};
+
+    cpuid_add_topology(&topology, (uint32_t)v->gpr[GPR_RAX], subleaf, r);
+}
 
 static void adjust_features(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
 {
-    r->ebx |= 1u << 16 | v->lapic.apic_id << 24;
+    adjust_topology(v, subleaf, r);
     r->ecx |= F1C_X2APIC | F1C_TSC_DEADLINE | F1C_HYPERVISOR;
     if (v->vm->state == VM_RUNNING && (virt->get_cr4(v) & CR4_OSXSAVE))
         r->ecx |= F1C_OSXSAVE;
-}
-
-/* One package, one core, one thread; the APIC ID in EDX is what x2APIC guests look for. */
-static void adjust_topology(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
-{
-    static const uint32_t level_type[] = {1, 2}; /* SMT, core (SDM vol. 2, CPUID leaf 0Bh) */
-
-    *r = (struct cpuid_regs){.ecx = subleaf & 0xff, .edx = v->lapic.apic_id};
-    if (subleaf < ARRAY_SIZE(level_type)) {
-        r->ebx = 1;
-        r->ecx |= level_type[subleaf] << 8;
-    }
 }
 
 /* Bytes of an XSAVE area in standard format for all components that guests are shown. */
@@ -157,12 +162,13 @@ static const struct cpuid_row rows[] = {
      */
     {0x1, .mask = {0x0fff3fff, 0x0000ff00, F1C_SHOWN, F1D_SHOWN}, .adjust = adjust_features},
     {0x2, .mask = AS_IS}, /* cache descriptors */
-    /* Caches, without who shares them. */
-    {0x4, .mask = {0x00003fff, ALL, ALL, ALL}, .subleaves = ALL_SUBLEAVES},
+    /* Caches, without who shares them on the machine. */
+    {0x4, .mask = {0x00003fff, ALL, ALL, ALL}, .adjust = adjust_topology,
+     .subleaves = ALL_SUBLEAVES},
     {0x6, .add = {.eax = BIT(2)}}, /* ARAT only, as the LAPIC timer never stops */
     /* Not: SGX, MPX, RTM, PQM, PKU, LA57, Intel PT; speculation control MSRs are not offered. */
     {0x7, .mask = {0, F7B_SHOWN, F7C_SHOWN, F7D_SHOWN}, .subleaves = FIRST_SUBLEAF},
-    {0xb, .adjust = adjust_topology}, /* one CPU; its x2APIC ID */
+    {0xb, .adjust = adjust_topology},
     /* Components that are switched. */
     {0xd, .mask = AS_IS, .adjust = adjust_xsave, .subleaves = ALL_SUBLEAVES},
     {HV_BASE, .add = {HV_FREQUENCIES, CHARS('B', 'u', 'l', 'k'), CHARS('h', 'e', 'a', 'd'),
@@ -178,15 +184,20 @@ static const struct cpuid_row rows[] = {
                                      KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_PV_EOI |
                                      KVM_FEATURE_CLOCKSOURCE_STABLE}},
     {0x80000000, .mask = AS_IS}, /* EAX: see below */
-    /* Not: SVM, extended APIC space, OSVW, IBS, watchdog, topology, counters, MONITORX. */
-    {0x80000001, .mask = {0x0fff3fff, 0, FE1C_SHOWN, FE1D_SHOWN}},
+    /* Not: SVM, extended APIC space, OSVW, IBS, watchdog, counters, MONITORX. */
+    {0x80000001, .mask = {0x0fff3fff, 0, FE1C_SHOWN, FE1D_SHOWN}, .adjust = adjust_topology,
+     .same_alone = true},
     {0x80000002, .mask = AS_IS}, /* name */
     {0x80000003, .mask = AS_IS},
     {0x80000004, .mask = AS_IS},
     {0x80000005, .mask = AS_IS}, /* L1 caches and TLBs */
     {0x80000006, .mask = AS_IS}, /* L2 and L3 caches */
     {0x80000007, .mask = {.edx = FE7D_INVARIANT_TSC}}, /* if it is */
-    {0x80000008, .mask = {0x0000ffff, FE8B_SHOWN, 0, 0}}, /* address sizes; one CPU */
+    {0x80000008, .mask = {0x0000ffff, FE8B_SHOWN, 0, 0}, .adjust = adjust_topology,
+     .same_alone = true}, /* address sizes */
+    {0x8000001d, .mask = {0x00003fff, ALL, ALL, ALL}, .adjust = adjust_topology,
+     .subleaves = ALL_SUBLEAVES}, /* as leaf 4 */
+    {0x8000001e, .adjust = adjust_topology},
 };
 /* clang-format on */
 
@@ -205,7 +216,6 @@ static uint8_t slots[SLOTS];
 
 static uint64_t guest_cr4_mask, guest_efer_mask;
 static bool guest_has_rdtscp;
-static uint32_t machine_max_basic;
 
 static inline uint8_t *slot_of(uint32_t leaf)
 {
@@ -232,24 +242,31 @@ static struct cpuid_regs apply(const struct cpuid_row *row, struct cpuid_regs r)
         (r.ecx & row->mask.ecx) | row->add.ecx, (r.edx & row->mask.edx) | row->add.edx};
 }
 
+static bool is_present(uint32_t leaf)
+{
+    return leaf >= 0x80000000 ? leaf <= max_extended : leaf <= max_basic || leaf >= HV_BASE;
+}
+
 INIT void cpuid_policy_init(void)
 {
-    machine_max_basic = cpuid(0, 0).eax;
-    uint32_t max_extended = cpuid(0x80000000, 0).eax;
+    uint32_t features = cpuid(CPUID_EXT_FEATURES, 0).ecx;
 
+    machine_is_amd = (features & FE1C_SVM) != 0;
+    max_basic = MIN(cpuid(0, 0).eax, MAX_BASIC);
+    max_extended =
+        MIN(cpuid(0x80000000, 0).eax, features & FE1C_TOPOEXT ? MAX_TOPOEXT : MAX_EXTENDED);
     for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
         uint32_t leaf = rows[i].leaf;
-        bool present = leaf <= (leaf >= 0x80000000 ? max_extended : machine_max_basic);
 
-        answers[i].regs = apply(&rows[i], present ? cpuid(leaf, 0) : (struct cpuid_regs){0});
+        answers[i].regs =
+            apply(&rows[i], is_present(leaf) ? cpuid(leaf, 0) : (struct cpuid_regs){0});
         answers[i].leaf = leaf;
         answers[i].ecx = rows[i].subleaves ? ALL : 0;
-        if (!rows[i].adjust)
+        if (!rows[i].adjust || rows[i].same_alone)
             *slot_of(leaf) = (uint8_t)i;
     }
-    /* The highest leaves that are listed above. */
-    answers[0].regs.eax = MIN(machine_max_basic, MAX_BASIC);
-    answer_of(find(0x80000000))->eax = MIN(max_extended, MAX_EXTENDED);
+    answers[0].regs.eax = max_basic;
+    answer_of(find(0x80000000))->eax = max_extended;
     answer_of(find(HV_FREQUENCIES))->eax = (uint32_t)time_scale.khz;
     /* Helps where the TSC is trusted; elsewhere Linux would read it once a second for nothing. */
     if (answer_of(find(0x80000007))->edx & FE7D_INVARIANT_TSC)
@@ -266,6 +283,13 @@ INIT void cpuid_policy_init(void)
     guest_has_rdtscp = (e1.edx & FE1D_RDTSCP) != 0;
     guest_efer_mask = EFER_SCE | EFER_LME | EFER_LMA | (e1.edx & FE1D_NX ? EFER_NXE : 0) |
                       (e1.edx & FE1D_FFXSR ? EFER_FFXSR : 0);
+}
+
+INIT void cpuid_add_vm(unsigned int vcpus)
+{
+    for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++)
+        if (vcpus > 1 && machine_is_amd && rows[i].same_alone)
+            *slot_of(rows[i].leaf) = 0;
 }
 
 static inline void set_gprs(struct vcpu *v, const struct cpuid_regs *r)
@@ -285,10 +309,9 @@ static NOINLINE void answer_anew(struct vcpu *v)
     struct cpuid_regs r = {0};
 
     if (row && (subleaf == 0 || row->subleaves != FIRST_SUBLEAF)) {
-        r = row->subleaves == ALL_SUBLEAVES && leaf <= machine_max_basic
-                ? apply(row, cpuid(leaf, subleaf))
-                : *answer_of(row);
-        if (row->adjust)
+        r = row->subleaves == ALL_SUBLEAVES && is_present(leaf) ? apply(row, cpuid(leaf, subleaf))
+                                                                : *answer_of(row);
+        if (row->adjust && is_present(leaf))
             row->adjust(v, subleaf, &r);
     }
     set_gprs(v, &r);

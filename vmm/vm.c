@@ -12,6 +12,7 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/console.h"
+#include "vmm/cpuid.h"
 #include "vmm/guest_memory_bulk.h"
 #include "vmm/loader/guest_acpi.h"
 #include "vmm/loader/loader.h"
@@ -67,6 +68,7 @@ INIT struct vm *vm_create(const struct vm_config *config)
     }
     vm->vcpu_count = config->vcpus;
     platform_reset(vm);
+    cpuid_add_vm(config->vcpus);
     vms[vm_count++] = vm;
     return vm;
 }
@@ -170,6 +172,6 @@ int vm_load_kernel(struct vm *vm)
         modules[i].arguments = vm->config->modules[i].arguments;
     }
     if (!err)
-        err = guest_acpi_build(vm, &request.rsdp_gpa);
+        err = guest_acpi_build(vm, vm->vcpu_count, &request.rsdp_gpa);
     return err ? err : kernel_load(&request, &vm->entry);
 }

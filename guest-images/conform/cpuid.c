@@ -2,6 +2,7 @@
 
 #include "check.h"
 
+#define F1D_HTT        BIT(28)
 #define F1C_MONITOR    BIT(3)
 #define F1C_VMX        BIT(5)
 #define F1C_X2APIC     BIT(21)
@@ -10,7 +11,9 @@
 #define F1C_HYPERVISOR BIT(31)
 /* FPU TSC MSR PAE CX8 APIC PGE CMOV PAT FXSR SSE SSE2: every 64-bit CPU has them. */
 #define F1D_EXPECTED  0x0701a331u
+#define FE1C_CMP      BIT(1)
 #define FE1C_SVM      BIT(2)
+#define FE1C_TOPOEXT  BIT(22)
 #define FE1D_LM       BIT(29)
 #define F7B_HIDDEN    (BIT(2) | BIT(11) | BIT(12) | BIT(14) | BIT(25)) /* SGX RTM PQM MPX PT */
 #define F7C_HIDDEN    (BIT(3) | BIT(4) | BIT(16))                      /* PKU OSPKE LA57 */
@@ -126,12 +129,52 @@ static void check_osxsave(void)
     write_cr4(cr4);
 }
 
-static void check_topology(void)
+/* Leaf 4 or 8000001Dh: L1 and L2 are a core's, L3 the package's. */
+static void check_caches(const char *name, uint32_t leaf, unsigned int cores)
 {
-    struct cpuid_regs r;
-    uint32_t id = lapic_is_x2() ? lapic_read(LAPIC_REG_ID) : lapic_read(LAPIC_REG_ID) >> 24;
+    for (uint32_t i = 0; i < 8; i++) {
+        uint32_t eax = cpuid(leaf, i).eax;
+        unsigned int level = eax >> 5 & 7, sharing = (eax >> 14 & 0xfff) + 1;
 
-    check_eq("apic-id", cpuid(1, 0).ebx >> 24, id);
+        if (!(eax & 0x1f))
+            return;
+        check_eq(name, sharing, level < 3 ? 1 : cores);
+        check_eq(name, eax >> 26, leaf == 4 ? cores - 1 : 0);
+    }
+}
+
+/* A package of `cores` cores with a thread each; AMD's leaves. */
+static void check_amd_topology(uint32_t id, unsigned int cores)
+{
+    uint32_t features = cpuid(0x80000001, 0).ecx, sizes = cpuid(0x80000008, 0).ecx;
+
+    check_eq("amd-cores-no-threads", features & FE1C_CMP, cores > 1 ? FE1C_CMP : 0);
+    check_eq("amd-cores", sizes & 0xff, cores - 1);
+    check_that("amd-id-size", 1u << (sizes >> 12 & 0xf) >= cores, sizes, "room for all cores");
+    if (!(features & FE1C_TOPOEXT)) {
+        check_skip("amd-topology", "no TOPOEXT");
+        return;
+    }
+    struct cpuid_regs r = cpuid(0x8000001e, 0);
+    check_that("amd-topology", r.eax == id && r.ebx == id && r.ecx == 0, r.ebx,
+               "core by APIC id, one thread, node 0");
+    check_caches("amd-cache-sharing", 0x8000001d, cores);
+}
+
+static void check_topology(bool amd)
+{
+    struct cpuid_regs r = cpuid(1, 0);
+    uint32_t id = lapic_is_x2() ? lapic_read(LAPIC_REG_ID) : lapic_read(LAPIC_REG_ID) >> 24;
+    unsigned int cores = r.ebx >> 16 & 0xff;
+
+    check_eq("apic-id", r.ebx >> 24, id);
+    check_range("logical-processors", cores, 1, 64);
+    check_eq("htt", r.edx & F1D_HTT, cores > 1 ? F1D_HTT : 0);
+    check_caches("cache-sharing", 4, cores);
+    if (amd)
+        check_amd_topology(id, cores);
+    else
+        check_eq("no-amd-cores", cpuid(0x80000008, 0).ecx, 0);
     if (cpuid(0, 0).eax < 0xb) {
         check_skip("topology", "no leaf 0Bh");
         return;
@@ -139,9 +182,12 @@ static void check_topology(void)
     r = cpuid(0xb, 0);
     check_eq("topology-smt", r.ecx, 0x100);
     check_eq("topology-smt-count", r.ebx & 0xffff, 1);
+    check_eq("topology-smt-shift", r.eax, 0);
     check_eq("topology-x2apic-id", r.edx, id);
     r = cpuid(0xb, 1);
     check_eq("topology-core", r.ecx, 0x201);
+    check_eq("topology-core-count", r.ebx & 0xffff, cores);
+    check_that("topology-core-shift", 1u << r.eax >= cores, r.eax, "room for all cores");
     r = cpuid(0xb, 2);
     check_eq("topology-end", r.ecx >> 8 & 0xff, 0);
 }
@@ -157,9 +203,9 @@ static void check_policy(void)
     check_eq("vmx-hidden", r.ecx & F1C_VMX, 0);
     check_eq("monitor-hidden", r.ecx & F1C_MONITOR, 0);
     check_eq("svm-hidden", cpuid(0x80000001, 0).ecx & FE1C_SVM, 0);
-    check_eq("one-logical-processor", r.ebx >> 16 & 0xff, 1);
     check_range("max-basic", cpuid(0, 0).eax, 0xb, 0xd);
-    check_eq("max-extended", cpuid(0x80000000, 0).eax, 0x80000008);
+    check_eq("max-extended", cpuid(0x80000000, 0).eax,
+             cpuid(0x80000001, 0).ecx & FE1C_TOPOEXT ? 0x8000001e : 0x80000008);
     r = cpuid(0x40000000, 0);
     check_that("signature",
                r.eax == 0x40000010 && !memcmp(&r.ebx, "Bulk", 4) && !memcmp(&r.ecx, "head", 4) &&
@@ -186,7 +232,7 @@ static void check_policy(void)
     check_eq("unknown-leaf", r.eax | r.ebx | r.ecx | r.edx, 0);
     r = cpuid(0x8fffffff, 0);
     check_eq("unknown-extended-leaf", r.eax | r.ebx | r.ecx | r.edx, 0);
-    check_topology();
+    check_topology(cpuid(0, 0).ecx == 0x444d4163); /* "cAMD" */
 }
 
 void group_cpuid(void)

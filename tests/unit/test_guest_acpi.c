@@ -12,6 +12,7 @@
 #include "arch/x86/acpi/acpi.h"
 #include "tests/unit/host_log.h"
 #include "tests/unit/loader_fake.h"
+#include "vmm/config.h"
 #include "vmm/devices/acpi_pm.h"
 #include "vmm/devices/rtc.h"
 #include "vmm/loader/guest_acpi.h"
@@ -26,7 +27,7 @@ static int vm_read(void *ctx, uint64_t pa, void *buf, size_t len)
 
 static const struct acpi_memory memory = {.read = vm_read, .ctx = &vm};
 
-static void build(void)
+static void build(unsigned int vcpus)
 {
     uint64_t rsdp = 0;
 
@@ -34,7 +35,7 @@ static void build(void)
     /* What was there before must not shine through. */
     memset(vm.low_mem, 0xee, 2 * MIB);
     host_log_clear();
-    assert_int_equal(guest_acpi_build(&vm, &rsdp), 0);
+    assert_int_equal(guest_acpi_build(&vm, vcpus, &rsdp), 0);
     assert_int_equal(rsdp, 0xf0000);
     /* By address, and as a guest without a hint finds it. */
     assert_int_equal(acpi_parse(&info, &memory, rsdp), 0);
@@ -46,7 +47,7 @@ static void build(void)
 static void test_tables(void **state)
 {
     (void)state;
-    build();
+    build(1);
     assert_int_equal(info.rsdp_length, 36);
     assert_int_equal(info.table_count, 3);
     for (unsigned int i = 0; i < info.table_count; i++) {
@@ -61,7 +62,7 @@ static void test_tables(void **state)
 static void test_fadt(void **state)
 {
     (void)state;
-    build();
+    build(1);
     assert_true(info.has_fadt);
     assert_int_equal(info.fadt_revision, 6);
     assert_int_equal(info.sci_int, 9);
@@ -98,29 +99,64 @@ static void test_fadt(void **state)
     fake_vm_close(&vm);
 }
 
-static void test_madt(void **state)
+/* What acpi_parse() accepts has good checksums; a warning would be in the log. */
+static void check_madt(unsigned int vcpus, unsigned int ioapic_id)
 {
+    const struct acpi_table *madt;
     uint32_t gsi;
     bool level, low;
 
-    (void)state;
-    build();
+    build(vcpus);
     assert_true(info.has_madt && info.has_8259);
-    assert_int_equal(info.cpu_count, 1);
-    assert_int_equal(info.cpus[0].apic_id, 0);
+    madt = acpi_find_table(&info, "APIC", 0);
+    assert_int_equal(madt->length, 44 + vcpus * 8 + 12 + 2 * 10 + 6);
+    /* Nothing stands behind it that a shorter one does not leave there, too. */
+    assert_int_equal(vm.low_mem[madt->address + madt->length], 0xee);
+    assert_int_equal(info.cpu_count, vcpus);
+    for (unsigned int i = 0; i < vcpus; i++) {
+        assert_int_equal(info.cpus[i].apic_id, i);
+        assert_int_equal(info.cpus[i].uid, i);
+    }
     assert_int_equal(info.lapic_address, 0xfee00000);
     assert_int_equal(info.ioapic_count, 1);
-    assert_int_equal(info.ioapics[0].id, 1);
+    assert_int_equal(info.ioapics[0].id, ioapic_id);
     assert_int_equal(info.ioapics[0].address, 0xfec00000);
     assert_int_equal(info.ioapics[0].gsi_base, 0);
     assert_int_equal(acpi_irq_to_gsi(&info, 0, &gsi, &level, &low), 0);
     assert_true(gsi == 2 && !level && !low);
     assert_int_equal(acpi_irq_to_gsi(&info, 9, &gsi, &level, &low), 0);
     assert_true(gsi == 9 && level && !low);
+    assert_int_equal(info.override_count, 2);
     assert_int_equal(info.overrides[1].flags, 0x0d);
     assert_int_equal(info.nmi_count, 1);
     assert_int_equal(info.nmis[0].lint, 1);
     assert_int_equal(info.nmis[0].uid, ACPI_UID_ALL);
+    fake_vm_close(&vm);
+}
+
+static void test_madt(void **state)
+{
+    (void)state;
+    check_madt(1, 1);
+    check_madt(2, 2);
+    check_madt(15, 15);
+    check_madt(16, 0);
+    check_madt(64, 0);
+    static_assert(VM_MAX_VCPUS == 64, "the largest is checked");
+}
+
+/* A smaller VM's table over a larger one's, as when memory is used again. */
+static void test_madt_again(void **state)
+{
+    uint64_t rsdp;
+
+    (void)state;
+    build(64);
+    assert_int_equal(guest_acpi_build(&vm, 3, &rsdp), 0);
+    assert_int_equal(acpi_parse(&info, &memory, rsdp), 0);
+    assert_int_equal(info.cpu_count, 3);
+    assert_int_equal(info.ioapics[0].id, 3);
+    assert_string_equal(host_log_text, "");
     fake_vm_close(&vm);
 }
 
@@ -131,7 +167,7 @@ static void test_errors(void **state)
     (void)state;
     /* Less than the BIOS area. */
     fake_vm_open(&vm, 0xf1000, 0);
-    assert_int_equal(guest_acpi_build(&vm, &rsdp), -BH_EFAULT);
+    assert_int_equal(guest_acpi_build(&vm, 1, &rsdp), -BH_EFAULT);
     fake_vm_close(&vm);
 }
 
@@ -156,7 +192,7 @@ static void test_disassembler(void **state)
     if (system("command -v iasl >/dev/null 2>&1") != 0)
         skip();
     assert_non_null(mkdtemp(dir));
-    build();
+    build(64);
     for (unsigned int i = 0; i < info.table_count; i++)
         save(dir, info.tables[i].signature, info.tables[i].address, info.tables[i].length);
     save(dir, "XSDT", 0xf0080, 36 + 16);
@@ -176,9 +212,9 @@ static void test_disassembler(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tables),       cmocka_unit_test(test_fadt),
-        cmocka_unit_test(test_madt),         cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_disassembler),
+        cmocka_unit_test(test_tables), cmocka_unit_test(test_fadt),
+        cmocka_unit_test(test_madt),   cmocka_unit_test(test_madt_again),
+        cmocka_unit_test(test_errors), cmocka_unit_test(test_disassembler),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,8 +8,9 @@
 
 struct vm;
 
-/* Writes the tables. Sets *rsdp_gpa. Returns 0, or -BH_EFAULT when the BIOS area is not the VM's
- * RAM. The VM must not run. */
-MUST_CHECK int guest_acpi_build(struct vm *vm, uint64_t *rsdp_gpa);
+/* Writes the tables of a VM with that many vCPUs (1..VM_MAX_VCPUS), whose APIC ids and UIDs are
+ * 0... Sets *rsdp_gpa. Returns 0, or -BH_EFAULT when the BIOS area is not the VM's RAM. The VM must
+ * not run. */
+MUST_CHECK int guest_acpi_build(struct vm *vm, unsigned int vcpus, uint64_t *rsdp_gpa);
 
 #endif

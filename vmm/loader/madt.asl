@@ -1,4 +1,4 @@
-/* The MADT of a VM with one CPU (ACPI 6.5, 5.2.12). */
+/* The MADT of a VM with one CPU (ACPI 6.5, 5.2.12). guest_acpi.c makes that of others from it. */
 
 Signature                                  : "APIC"
 Table Length                               : 00000000
@@ -23,7 +23,7 @@ Flags (decoded below)                      : 00000001
     Processor Enabled                      : 1
     Runtime Online Capable                 : 0
 
-/* I/O APIC; its ID is the first behind those of the CPUs. */
+/* I/O APIC */
 Subtable Type                              : 01
 Length                                     : 0C
 I/O Apic ID                                : 01
