@@ -26,6 +26,7 @@
 #include "lib/log_ring.h"
 #include "lib/string.h"
 #include "lib/version.h"
+#include "vmm/balance.h"
 #include "vmm/console.h"
 #include "vmm/cpuid.h"
 #include "vmm/guest_memory_bulk.h"
@@ -214,6 +215,13 @@ INIT static void create_vms(void)
                       CONFIG_FILE_NAME, c->line, smp_cpu_count());
             refuse("a VM has no CPU");
         }
+        if (c->sched_class != CONFIG_CLASS_FAIR && cpus != c->cpus) {
+            log_error(
+                "%s:%u: cpus: found 0x%llx (bit n: CPU n), of which 0x%llx run, expected all of "
+                "them to: a VM of this class has each for itself",
+                CONFIG_FILE_NAME, c->line, LLU(c->cpus), LLU(cpus));
+            refuse("a VM has too few CPUs");
+        }
         c->cpus = cpus;
         if (!vm_create(c)) {
             log_error("vm %s: the core's own memory is used up, expected more: raise [core] memory",
@@ -286,6 +294,8 @@ NORETURN INIT static void boot_continue(void)
     sched_init(core_config.slice_us * 1000ull);
     vm_when_done = core_config.when_done;
     create_vms();
+    if (balance_init(&core_config, rdtsc()) != 0)
+        refuse("not enough memory for the tables of slots");
     stack_switch(percpu_stack_top(0), enter_run_loop);
 }
 

@@ -152,10 +152,10 @@ static void take(struct vcpu *v, uint32_t what)
 {
     if (what & (POSTED_STOP | POSTED_START)) {
         drop_interrupts(v);
+        if (what & POSTED_START) /* which comes before the stop, if there is one already */
+            vm_start_vcpu(v);
         if (what & POSTED_STOP)
             vm_stop_vcpu(v);
-        if (what & POSTED_START)
-            vm_start_vcpu(v);
         return;
     }
     if (what & POSTED_DUMP)

@@ -58,6 +58,8 @@ static inline void mail_enter_queue(struct vcpu *v)
 struct cpu_mail {
     struct vcpu *inbox;
     uint32_t home_asked; /* some VM whose home this is wants attention */
+    uint64_t load;       /* rq_load(), and what others have just given to it */
+    uint64_t idle_tsc;   /* TSC ticks spent with nothing to run */
 } ALIGNED(64);
 extern struct cpu_mail cpu_mails[MAX_PCPUS];
 

@@ -60,8 +60,6 @@ static void command_list(const char *arg)
               LLU(vm->config->memory / MIB), LLU(run_ms(vm)),
               vm->state == VM_RUNNING ? "" : vm->end_text);
     }
-    print("  idle %llu ms of %llu ms", LLU(tsc_span_to_ns(this_cpu->idle_tsc) / 1000000),
-          LLU(time_now_ns() / 1000000));
 }
 
 static void command_stat(struct vm *vm)

@@ -1,16 +1,15 @@
-/* The run loop: pick a vCPU, enter it, handle its exits, pick again. Round robin: a vCPU that uses
- * up its slice goes to the end of the queue, one that halts leaves it, and keeps what it has left
- * of its slice for when it wakes up. */
+/* The run loop of each pCPU: pick a vCPU, enter it, handle its exits, pick again. Who is next, and
+ * until when, vmm/run_queue.c says; balancing between pCPUs: vmm/balance.c. */
 
 #include "vmm/sched.h"
 
 #include "arch/x86/asm.h"
 #include "arch/x86/lapic.h"
-#include "arch/x86/percpu.h"
 #include "arch/x86/speculation.h"
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
 #include "lib/log.h"
+#include "vmm/balance.h"
 #include "vmm/console.h"
 #include "vmm/mail.h"
 #include "vmm/platform.h"
@@ -32,65 +31,22 @@ INIT void sched_init(uint64_t slice_ns)
     undisturbed_tsc = MIN(ns_span_to_tsc(UNDISTURBED_NS), slice_tsc / UNDISTURBED_PART);
 }
 
-static void refill(struct vcpu *v)
+static struct vcpu *vcpu_of(struct sched_entity *se)
 {
-    v->slice_left = slice_tsc;
-    v->turn = this_cpu->turns;
-    v->boosted = false;
-}
-
-/* At the end, or in front of all but those that have woken up. */
-static void insert(struct vcpu *v, bool front)
-{
-    struct vcpu **link = &this_cpu->run_head;
-
-    while (*link && (!front || (*link)->boosted))
-        link = &(*link)->run_next;
-    v->run_next = *link;
-    *link = v;
-    mail_enter_queue(v);
+    return CONTAINER_OF(se, struct vcpu, sched);
 }
 
 void sched_enqueue(struct vcpu *v)
 {
-    refill(v);
-    insert(v, false);
-}
-
-/* It gets a new slice when the others have used up theirs since it got its last one: waking up
- * often gives nobody more than his share. */
-static NOINLINE void wake_among_others(struct vcpu *v)
-{
-    const struct percpu *cpu = this_cpu;
-    uint64_t others = cpu->running ? 1 : 0;
-
-    for (const struct vcpu *at = cpu->run_head; at; at = at->run_next)
-        others++;
-    if (cpu->turns - v->turn >= others)
-        refill(v);
-    v->boosted = v->slice_left >= undisturbed_tsc;
-    if (!v->boosted)
-        refill(v);
-    insert(v, v->boosted);
+    mail_enter_queue(v);
+    rq_add(&this_cpu->queue, &v->sched, rdtsc());
 }
 
 void sched_wake(struct vcpu *v)
 {
     v->state = VCPU_RUNNABLE;
-    if (likely(!this_cpu->running && !this_cpu->run_head))
-        sched_enqueue(v);
-    else
-        wake_among_others(v);
-}
-
-static struct vcpu *dequeue(void)
-{
-    struct percpu *cpu = this_cpu;
-    struct vcpu *v = cpu->run_head;
-
-    if (v)
-        cpu->run_head = v->run_next;
-    return v;
+    sched_enqueue(v);
+    balance_woken(v);
 }
 
 static void unload_current(void)
@@ -105,18 +61,16 @@ static void unload_current(void)
 
 void sched_remove(struct vcpu *v)
 {
-    struct percpu *cpu = this_cpu;
-
     v->state = VCPU_STOPPED;
-    if (cpu->current == v)
+    sched_take_off(v);
+}
+
+void sched_take_off(struct vcpu *v)
+{
+    rq_remove(&this_cpu->queue, &v->sched, rdtsc());
+    if (this_cpu->current == v)
         unload_current();
     virt->vcpu_leave(v);
-    for (struct vcpu **link = &cpu->run_head; *link; link = &(*link)->run_next) {
-        if (*link == v) {
-            *link = v->run_next;
-            break;
-        }
-    }
 }
 
 /* The LAPIC timer follows the earliest of the timer queue and, where the CPU has no timer for that,
@@ -163,78 +117,50 @@ static void idle(void)
 
     if (cpu->ending_vms > 0 || mail_waiting() || vm_home_asked())
         return;
-    arm_timer(TIMER_NEVER);
+    arm_timer(rq_until(&cpu->queue));
     if (!cpu->timer_fired && !cpu->console_input)
         interrupts_wait();
-    cpu->idle_tsc += rdtsc() - start;
+    cpu_mails[cpu->id].idle_tsc += rdtsc() - start;
 }
 
-/* When the turn of `v`, which runs since `start`, is over, as things are now. */
-static uint64_t turn_end(const struct vcpu *v, uint64_t start)
+/* When the turn that began at `start` is over, as things are now. Scrubbing takes turns, too. */
+static uint64_t turn_end(uint64_t start)
 {
-    const struct vcpu *next = this_cpu->run_head;
+    uint64_t end = rq_until(&this_cpu->queue);
 
-    if (next && next->boosted)
-        return start + MIN(v->slice_left, undisturbed_tsc);
-    return next || this_cpu->ending_vms > 0 ? start + v->slice_left : TIMER_NEVER;
+    return unlikely(this_cpu->ending_vms > 0) ? MIN(end, start + slice_tsc) : end;
+}
+
+static void load(struct vcpu *v)
+{
+    unload_current();
+    speculation_enter_vm(v->vm->serial);
+    virt->vcpu_load(v);
+    this_cpu->current = v;
+    vcpu_update_lapic_timer(v);
+    if (v->id == 0)
+        platform_resume(v->vm);
 }
 
 /* Runs `v` until it waits, its VM ends, or its turn is over. */
 static void run(struct vcpu *v)
 {
-    struct percpu *cpu = this_cpu;
     uint64_t start = rdtsc();
-    uint64_t end;
 
-    cpu->running = v;
-    if (cpu->current != v) {
-        unload_current();
-        speculation_enter_vm(v->vm->serial);
-        virt->vcpu_load(v);
-        cpu->current = v;
-        vcpu_update_lapic_timer(v);
-        if (v->id == 0)
-            platform_resume(v->vm);
-    }
+    if (this_cpu->current != v)
+        load(v);
     do {
         v->pending &= ~PENDING_LEAVE; /* all that asks for it is looked at from here on */
-        end = turn_end(v, start);
+        uint64_t end = turn_end(start);
         arm_timer(virt->set_slice_end(v, end) ? TIMER_NEVER : end);
         (void)virt->vcpu_run(v);
         /* A vCPU that halted is woken up from outside this loop only. */
         if (v->state != VCPU_RUNNABLE)
             break;
-        housekeeping(); /* may end its VM */
-    } while (v->state == VCPU_RUNNABLE && !mail_waiting() && !vm_home_asked() &&
-             rdtsc() < turn_end(v, start));
-    cpu->running = NULL;
-    uint64_t used = rdtsc() - start;
-    v->run_tsc += used;
-    v->slice_left -= MIN(v->slice_left, used);
-}
-
-/* A turn that was interrupted goes on as soon as possible, one that is over is the last. */
-static void requeue(struct vcpu *v)
-{
-    v->boosted = false;
-    if (v->slice_left > 0) {
-        insert(v, true);
-    } else {
-        this_cpu->turns++;
-        sched_enqueue(v);
-    }
-}
-
-/* Round its VM's pCPUs. */
-unsigned int sched_choose_cpu(const struct vcpu *v)
-{
-    uint64_t cpus = v->vm->config->cpus, left = cpus;
-
-    for (unsigned int i = 0; i < v->id; i++) {
-        left &= left - 1;
-        left = left ? left : cpus;
-    }
-    return (unsigned int)__builtin_ctzll(left);
+        housekeeping();
+    } while (!mail_waiting() && !vm_home_asked() && !this_cpu->rebalance &&
+             rdtsc() < turn_end(start));
+    v->run_tsc += rdtsc() - start;
 }
 
 void sched_moved_in(struct vcpu *v)
@@ -247,23 +173,39 @@ void sched_moved_in(struct vcpu *v)
 
 void sched_prefer(struct vcpu *v)
 {
+    rq_prefer(&this_cpu->queue, &v->sched);
+}
+
+/* Its turn is over, or was interrupted. */
+static void put_back(struct vcpu *v)
+{
+    bool goes_on = v->state == VCPU_RUNNABLE;
+
+    if (goes_on)
+        mail_enter_queue(v);
+    rq_put(&this_cpu->queue, rdtsc(), goes_on);
 }
 
 void sched_loop(void)
 {
+    struct run_queue *queue = &this_cpu->queue;
+
+    rq_init(queue, slice_tsc, undisturbed_tsc);
+    rq_set_slots(queue, slot_table_of(this_cpu->id));
     for (;;) {
         housekeeping();
         mail_take();
         vm_attend();
-        struct vcpu *v = dequeue();
-        if (!v) {
+        balance(rdtsc());
+        struct sched_entity *se = rq_pick(queue, rdtsc());
+        if (!se) {
             idle();
             continue;
         }
+        struct vcpu *v = vcpu_of(se);
         mail_leave_queue(v);
         if (likely(!mail_waiting()))
             run(v);
-        if (v->state == VCPU_RUNNABLE)
-            requeue(v);
+        put_back(v);
     }
 }

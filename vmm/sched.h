@@ -1,24 +1,24 @@
 #ifndef BULKHEAD_VMM_SCHED_H
 #define BULKHEAD_VMM_SCHED_H
 
+/* Each pCPU's run loop. All act on the pCPU that calls them, and on vCPUs that it owns. */
+
 #include "arch/x86/percpu.h"
 #include "vmm/vcpu.h"
 
 /* Length of a time slice. */
 void sched_init(uint64_t slice_ns);
 
-/* Puts a vCPU that starts at the end of its pCPU's run queue. */
+/* Lets a vCPU run that starts, or has come from elsewhere. */
 void sched_enqueue(struct vcpu *v);
 
-/* Makes one that halted runnable: before those that compute if it has something left of its slice,
- * and then soon. */
+/* Makes one that halted runnable, here or on a pCPU with less to do. */
 void sched_wake(struct vcpu *v);
 
-/* Takes it off, and off the CPU if it is loaded. */
+/* Takes it off the queue, and off the CPU if it is loaded: it stops, */
 void sched_remove(struct vcpu *v);
-
-/* The pCPU for a vCPU that starts. */
-unsigned int sched_choose_cpu(const struct vcpu *v);
+/* or goes to another pCPU, and keeps its state. */
+void sched_take_off(struct vcpu *v);
 
 /* A vCPU that another pCPU gave away has come here. */
 void sched_moved_in(struct vcpu *v);

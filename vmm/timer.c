@@ -2,68 +2,63 @@
 
 void timer_init(struct timer *timer, void (*expired)(struct timer *timer, uint64_t now))
 {
-    *timer = (struct timer){.deadline = TIMER_NEVER, .expired = expired};
+    *timer = (struct timer){.node.key = TIMER_NEVER, .expired = expired};
 }
 
 void timer_cancel(struct timer *timer)
 {
-    if (!timer->link)
-        return;
-    *timer->link = timer->next;
-    if (timer->next)
-        timer->next->link = timer->link;
-    timer->link = NULL;
-    timer->next = NULL;
+    if (timer_is_armed(timer))
+        treap_remove(&timer->node);
+}
+
+/* Apart from timer_arm(), so that the usual case there saves no registers. */
+static NOINLINE void arm_anew(struct timer_queue *queue, struct timer *timer, uint64_t deadline)
+{
+    timer_cancel(timer);
+    timer->deadline = deadline;
+    if (deadline != TIMER_NEVER)
+        treap_insert(&queue->armed, &timer->node);
 }
 
 void timer_arm(struct timer_queue *queue, struct timer *timer, uint64_t deadline)
 {
-    struct timer **link = &queue->first;
+    const struct treap_node *next;
 
     /* The usual case: the next one to expire stays that. */
-    if (timer->link == link && deadline != TIMER_NEVER &&
-        (!timer->next || deadline < timer->next->deadline)) {
-        timer->deadline = deadline;
-        return;
+    if (queue->armed.first == &timer->node) {
+        next = treap_second(&timer->node);
+        if (next ? deadline < next->key : deadline != TIMER_NEVER) {
+            timer->deadline = deadline;
+            return;
+        }
     }
-    timer_cancel(timer);
-    timer->deadline = deadline;
-    if (deadline == TIMER_NEVER)
-        return;
-    while (*link && (*link)->deadline <= deadline)
-        link = &(*link)->next;
-    timer->link = link;
-    timer->next = *link;
-    if (timer->next)
-        timer->next->link = &timer->next;
-    *link = timer;
+    arm_anew(queue, timer, deadline);
+}
+
+static void expire(struct treap_node *node, uint64_t now)
+{
+    struct timer *timer = CONTAINER_OF(node, struct timer, node);
+
+    treap_remove(node);
+    timer->expired(timer, now);
 }
 
 void timer_run(struct timer_queue *queue, uint64_t now)
 {
-    struct timer **end = &queue->first;
+    struct treap_node *first = queue->armed.first, *next;
 
-    struct timer *first = queue->first;
-
-    if (!first || first->deadline > now)
+    if (!first || first->key > now)
         return;
+    next = treap_second(first);
     /* The usual case: it is the only one. */
-    if (likely(!first->next || first->next->deadline > now)) {
-        timer_cancel(first);
-        first->expired(first, now);
+    if (likely(!next || next->key > now)) {
+        expire(first, now);
         return;
     }
-    while (*end && (*end)->deadline <= now)
-        end = &(*end)->next;
-    queue->due = queue->first;
-    queue->due->link = &queue->due;
-    queue->first = *end;
-    if (queue->first)
-        queue->first->link = &queue->first;
-    *end = NULL;
-    while (queue->due) {
-        struct timer *timer = queue->due;
-        timer_cancel(timer);
-        timer->expired(timer, now);
+    for (; first && first->key <= now; first = queue->armed.first) {
+        treap_remove(first);
+        treap_insert(&queue->due, first);
     }
+    while (queue->due.first)
+        expire(queue->due.first, now);
 }

@@ -4,22 +4,26 @@
 /* One-shot timers, a queue per CPU, ordered by deadline. Only the CPU that owns a queue touches it,
  * with interrupts off. Deadlines are TSC values of the machine. */
 
-#include "lib/macros.h"
+#include "lib/treap.h"
 
 #define TIMER_NEVER UINT64_MAX
 
 struct timer_queue;
 
 struct timer {
-    uint64_t deadline;
+    union {
+        struct treap_node node;
+        uint64_t deadline; /* the node's key */
+    };
     void (*expired)(struct timer *timer, uint64_t now);
-    struct timer *next;
-    struct timer **link; /* what points to this one; NULL: not armed */
 };
 
+static_assert(offsetof(struct timer, node.key) == offsetof(struct timer, deadline), "union");
+
+/* All zero: empty. */
 struct timer_queue {
-    struct timer *first;
-    struct timer *due; /* while timer_run works: taken out, not yet called */
+    struct treap armed;
+    struct treap due; /* while timer_run works: taken out, not yet called */
 };
 
 /* Prepares a timer; not armed. */
@@ -34,13 +38,13 @@ void timer_cancel(struct timer *timer);
 
 static inline bool timer_is_armed(const struct timer *timer)
 {
-    return timer->link != NULL;
+    return timer->node.in != NULL;
 }
 
 /* Earliest deadline, or TIMER_NEVER. */
 static inline uint64_t timer_next(const struct timer_queue *queue)
 {
-    return queue->first ? queue->first->deadline : TIMER_NEVER;
+    return queue->armed.first ? queue->armed.first->key : TIMER_NEVER;
 }
 
 /* Calls what is due at `now` in the order of deadlines, each at most once: a timer that a handler

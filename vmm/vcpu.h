@@ -8,6 +8,7 @@
 #include "arch/x86/segment.h"
 #include "vmm/emulate/code_cache.h"
 #include "vmm/irqchip/lapic.h"
+#include "vmm/run_queue.h"
 #include "vmm/stats.h"
 #include "vmm/timer.h"
 
@@ -95,11 +96,9 @@ struct vcpu {
         struct svm_vcpu *svm;
         struct vmx_vcpu *vmx;
     };
-    struct vcpu *run_next; /* run queue */
+    struct sched_entity sched;
+    unsigned int slot_cpu; /* of class slots: the pCPU whose table has it */
     bool unhalted;         /* a HLT ends at once: vcpu_unhalt() */
-    bool boosted;          /* has woken up, and goes before those that compute */
-    uint64_t slice_left;   /* TSC ticks of its turn */
-    uint64_t turn;         /* percpu->turns when it got its slice */
 
     struct lapic lapic;
     /* The backend's: where the CPU has the task priority while the guest runs, which is that of

@@ -73,6 +73,7 @@ struct vm {
     unsigned int vcpu_count;
     struct vcpu *vcpus[VM_MAX_VCPUS]; /* the first is the boot CPU */
 
+    struct sched_cap cap;     /* all vCPUs together, if the configuration has one */
     unsigned int last_lowest; /* that took a lowest-priority message */
 
     struct spinlock lock; /* of the devices: vm_lock() */

@@ -8,6 +8,7 @@
 #include "lib/error.h"
 #include "lib/format.h"
 #include "lib/log.h"
+#include "vmm/balance.h"
 #include "vmm/console.h"
 #include "vmm/guest_memory_bulk.h"
 #include "vmm/mail.h"
@@ -194,6 +195,10 @@ static void start_vcpus(struct vm *vm)
     vm->tsc_offset = -rdtsc(); /* the guest's TSC starts at 0 */
     platform_reset(vm);
     vm->culprit = NULL;
+    if (vm->config->cap) {
+        cap_init(&vm->cap, ns_span_to_tsc(CAP_PERIOD_NS), rdtsc());
+        cap_set(&vm->cap, vm->config->cap, vm->vcpu_count);
+    }
     vm->logged_msr = vm->logged_port = vm->logged_mmio = vm->logged_insn = false;
     vm->logged_task_switch = false;
     __atomic_store_n(&vm->running_vcpus, vm->vcpu_count, __ATOMIC_RELEASE);
@@ -204,9 +209,13 @@ static void start_vcpus(struct vm *vm)
              vm->entry.long_mode ? "64-bit" : "32-bit");
     for (unsigned int i = 0; i < vm->vcpu_count; i++) {
         struct vcpu *v = vm->vcpus[i];
-        __atomic_store_n(&v->cpu, sched_choose_cpu(v), __ATOMIC_RELEASE);
-        mail_post(v, POSTED_START);
+        entity_init(&v->sched, (enum sched_class)vm->config->sched_class, vm->config->weight);
+        v->sched.allowed = vm->config->cpus;
+        v->sched.cap = vm->config->cap ? &vm->cap : NULL;
+        __atomic_store_n(&v->cpu, balance_choose(v), __ATOMIC_RELEASE);
     }
+    for (unsigned int i = 0; i < vm->vcpu_count; i++)
+        mail_post(vm->vcpus[i], POSTED_START);
 }
 
 static void start(struct vm *vm)

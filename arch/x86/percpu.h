@@ -7,6 +7,7 @@
 #include "arch/x86/gdt.h"
 #include "arch/x86/layout.h"
 #include "arch/x86/mm/pagetable.h"
+#include "vmm/run_queue.h"
 #include "vmm/timer.h"
 
 struct vcpu;
@@ -35,10 +36,9 @@ struct percpu {
     struct timer_queue timers;
     uint64_t timer_armed; /* TSC that the LAPIC timer is set to, UINT64_MAX: off */
 
-    struct vcpu *run_head;   /* runnable vCPUs, next first */
-    struct vcpu *running;    /* the one that has its turn, or NULL */
-    uint64_t turns;          /* slices used up */
-    uint64_t idle_tsc;       /* TSC ticks spent with nothing to run */
+    struct run_queue queue;
+    uint64_t balance_next; /* TSC */
+    bool rebalance;        /* a pCPU is idle and could have one of this one's vCPUs */
     unsigned int ending_vms; /* whose home this is, and whose memory is being scrubbed */
 
     union { /* the backend's part */

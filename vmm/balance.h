@@ -1,0 +1,29 @@
+#ifndef BULKHEAD_VMM_BALANCE_H
+#define BULKHEAD_VMM_BALANCE_H
+
+/* Which pCPU a vCPU runs on. A pCPU with more to do than another one gives vCPUs away, by mail; no
+ * pCPU reaches into another's queue. */
+
+#include "vmm/vcpu.h"
+
+struct config;
+struct slot_table;
+
+/* Builds the pCPUs' tables of slots, whose VMs exist. All begin at TSC `epoch`. 0 or -BH_ENOMEM.
+ * Boot CPU, before the others run VMs. */
+MUST_CHECK int balance_init(const struct config *config, uint64_t epoch);
+
+/* A pCPU's table, or NULL. */
+struct slot_table *slot_table_of(unsigned int cpu);
+
+/* The pCPU for a vCPU that starts, whose lower-numbered siblings have theirs. On its VM's home. */
+unsigned int balance_choose(const struct vcpu *v);
+
+/* A vCPU of this pCPU has woken up: sees to it that one goes to a pCPU that is idle. */
+void balance_woken(const struct vcpu *v);
+
+/* Tells the others how much this pCPU has to do and, now and then, gives some of it away. Run loop,
+ * with no vCPU running. */
+void balance(uint64_t now);
+
+#endif
