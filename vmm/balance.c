@@ -14,6 +14,10 @@
 /* How often a pCPU looks for one with less to do, while it has vCPUs that wait. */
 #define BALANCE_NS 4000000u
 
+static_assert(SCHED_FAIR == (int)CONFIG_CLASS_FAIR && SCHED_SLOTS == (int)CONFIG_CLASS_SLOTS &&
+                  SCHED_DEDICATED == (int)CONFIG_CLASS_DEDICATED,
+              "vm_life.c");
+
 static struct slot_table *slot_tables[MAX_PCPUS];
 static uint64_t fair_cpus; /* those that fair vCPUs may have */
 

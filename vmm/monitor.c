@@ -15,6 +15,7 @@
 #include "vmm/isolation.h"
 #include "vmm/mail.h"
 #include "vmm/platform.h"
+#include "vmm/sched_print.h"
 #include "vmm/vm.h"
 
 #define PROMPT   "bulkhead> "
@@ -132,6 +133,11 @@ static void command_cpus(const char *arg)
     smp_print(print_plain);
 }
 
+static void command_sched(const char *arg)
+{
+    sched_print(print_plain);
+}
+
 static void command_crash(const char *arg)
 {
     if (arg[0] > '0' && arg[0] <= '9' && arg[1] == '\0' && smp_crash((unsigned int)(arg[0] - '0')))
@@ -168,6 +174,8 @@ static const struct command commands[] = {
     {"stat", false, NULL, command_stat,
      "[VM]: its exits, and the cycles that each took in the core"},
     {"cpus", false, command_cpus, NULL, "the processors, their APIC ids and state"},
+    {"sched", false, command_sched, NULL,
+     "what each processor has to do, its slots, and who runs where"},
     {"memory", false, command_memory, NULL, "what the core and the guests use"},
     {"log", false, command_log, NULL, "the core's log"},
     {"start", true, NULL, command_start, "VM: starts it"},
