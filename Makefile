@@ -5,7 +5,10 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := image
 
-BUILD ?= build
+# CHECKS=1: a core that checks itself (lib/checks.h), in a folder of its own.
+CHECKS ?= 0
+BUILD  ?= build$(if $(filter 1,$(CHECKS)),/checks)
+DOWNLOAD := $(patsubst %/checks,%,$(BUILD))/download
 CC    := gcc
 NASM  := nasm
 Q     := $(if $(filter 1,$(V)),,@)
@@ -20,7 +23,8 @@ include tools/build/host.mk
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-## make            build the core's image (build/bulkhead.elf32)
+## make            build the core's image (build/bulkhead.elf32); any target with CHECKS=1: one that
+##                 checks itself, in build/checks/
 image: $(CORE_IMAGE)
 
 ## make clean      delete everything that was built, keep downloads (make distclean: those, too)

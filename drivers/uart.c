@@ -32,8 +32,8 @@
 
 #define FIFO_SIZE  16
 #define QUEUE_SIZE 16384
-/* Longer than a byte takes at 1200 baud, in port reads of about 1 us. */
-#define POLL_LIMIT 20000u
+/* Longer than a full FIFO takes at 1200 baud, in port reads of about 1 us. */
+#define POLL_LIMIT 200000u
 
 static uint16_t uart_port; /* 0: none */
 static bool interrupts;
@@ -42,6 +42,7 @@ static char queue[QUEUE_SIZE];
 static unsigned int queue_head; /* next to send */
 static unsigned int queue_tail;
 static unsigned int fifo_room; /* bytes that it takes without being asked again */
+static unsigned int stalled;   /* looked at so often since it took a byte; POLL_LIMIT: dead */
 
 int uart_init(uint16_t port, unsigned int baud)
 {
@@ -90,6 +91,7 @@ static void send(unsigned int count)
         outb(uart_port + REG_DATA, (uint8_t)queue[(queue_head + i) % QUEUE_SIZE]);
     queue_head += count;
     fifo_room -= count;
+    stalled = 0;
 }
 
 void uart_pump(unsigned int limit)
@@ -107,15 +109,16 @@ void uart_pump(unsigned int limit)
     set_tx_interrupt(queue_head != queue_tail);
 }
 
-/* Waits for a bit of the line status; false when it does not come for too long. */
-static bool wait_for_status(uint8_t bit, unsigned int limit)
+/* Waits for a bit of the line status; false when the UART is dead. */
+static bool wait_for_status(uint8_t bit)
 {
-    for (unsigned int i = 0; i < limit; i++) {
-        if (inb(uart_port + REG_LSR) & bit)
-            return true;
+    while (!(inb(uart_port + REG_LSR) & bit)) {
+        if (stalled == POLL_LIMIT)
+            return false;
+        stalled++;
         cpu_pause();
     }
-    return false;
+    return true;
 }
 
 static void enqueue(const char *text, unsigned int count)
@@ -125,34 +128,42 @@ static void enqueue(const char *text, unsigned int count)
     queue_tail += count;
 }
 
+static unsigned int queue_room(void)
+{
+    return QUEUE_SIZE - (queue_tail - queue_head);
+}
+
+bool uart_has_room(unsigned int bytes)
+{
+    if (uart_port == 0 || likely(queue_room() >= bytes))
+        return true;
+    uart_pump(FIFO_SIZE);
+    if (queue_room() >= bytes)
+        return true;
+    if (stalled < POLL_LIMIT) {
+        stalled++;
+        return false;
+    }
+    queue_head = queue_tail - (QUEUE_SIZE - bytes); /* the oldest go */
+    return true;
+}
+
 void uart_write(const char *text, size_t len)
 {
     if (uart_port == 0)
         return;
-    while (len > 0) {
-        unsigned int room = QUEUE_SIZE - (queue_tail - queue_head);
-        if (room == 0) {
-            if (!wait_for_status(LSR_TX_EMPTY, POLL_LIMIT))
-                queue_head++; /* the line is dead: the oldest byte goes */
-            uart_pump(FIFO_SIZE);
-            continue;
-        }
-        room = (unsigned int)MIN((size_t)room, len);
-        enqueue(text, room);
-        text += room;
-        len -= room;
-    }
+    enqueue(text, (unsigned int)MIN(len, (size_t)queue_room()));
     if (queue_head != queue_tail)
         uart_pump(4 * FIFO_SIZE);
 }
 
 void uart_flush(void)
 {
-    while (queue_head != queue_tail && wait_for_status(LSR_TX_EMPTY, POLL_LIMIT))
+    while (queue_head != queue_tail && wait_for_status(LSR_TX_EMPTY))
         uart_pump(FIFO_SIZE);
     /* What is in the FIFO when the machine is powered off does not come out any more. */
     if (uart_port != 0)
-        (void)wait_for_status(LSR_TX_IDLE, FIFO_SIZE * POLL_LIMIT);
+        (void)wait_for_status(LSR_TX_IDLE);
 }
 
 bool uart_interrupt_pending(void)

@@ -1,8 +1,9 @@
 #ifndef BULKHEAD_DRIVERS_UART_H
 #define BULKHEAD_DRIVERS_UART_H
 
-/* The machine's 16550 serial port that is the core's console. All calls on the boot CPU with
- * interrupts off. */
+/* The machine's 16550 serial port that is the core's console. One CPU
+ * at a time: the console's lock (vmm/console.h), or the only CPU that runs, at boot and when the
+ * machine ends. No call but uart_flush() waits for the UART. */
 
 #include "lib/macros.h"
 
@@ -10,7 +11,12 @@
  * does not divide 115200, or -BH_ENOENT when no UART answers there; then output goes nowhere. */
 int uart_init(uint16_t port, unsigned int baud);
 
-/* Queues output. When the queue is full it waits for the UART, so nothing is lost. */
+/* True when the queue takes so many bytes more (up to 16 KiB). Whoever gets false asks again,
+ * without the lock in between. One that takes nothing for so long that it must be dead loses what
+ * is oldest in the queue. */
+bool uart_has_room(unsigned int bytes);
+
+/* Queues output; what there is no room for is lost. */
 void uart_write(const char *text, size_t len);
 
 /* Moves what the UART takes at once out of the queue, at most `limit` bytes. */

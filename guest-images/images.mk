@@ -6,7 +6,7 @@ GUEST_DIR    := $(BUILD)/guest
 GUEST_KERNEL := $(GUEST_DIR)/vmlinuz
 GUEST_INITRD := $(GUEST_DIR)/guest.cpio.gz
 GUEST_CONF   := $(GUEST_DIR)/bulkhead.conf
-KERNEL_STAMP := $(BUILD)/download/kernel.stamp
+KERNEL_STAMP := $(DOWNLOAD)/kernel.stamp
 BUSYBOX      := /bin/busybox
 GUEST_FILES  := $(GUEST_CONF) $(GUEST_KERNEL) $(GUEST_INITRD)
 
@@ -19,7 +19,7 @@ $(KERNEL_STAMP):
 $(GUEST_KERNEL): $(KERNEL_STAMP)
 	$(call say,UNPACK,$@)
 	$(Q)rm -rf $(BUILD)/linux && mkdir -p $(BUILD)/linux $(@D)
-	$(Q)dpkg-deb --fsys-tarfile $$(ls $(BUILD)/download/linux-image-*.deb | tail -n 1) | \
+	$(Q)dpkg-deb --fsys-tarfile $$(ls $(DOWNLOAD)/linux-image-*.deb | tail -n 1) | \
 	  tar -x -C $(BUILD)/linux --wildcards './boot/*'
 	$(Q)cp $(BUILD)/linux/boot/vmlinuz-* $@.new && mv $@.new $@ && touch $@
 

@@ -10,9 +10,10 @@
 
 #define LOG_LINE_MAX 640
 
+/* The console's lock guards the ring as well: its lines are in the order of the console's. */
 static char ring[LOG_RING_SIZE];
-static uint64_t ring_written; /* bytes ever written */
-static enum log_level console_level = LOG_INFO;
+static uint64_t ring_written;                   /* bytes ever written */
+static enum log_level console_level = LOG_INFO; /* constant after boot */
 
 static const char *const level_names[LOG_LEVELS] = {"error", "warn ", "info ", "debug"};
 
@@ -45,16 +46,24 @@ void log_write(enum log_level level, const char *fmt, ...)
     va_end(ap);
     size_t len = MIN((size_t)n, sizeof(line) - 1);
 
+    bool shown = level <= console_level;
+    console_acquire(shown ? CONSOLE_ROOM_LINE : 0);
     ring_put(line, len);
     ring_put("\n", 1);
-    if (level <= console_level)
+    if (shown)
         console_core_line(line, len);
+    console_release();
+}
+
+static uint64_t ring_oldest(void)
+{
+    return ring_written > LOG_RING_SIZE ? ring_written - LOG_RING_SIZE : 0;
 }
 
 /* Start of the last `lines` complete lines that the ring still holds. */
 static uint64_t ring_start(unsigned int lines)
 {
-    uint64_t oldest = ring_written > LOG_RING_SIZE ? ring_written - LOG_RING_SIZE : 0;
+    uint64_t oldest = ring_oldest();
     uint64_t at = ring_written;
 
     while (at > oldest) {
@@ -69,20 +78,34 @@ static uint64_t ring_start(unsigned int lines)
     return at;
 }
 
+/* Takes the line at `at`, or what is left of it. Returns its length. */
+static size_t read_line(uint64_t *at, char line[LOG_LINE_MAX])
+{
+    size_t n = 0;
+
+    console_acquire(0);
+    *at = MAX(*at, ring_oldest());
+    while (*at < ring_written && n < LOG_LINE_MAX) {
+        char c = ring[(*at)++ % LOG_RING_SIZE];
+        if (c == '\n')
+            break;
+        line[n++] = c;
+    }
+    console_release();
+    return n;
+}
+
 void log_replay(unsigned int lines, emit_fn *emit)
 {
     char line[LOG_LINE_MAX];
-    size_t n = 0;
 
     if (lines == 0)
         return;
-    for (uint64_t at = ring_start(lines); at < ring_written; at++) {
-        char c = ring[at % LOG_RING_SIZE];
-        if (c == '\n' || n == sizeof(line)) {
-            emit(line, n);
-            n = 0;
-        }
-        if (c != '\n')
-            line[n++] = c;
+    console_acquire(0);
+    uint64_t at = ring_start(lines), end = ring_written;
+    console_release();
+    while (at < end) {
+        size_t n = read_line(&at, line);
+        emit(line, n);
     }
 }

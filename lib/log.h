@@ -7,8 +7,9 @@
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_LEVELS };
 
 /* Writes one line (no trailing newline in `fmt`) with a timestamp into the log ring and, when the
- * level allows it, to the console. The boot CPU, any
- * context, interrupts on or off. */
+ * level allows it, to the console. Any CPU,
+ * with any lock but the console's, not in handlers of NMIs. Waits for the UART when its queue is
+ * full. */
 void log_write(enum log_level level, const char *fmt, ...) PRINTF(2, 3);
 
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)

@@ -1,8 +1,10 @@
 #include "vmm/console.h"
 
+#include "arch/x86/asm.h"
 #include "arch/x86/percpu.h"
 #include "drivers/uart.h"
 #include "lib/emit.h"
+#include "lib/spinlock.h"
 #include "lib/string.h"
 #include "vmm/mail.h"
 #include "vmm/monitor.h"
@@ -19,13 +21,38 @@
 /* A VM's escape sequences: shown only while it has the keyboard, and never shown again. */
 enum escape_state { ESCAPE_NONE, ESCAPE_START, ESCAPE_SEQUENCE };
 
-static struct vm *focus;      /* NULL: the monitor has the keyboard */
+/* What must fit into the UART's queue: for VMs' output, so that the core's own finds room; for what
+ * a key brings about. */
+#define ROOM_VM   4096u
+#define ROOM_KEYS 2048u
+
+/* Guards all of this, each VM's unfinished line, drivers/uart.c, lib/log.c, and the monitor's line.
+ */
+static struct spinlock console_lock = SPINLOCK(LOCK_CONSOLE, "console");
+
+static struct vm *focus;      /* NULL: the monitor has the keyboard. Written by the serving CPU */
 static bool line_open;        /* the cursor stands behind the unfinished line of the focus */
-static bool key_escape;       /* Ctrl-A was typed */
 static bool in_monitor_write; /* what is printed answers a command */
+static bool key_escape;       /* Ctrl-A was typed. Of the serving CPU alone */
+
+void console_acquire(unsigned int room)
+{
+    spin_acquire(&console_lock);
+    while (unlikely(!uart_has_room(room)) && !spin_machine_ends()) {
+        spin_release(&console_lock);
+        cpu_pause();
+        spin_acquire(&console_lock);
+    }
+}
+
+void console_release(void)
+{
+    spin_release(&console_lock);
+}
 
 static void put(const char *text, size_t len)
 {
+    spin_assert_held(&console_lock);
     uart_write(text, len);
 }
 
@@ -77,6 +104,7 @@ void console_core_line(const char *text, size_t len)
 
 void console_crash_line(const char *text, size_t len)
 {
+    uart_flush();
     end_line(BREAK);
     put_line(text, len);
     uart_flush();
@@ -92,14 +120,37 @@ void console_monitor_write(const char *text, size_t len)
     put(text, len);
 }
 
-/* A finished line of a VM that has not the keyboard, or what fits of it. */
+void console_answer_begin(void)
+{
+    console_acquire(ROOM_KEYS);
+    end_line(BREAK);
+    in_monitor_write = true;
+    console_release();
+}
+
+void console_answer_line(const char *text, size_t len)
+{
+    console_acquire(CONSOLE_ROOM_LINE);
+    put_line(text, len);
+    console_release();
+}
+
+void console_answer_end(void)
+{
+    console_acquire(CONSOLE_ROOM_LINE);
+    in_monitor_write = false;
+    restore_line();
+    console_release();
+}
+
+/* A finished line of a VM that has not the keyboard, or what fits of it. restore_line() is to be
+ * called some time after it. */
 static void print_line(struct vm *vm)
 {
     end_line(HIDE);
     put_prefix(vm);
     put_line(vm->line, vm->line_len);
     vm->line_len = 0;
-    restore_line();
 }
 
 /* True when `c` belongs to an escape sequence (ECMA-48: ESC [ parameters final byte, or ESC and one
@@ -203,8 +254,10 @@ static void output_byte(struct vm *vm, uint8_t c)
         output_control(vm, c);
 }
 
+/* Not all of it need fit into the UART's queue, but each piece. */
 void console_vm_output(struct vm *vm, const uint8_t *data, size_t len)
 {
+    console_acquire(ROOM_VM);
     while (len > 0) {
         bool plain = !vm->cr_seen && vm->escape == ESCAPE_NONE;
         size_t n = plain ? output_text(vm, data, len) : 0;
@@ -215,11 +268,19 @@ void console_vm_output(struct vm *vm, const uint8_t *data, size_t len)
         }
         data += n;
         len -= n;
+        if (unlikely(len > 0 && !uart_has_room(ROOM_VM))) {
+            restore_line();
+            console_release();
+            console_acquire(ROOM_VM);
+        }
     }
+    restore_line();
+    console_release();
 }
 
 void console_vm_end(struct vm *vm)
 {
+    console_acquire(CONSOLE_ROOM_LINE);
     if (vm->line_len > 0) {
         if (vm == focus) {
             end_line(BREAK);
@@ -230,12 +291,15 @@ void console_vm_end(struct vm *vm)
     }
     vm->cr_seen = false;
     vm->escape = ESCAPE_NONE;
+    restore_line();
+    console_release();
 }
 
 #define say(...) emit_line(put_line, __VA_ARGS__)
 
 static void set_focus(struct vm *vm)
 {
+    console_acquire(ROOM_KEYS);
     end_line(BREAK);
     focus = vm;
     if (vm) {
@@ -246,6 +310,7 @@ static void set_focus(struct vm *vm)
         monitor_enter();
     }
     restore_line();
+    console_release();
 }
 
 static void focus_next(void)
@@ -257,6 +322,7 @@ static void focus_next(void)
 
 static void list_keys(void)
 {
+    console_acquire(ROOM_KEYS);
     end_line(BREAK);
     say("Ctrl-A 0    the core's monitor");
     for (unsigned int i = 0; i < vm_count && i < 9; i++)
@@ -266,43 +332,62 @@ static void list_keys(void)
     say("Ctrl-A q    powers the machine off");
     say("Ctrl-A ?    this list");
     restore_line();
+    console_release();
+}
+
+/* `vm` is to look at its input: vm->input_tail has moved. */
+static void console_input_ready(struct vm *vm)
+{
+    mail_post(vm->vcpus[0], POSTED_INPUT);
+}
+
+/* One producer, this CPU; one consumer, platform_feed_input(). */
+static bool put_input(struct vm *vm, uint8_t c)
+{
+    unsigned int tail = vm->input_tail;
+
+    if (__atomic_load_n(&vm->state, __ATOMIC_RELAXED) != VM_RUNNING ||
+        tail - __atomic_load_n(&vm->input_head, __ATOMIC_ACQUIRE) == VM_INPUT_SIZE)
+        return false;
+    vm->input[tail % VM_INPUT_SIZE] = c;
+    __atomic_store_n(&vm->input_tail, tail + 1, __ATOMIC_RELEASE);
+    return true;
 }
 
 static void feed(uint8_t c)
 {
     if (!focus) {
-        in_monitor_write = true;
         monitor_input(c);
-        in_monitor_write = false;
-        line_open = !focus && monitor_line_open();
-        return;
-    }
-    if (focus->state != VM_RUNNING || focus->input_count == VM_INPUT_SIZE) {
+    } else if (put_input(focus, c)) {
+        console_input_ready(focus);
+    } else {
+        console_acquire(ROOM_KEYS);
         put("\a", 1);
-        return;
+        console_release();
     }
-    focus->input[(focus->input_head + focus->input_count) % VM_INPUT_SIZE] = c;
-    focus->input_count++;
-    mail_post(focus->vcpus[0], POSTED_INPUT);
 }
 
 static void command_key(uint8_t c)
 {
     if (c >= '0' && c <= '9') {
         unsigned int n = c - '0';
-        if (n > vm_count) {
+        if (n <= vm_count) {
+            set_focus(n ? vms[n - 1] : NULL);
+        } else {
+            console_acquire(ROOM_KEYS);
             end_line(BREAK);
             say("--- there is no VM %u", n);
             restore_line();
-        } else {
-            set_focus(n ? vms[n - 1] : NULL);
+            console_release();
         }
         return;
     }
     switch (c) {
     case 'n': focus_next(); break;
     case 'q':
+        console_acquire(ROOM_KEYS);
         end_line(BREAK);
+        console_release();
         monitor_power_off();
         break;
     case 'a':
@@ -323,19 +408,30 @@ static void receive(uint8_t c)
     }
 }
 
+static int read_key(void)
+{
+    console_acquire(0);
+    int c = uart_read();
+    console_release();
+    return c;
+}
+
 /* The UART's interrupt is an edge: it must be seen without a reason at least once, or no further
  * one comes. Bounded all the same: the next interrupt or poll goes on. */
 void console_poll(void)
 {
     for (unsigned int round = 0; round < POLL_ROUNDS; round++) {
         for (unsigned int i = 0; i < POLL_BYTES; i++) {
-            int c = uart_read();
+            int c = read_key();
             if (c < 0)
                 break;
             receive((uint8_t)c);
         }
+        console_acquire(0);
         uart_pump(POLL_BYTES);
-        if (!uart_interrupt_pending())
+        bool pending = uart_interrupt_pending();
+        console_release();
+        if (!pending)
             return;
     }
     this_cpu->console_input = true;
@@ -345,7 +441,9 @@ void console_start(void)
 {
     for (unsigned int i = 0; i < vm_count; i++) {
         if (vms[i]->state == VM_RUNNING) {
+            console_acquire(0);
             focus = vms[i];
+            console_release();
             return;
         }
     }

@@ -9,26 +9,41 @@
 
 struct vm;
 
-/* A line of the core's own, without newline. */
+/* The console's lock, of the highest rank: for what is on the screen, who has the keyboard, the
+ * UART, the log, and the line that is typed in the monitor. Not to be held while anything is
+ * logged. `room`: so many bytes fit into the UART's queue then; it is waited for without the lock.
+ */
+void console_acquire(unsigned int room);
+void console_release(void);
+
+#define CONSOLE_ROOM_LINE 1024u /* for a line of the log, and what is shown again behind it */
+
+/* A line of the core's own, without newline. Lock held. */
 void console_core_line(const char *text, size_t len);
 
-/* The same while the core crashes: written at once, past all queues. */
+/* The same while the core crashes: written at once, past all queues and locks. */
 void console_crash_line(const char *text, size_t len);
 void console_crash_flush(void);
 
-/* Bytes that a VM's serial port sends. */
+/* Bytes that a VM's serial port sends. Any CPU. As long as the UART's queue is nearly full it
+ * waits, for the UART to send as much. */
 void console_vm_output(struct vm *vm, const uint8_t *data, size_t len);
 
 /* Shows what is left of a VM's unfinished line; it has ended. */
 void console_vm_end(struct vm *vm);
 
-/* Moves received bytes to whoever has the keyboard, and waiting output to the UART. Run loop. */
+/* Moves received bytes to whoever has the keyboard, and waiting output to the UART. Run loop of the
+ * one CPU that serves the console, which is also the only one to run the monitor. */
 void console_poll(void);
 
 /* After the VMs are made: who has the keyboard first. */
 void console_start(void);
 
-/* Prints text for the monitor, without prefix. */
+/* For the monitor: text without prefix, lock held; and the answer to a command, begun, by lines,
+ * and ended, without the lock. */
 void console_monitor_write(const char *text, size_t len);
+void console_answer_begin(void);
+void console_answer_line(const char *text, size_t len);
+void console_answer_end(void);
 
 #endif

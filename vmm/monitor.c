@@ -11,6 +11,7 @@
 #include "lib/log_ring.h"
 #include "lib/string.h"
 #include "lib/version.h"
+#include "vmm/checks.h"
 #include "vmm/console.h"
 #include "vmm/isolation.h"
 #include "vmm/mail.h"
@@ -21,17 +22,12 @@
 #define PROMPT   "bulkhead> "
 #define LINE_MAX 80
 
+/* Guarded by the console's lock, but while a command is carried out, when they are not shown. */
 static char line[LINE_MAX];
 static unsigned int line_len;
 static bool open;
 
-static void print_plain(const char *text, size_t len)
-{
-    console_monitor_write(text, len);
-    console_monitor_write("\r\n", 2);
-}
-
-#define print(...) emit_line(print_plain, __VA_ARGS__)
+#define print(...) emit_line(console_answer_line, __VA_ARGS__)
 
 static const char *state_of(const struct vm *vm)
 {
@@ -68,7 +64,7 @@ static void command_stat(struct vm *vm)
     for (unsigned int i = 0; i < vm->vcpu_count; i++) {
         if (vm->vcpu_count > 1)
             print("vCPU %u, on CPU %u:", i, vm->vcpus[i]->cpu);
-        stat_print(&vm->vcpus[i]->stats, print_plain);
+        stat_print(&vm->vcpus[i]->stats, console_answer_line);
     }
 }
 
@@ -82,14 +78,14 @@ static void command_memory(const char *arg)
 
 static void command_log(const char *arg)
 {
-    log_replay(200, print_plain);
+    log_replay(200, console_answer_line);
 }
 
 static void command_dump(struct vm *vm)
 {
     for (unsigned int i = 0; i < vm->vcpu_count; i++)
         if (vcpu_is_here(vm->vcpus[i]))
-            vm_dump(vm->vcpus[i], print_plain);
+            vm_dump(vm->vcpus[i], console_answer_line);
         else
             mail_post(vm->vcpus[i], POSTED_DUMP);
 }
@@ -130,19 +126,29 @@ static void command_button(struct vm *vm)
 
 static void command_cpus(const char *arg)
 {
-    smp_print(print_plain);
+    smp_print(console_answer_line);
+}
+
+static void command_worst(const char *arg)
+{
+    if (CHECKS)
+        checks_print(console_answer_line);
+    else
+        print("only in a core that was built by \"make CHECKS=1\"");
 }
 
 static void command_sched(const char *arg)
 {
-    sched_print(print_plain);
+    sched_print(console_answer_line);
 }
 
 static void command_crash(const char *arg)
 {
     if (arg[0] > '0' && arg[0] <= '9' && arg[1] == '\0' && smp_crash((unsigned int)(arg[0] - '0')))
         return;
-    if (strcmp(arg, "core") != 0) {
+    if (strcmp(arg, "console") == 0) {
+        console_acquire(0);
+    } else if (strcmp(arg, "core") != 0) {
         print("this stops the whole machine to show a crash report: type \"crash core\"");
         return;
     }
@@ -151,7 +157,7 @@ static void command_crash(const char *arg)
 
 static void command_peek(const char *arg)
 {
-    isolation_check(print_plain);
+    isolation_check(console_answer_line);
 }
 
 static void command_off(const char *arg)
@@ -176,6 +182,8 @@ static const struct command commands[] = {
     {"cpus", false, command_cpus, NULL, "the processors, their APIC ids and state"},
     {"sched", false, command_sched, NULL,
      "what each processor has to do, its slots, and who runs where"},
+    {"worst", false, command_worst, NULL,
+     "the longest that the core took on each processor (CHECKS)"},
     {"memory", false, command_memory, NULL, "what the core and the guests use"},
     {"log", false, command_log, NULL, "the core's log"},
     {"start", true, NULL, command_start, "VM: starts it"},
@@ -186,7 +194,8 @@ static const struct command commands[] = {
     {"dump", true, NULL, command_dump, "VM: shows its registers"},
     {"isolation", false, command_peek, NULL, "checks that no guest memory is mapped in the core"},
     {"crash", true, command_crash, NULL,
-     "core, or number of another CPU: crashes the core, to see its report"},
+     "core, console (inside of its lock), or number of another CPU: crashes the core, to see its "
+     "report"},
     {"poweroff", false, command_off, NULL, "powers the machine off"},
     {"help", false, command_help, NULL, "this list"},
 };
@@ -258,24 +267,31 @@ void monitor_enter(void)
     open = true;
 }
 
-void monitor_input(uint8_t c)
+static void edit(char c)
 {
-    char byte = (char)c;
-
-    if (c == '\r' || c == '\n') {
-        console_monitor_write("\r\n", 2);
-        line[line_len] = '\0';
-        execute();
-        line_len = 0;
-        monitor_redraw();
-    } else if (c == 0x7f || c == '\b') {
+    if (c == 0x7f || c == '\b') {
         if (line_len > 0) {
             line_len--;
             console_monitor_write("\b \b", 3);
         }
     } else if (c >= ' ' && c < 0x7f && line_len < LINE_MAX - 1) {
-        line[line_len++] = byte;
-        console_monitor_write(&byte, 1);
+        line[line_len++] = c;
+        console_monitor_write(&c, 1);
+    }
+}
+
+void monitor_input(uint8_t c)
+{
+    if (c == '\r' || c == '\n') {
+        console_answer_begin();
+        line[line_len] = '\0';
+        execute();
+        line_len = 0;
+        console_answer_end();
+    } else {
+        console_acquire(CONSOLE_ROOM_LINE);
+        edit((char)c);
+        console_release();
     }
 }
 

@@ -370,7 +370,8 @@ static const struct msr_row rows[] = {
 };
 /* clang-format on */
 
-/* By a hash of the number, the row that was found last; what stands there by chance is no harm. */
+/* By a hash of the number, the row that was found last; what stands there by chance is no harm. All
+ * CPUs share it: each access reads its slot once. */
 #define CACHE_SIZE 64u
 static const struct msr_row no_row = {.first = 1, .last = 0};
 static const struct msr_row *cache[CACHE_SIZE] = {[0 ... CACHE_SIZE - 1] = &no_row};
@@ -380,13 +381,18 @@ static inline const struct msr_row **slot_of(uint32_t msr)
     return &cache[(msr ^ msr >> 24) % CACHE_SIZE];
 }
 
+static inline const struct msr_row *cached_row(uint32_t msr)
+{
+    return __atomic_load_n(slot_of(msr), __ATOMIC_RELAXED);
+}
+
 static inline bool has_msr(const struct msr_row *row, uint32_t msr)
 {
     return msr >= row->first && msr <= row->last;
 }
 
-/* Puts the register's row into the cache. False: it does not exist for guests. */
-static bool search(uint32_t msr)
+/* The register's row, from now on also in the cache. NULL: it does not exist for guests. */
+static const struct msr_row *search(uint32_t msr)
 {
     unsigned int low = 0;
     unsigned int high = ARRAY_SIZE(rows);
@@ -398,11 +404,11 @@ static bool search(uint32_t msr)
         } else if (msr < rows[mid].first) {
             high = mid;
         } else {
-            *slot_of(msr) = &rows[mid];
-            return true;
+            __atomic_store_n(slot_of(msr), &rows[mid], __ATOMIC_RELAXED);
+            return &rows[mid];
         }
     }
-    return false;
+    return NULL;
 }
 
 /* The first access of a register that does not exist for guests is logged. */
@@ -417,35 +423,19 @@ static COLD enum exit_action refuse_unknown(struct vcpu *v, bool write)
     return refuse(v);
 }
 
-/* For a register whose row is not in the cache. */
-static COLD enum exit_action search_and_read(struct vcpu *v, unsigned int length)
+static inline enum exit_action read_row(struct vcpu *v, unsigned int length,
+                                        const struct msr_row *row)
 {
-    return search(msr_of(v)) ? exit_rdmsr(v, length) : refuse_unknown(v, false);
-}
-
-static COLD enum exit_action search_and_write(struct vcpu *v, unsigned int length)
-{
-    return search(msr_of(v)) ? exit_wrmsr(v, length) : refuse_unknown(v, true);
-}
-
-enum exit_action exit_rdmsr(struct vcpu *v, unsigned int length)
-{
-    const struct msr_row *row = *slot_of(msr_of(v));
-
-    if (unlikely(!has_msr(row, msr_of(v))))
-        return search_and_read(v, length);
     if (row->place)
         return answer_here(v, *place_of(v, row), length);
     return likely(row->read) ? row->read(v, length) : refuse_unknown(v, false);
 }
 
-enum exit_action exit_wrmsr(struct vcpu *v, unsigned int length)
+static inline enum exit_action write_row(struct vcpu *v, unsigned int length,
+                                         const struct msr_row *row)
 {
-    const struct msr_row *row = *slot_of(msr_of(v));
     uint64_t value = v->gpr[GPR_RDX] << 32 | (uint32_t)v->gpr[GPR_RAX];
 
-    if (unlikely(!has_msr(row, msr_of(v))))
-        return search_and_write(v, length);
     if (likely(row->write))
         return row->write(v, length, value);
     if (!row->stored)
@@ -454,6 +444,39 @@ enum exit_action exit_wrmsr(struct vcpu *v, unsigned int length)
         return refuse(v);
     *place_of(v, row) = value;
     return done_here(v, length);
+}
+
+/* For a register whose row is not in the cache. */
+static COLD enum exit_action search_and_read(struct vcpu *v, unsigned int length)
+{
+    const struct msr_row *row = search(msr_of(v));
+
+    return row ? read_row(v, length, row) : refuse_unknown(v, false);
+}
+
+static COLD enum exit_action search_and_write(struct vcpu *v, unsigned int length)
+{
+    const struct msr_row *row = search(msr_of(v));
+
+    return row ? write_row(v, length, row) : refuse_unknown(v, true);
+}
+
+enum exit_action exit_rdmsr(struct vcpu *v, unsigned int length)
+{
+    const struct msr_row *row = cached_row(msr_of(v));
+
+    if (unlikely(!has_msr(row, msr_of(v))))
+        return search_and_read(v, length);
+    return read_row(v, length, row);
+}
+
+enum exit_action exit_wrmsr(struct vcpu *v, unsigned int length)
+{
+    const struct msr_row *row = cached_row(msr_of(v));
+
+    if (unlikely(!has_msr(row, msr_of(v))))
+        return search_and_write(v, length);
+    return write_row(v, length, row);
 }
 
 INIT void msr_for_each_direct(void (*fn)(uint32_t msr, bool read, bool write, void *ctx), void *ctx)

@@ -193,10 +193,11 @@ static const struct guest_uart_ops uart_ops = {.tx = uart_tx, .irq = uart_irq};
 
 void platform_feed_input(struct vm *vm)
 {
-    while (vm->input_count > 0 && guest_uart_rx(&vm->uart, vm->input[vm->input_head])) {
-        vm->input_head = (vm->input_head + 1) % VM_INPUT_SIZE;
-        vm->input_count--;
-    }
+    unsigned int head = vm->input_head, tail = __atomic_load_n(&vm->input_tail, __ATOMIC_ACQUIRE);
+
+    while (head != tail && guest_uart_rx(&vm->uart, vm->input[head % VM_INPUT_SIZE]))
+        head++;
+    __atomic_store_n(&vm->input_head, head, __ATOMIC_RELEASE);
 }
 
 void platform_power_button(struct vm *vm)
@@ -234,7 +235,8 @@ void platform_reset(struct vm *vm)
     vm->pci = (struct pci_host){0};
     timer_init(&vm->device_timer, device_timer_expired);
     vm->pit_due = vm->rtc_due = vm->pm_due = 0;
-    vm->input_count = 0;
+    __atomic_store_n(&vm->input_head, __atomic_load_n(&vm->input_tail, __ATOMIC_ACQUIRE),
+                     __ATOMIC_RELEASE);
 }
 
 void platform_stop_vcpu(struct vcpu *v)

@@ -10,6 +10,7 @@
 #include "arch/x86/virt.h"
 #include "lib/log.h"
 #include "vmm/balance.h"
+#include "vmm/checks.h"
 #include "vmm/console.h"
 #include "vmm/mail.h"
 #include "vmm/platform.h"
@@ -98,7 +99,7 @@ static void housekeeping(void)
         cpu->timer_fired = false;
         cpu->timer_armed = TIMER_NEVER;
         lapic_hw_eoi();
-        timer_run(&cpu->timers, rdtsc());
+        CHECKED_STEP("timers", timer_run(&cpu->timers, rdtsc()));
     }
     if (cpu->nmi_seen) {
         cpu->nmi_seen = false;
@@ -106,7 +107,7 @@ static void housekeeping(void)
     }
     if (cpu->console_input || cpu->console_polled) {
         cpu->console_input = false;
-        console_poll();
+        CHECKED_STEP("console", console_poll());
     }
 }
 
@@ -194,8 +195,8 @@ void sched_loop(void)
     rq_set_slots(queue, slot_table_of(this_cpu->id));
     for (;;) {
         housekeeping();
-        mail_take();
-        vm_attend();
+        CHECKED_STEP("mail", mail_take());
+        CHECKED_STEP("VMs", vm_attend());
         balance(rdtsc());
         struct sched_entity *se = rq_pick(queue, rdtsc());
         if (!se) {

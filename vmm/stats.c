@@ -6,6 +6,11 @@ static const char *const kind_names[] = {
 };
 static_assert(ARRAY_SIZE(kind_names) == EXIT_KINDS, "in the order of enum exit_kind");
 
+const char *stat_kind_name(enum exit_kind kind)
+{
+    return kind_names[kind];
+}
+
 /* The power of two below which `percent` of the exits stay. */
 static uint64_t bound(const uint64_t *buckets, uint64_t total, unsigned int percent)
 {

@@ -3,6 +3,7 @@
 
 /* How often each vCPU leaves its guest, for what, and how long the core takes: counted always. */
 
+#include "lib/checks.h"
 #include "lib/emit.h"
 #include "lib/macros.h"
 
@@ -30,6 +31,9 @@ struct exit_stats {
 #define STAT_OFFSET(kind) ((uint16_t)((kind) * sizeof(struct exit_stat)))
 static_assert(sizeof(struct exit_stats) <= UINT16_MAX, "STAT_OFFSET()");
 
+/* Of a vCPU's statistics, CHECKS builds: vmm/checks.c. */
+void checks_exit(const struct exit_stats *stats, uint16_t offset, uint32_t cycles);
+
 /* An exit took so many TSC cycles. The low halves of two TSC values are enough to know: no exit
  * takes 2^32. */
 static inline void stat_exit(struct exit_stats *stats, uint16_t offset, uint32_t cycles)
@@ -41,7 +45,11 @@ static inline void stat_exit(struct exit_stats *stats, uint16_t offset, uint32_t
     /* Of 0, BSR leaves its destination as it is (APM vol. 3; SDM vol. 2 since 2023): 0. */
     __asm__("bsr %0, %0" : "+r"(bucket) : : "cc");
     stat->count[bucket]++;
+    if (CHECKS)
+        checks_exit(stats, offset, cycles);
 }
+
+const char *stat_kind_name(enum exit_kind kind);
 
 /* Prints a line for each kind that has happened, the kinds in order. */
 void stat_print(const struct exit_stats *stats, emit_fn *emit);

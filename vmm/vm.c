@@ -58,6 +58,8 @@ INIT struct vm *vm_create(const struct vm_config *config)
     if (!vm)
         return NULL;
     vm->config = config;
+    vm->lock = (struct spinlock)SPINLOCK(LOCK_VM_DEVICES, "VM's devices");
+    vm->request_lock = (struct spinlock)SPINLOCK(LOCK_VM_REQUEST, "VM's request");
     vm->index = vm_count;
     vm->home = (unsigned int)__builtin_ctzll(config->cpus);
     format(vm->end_text, sizeof(vm->end_text), "not started");

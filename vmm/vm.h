@@ -92,7 +92,7 @@ struct vm {
 
     /* Console. */
     uint8_t input[VM_INPUT_SIZE];
-    unsigned int input_head, input_count;
+    unsigned int input_head, input_tail; /* written by: the VM's side; console.c. Run through */
     char line[VM_LINE_MAX]; /* the output line that is not finished */
     unsigned int line_len;
     bool cr_seen;
@@ -129,12 +129,12 @@ static inline bool vm_needs_lock(const struct vm *vm)
 static inline void vm_lock(struct vm *vm)
 {
     if (unlikely(vm_needs_lock(vm)))
-        spin_lock(&vm->lock);
+        spin_acquire(&vm->lock);
 }
 static inline void vm_unlock(struct vm *vm)
 {
     if (unlikely(vm_needs_lock(vm)))
-        spin_unlock(&vm->lock);
+        spin_release(&vm->lock);
 }
 
 /* What happens when the last VM has ended, and whether it still is to. Starting a VM arms it. */

@@ -49,13 +49,13 @@ static bool accept_request(struct vm *vm, enum vm_request request)
 static void request(struct vm *vm, enum vm_request request, const struct vcpu *culprit,
                     const char *fmt, va_list ap)
 {
-    spin_lock(&vm->request_lock);
+    spin_acquire(&vm->request_lock);
     bool accepted = accept_request(vm, request);
     if (accepted) {
         vm->culprit = culprit;
         note_reason(vm, fmt, ap);
     }
-    spin_unlock(&vm->request_lock);
+    spin_release(&vm->request_lock);
     if (accepted) {
         sched_leave();
         mail_ask_home(vm->home);
@@ -82,11 +82,11 @@ void vm_crash(struct vcpu *v, const char *fmt, ...)
 
 int vm_start(struct vm *vm)
 {
-    spin_lock(&vm->request_lock);
+    spin_acquire(&vm->request_lock);
     bool accepted = vm->state == VM_OFF && vm->request == VM_REQUEST_NONE && !ending_all;
     if (accepted)
         vm->request = VM_REQUEST_START;
-    spin_unlock(&vm->request_lock);
+    spin_release(&vm->request_lock);
     if (!accepted)
         return -BH_EBUSY;
     __atomic_add_fetch(&vm_starting_count, 1, __ATOMIC_RELAXED);
@@ -172,11 +172,11 @@ void vm_stop_vcpu(struct vcpu *v)
 
 static void set_state(struct vm *vm, enum vm_state state)
 {
-    spin_lock(&vm->request_lock);
+    spin_acquire(&vm->request_lock);
     __atomic_store_n(&vm->state, state, __ATOMIC_SEQ_CST);
     if (state != VM_STOPPING)
         vm->request = VM_REQUEST_NONE;
-    spin_unlock(&vm->request_lock);
+    spin_release(&vm->request_lock);
 }
 
 static void begin_scrub(struct vm *vm)
@@ -277,10 +277,10 @@ static void end(struct vm *vm)
     log_info("%s: ended: %s; its %llu MiB are scrubbed and free", vm_name(vm), vm->end_text,
              LLU(vm->config->memory / MIB));
     set_state(vm, VM_OFF);
-    spin_lock(&vm->request_lock);
+    spin_acquire(&vm->request_lock);
     again = vm->start_again;
     vm->start_again = false;
-    spin_unlock(&vm->request_lock);
+    spin_release(&vm->request_lock);
     if (again)
         (void)vm_start(vm); /* refused when somebody else has asked for it meanwhile */
     else

@@ -129,9 +129,8 @@ void interrupt_dispatch(struct interrupt_frame *frame)
      * intercepted one pending through #VMEXIT. */
     case EXC_DB: return;
     case EXC_NMI:
-        if (smp_is_ending()) {
-            smp_stop_self();
-        }
+        if (smp_is_ending())
+            smp_claim_end(); /* returns on the CPU that ends the machine */
         this_cpu->nmi_seen =
             true; /* it may have come in the middle of anything, the log included */
         return;

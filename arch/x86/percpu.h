@@ -7,6 +7,7 @@
 #include "arch/x86/gdt.h"
 #include "arch/x86/layout.h"
 #include "arch/x86/mm/pagetable.h"
+#include "lib/spinlock.h"
 #include "vmm/run_queue.h"
 #include "vmm/timer.h"
 
@@ -57,6 +58,8 @@ struct percpu {
     uint64_t *window_ptes;    /* entries behind CPU_WINDOW_VA */
     uint64_t *window_2m_pdes; /* entries behind CPU_WINDOW2M_VA */
     struct pagetable pagetable;
+
+    struct held_locks held_locks; /* CHECKS builds */
 
     struct tss tss;
     struct gdt gdt;

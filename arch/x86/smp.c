@@ -437,11 +437,11 @@ void smp_stop_self(void)
 void smp_claim_end(void)
 {
     uint32_t first = NOBODY;
+    uint32_t self = cpu_count > 1 ? this_cpu->id : 0; /* early there is no struct percpu yet */
 
-    if (cpu_count > 1 &&
-        !__atomic_compare_exchange_n(&ending, &first, this_cpu->id, false, __ATOMIC_ACQ_REL,
+    if (!__atomic_compare_exchange_n(&ending, &first, self, false, __ATOMIC_ACQ_REL,
                                      __ATOMIC_ACQUIRE) &&
-        first != this_cpu->id)
+        first != self)
         smp_stop_self();
 }
 

@@ -75,8 +75,10 @@ def test_guest_memory_is_not_mapped_in_the_core(machine):
     machine.expect("^isolation: writable and executable pages in the core: none", source="core")
 
 
-def test_crash_report(machine):
-    machine.send("crash core\r")
+@pytest.mark.parametrize("where", ["core", "console"])
+def test_crash_report(machine, where):
+    """Also inside of the console's lock, which the report needs."""
+    machine.send("crash %s\r" % where)
     machine.expect(r"(?i)page fault|exception|#PF", source="core")
     # The trace names functions.
     machine.expect(r"command_crash", source="core")

@@ -24,7 +24,7 @@ CORE_CFLAGS := -std=gnu11 -O2 -g -ffreestanding -nostdinc \
     -fstack-protector-strong -mstack-protector-guard=global -fno-omit-frame-pointer \
     -fno-asynchronous-unwind-tables -fno-common -ffunction-sections -fdata-sections \
     -fcf-protection=none -fno-strict-aliasing -fno-delete-null-pointer-checks \
-    -fno-tree-loop-distribute-patterns $(RETPOLINE) -I. -I$(BUILD)/generated $(CORE_WARN) -MMD -MP
+    -fno-tree-loop-distribute-patterns $(RETPOLINE) -DCHECKS=$(CHECKS) -I. -I$(BUILD)/generated $(CORE_WARN) -MMD -MP
 CORE_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --gc-sections \
     --no-warn-rwx-segments -T linker.ld
 

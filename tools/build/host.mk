@@ -9,11 +9,11 @@ HOST_CORE_SRCS := $(filter-out lib/string.c lib/log.c lib/symbols.c lib/version.
     arch/x86/vmx/caps.c arch/x86/vmx/explain.c arch/x86/vmx/check.c arch/x86/vmx/check_segments.c \
     boot/memory_map.c boot/multiboot_parse.c arch/x86/speculation_choose.c arch/x86/smp_plan.c \
     arch/x86/mm/pagetable.c arch/x86/mm/page_alloc.c arch/x86/mm/frame_alloc.c vmm/timer.c vmm/stats.c \
-    vmm/cpuid_topology.c
+    vmm/cpuid_topology.c vmm/worst.c
 HOST_CORE_SRCS := $(sort $(wildcard $(HOST_CORE_SRCS)))
 
 HOST_WARN   := -Wall -Wextra -Wno-unused-parameter -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
-HOST_CFLAGS := -std=gnu11 -O1 -g -DBULKHEAD_HOST -I. -I$(BUILD)/generated $(HOST_WARN) -MMD -MP
+HOST_CFLAGS := -std=gnu11 -O1 -g -DBULKHEAD_HOST -DCHECKS=1 -I. -I$(BUILD)/generated $(HOST_WARN) -MMD -MP
 SAN         := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
@@ -30,7 +30,7 @@ $(BUILD)/unit/%.o: tests/unit/%.c | $(GENERATED_HEADERS)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(HOST_CFLAGS) $(SAN) -c $< -o $@
 
-$(UNIT_LIB): $(HOST_CORE_SRCS:%.c=$(BUILD)/unit/core/%.o) $(BUILD)/unit/host_log.o
+$(UNIT_LIB): $(HOST_CORE_SRCS:%.c=$(BUILD)/unit/core/%.o) $(BUILD)/unit/host_log.o $(BUILD)/unit/host_checks.o
 	$(Q)rm -f $@ && ar rcs $@ $^
 
 # capstone is used by the decoder's comparison test only.
@@ -56,7 +56,8 @@ $(BUILD)/fuzz/core/%.o: %.c | $(GENERATED_HEADERS)
 	@mkdir -p $(@D)
 	$(Q)clang $(FUZZ_CFLAGS) $(FUZZ_SAN) -c $< -o $@
 
-$(FUZZ_LIB): $(HOST_CORE_SRCS:%.c=$(BUILD)/fuzz/core/%.o) $(BUILD)/fuzz/core/tests/unit/host_log.o
+$(FUZZ_LIB): $(HOST_CORE_SRCS:%.c=$(BUILD)/fuzz/core/%.o) $(BUILD)/fuzz/core/tests/unit/host_log.o \
+    $(BUILD)/fuzz/core/tests/unit/host_checks.o
 	$(Q)rm -f $@ && ar rcs $@ $^
 
 $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_LIB)

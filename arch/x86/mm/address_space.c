@@ -138,6 +138,8 @@ INIT void address_space_destroy_low(struct pagetable *pt)
 INIT void address_space_enter(void)
 {
     write_cr3(boot_cpu_root);
+    if (CHECKS)
+        spin_checks_begin();
 }
 
 volatile void *device_map(uint64_t pa, uint64_t size)

@@ -5,6 +5,7 @@
 
 #include "lib/error.h"
 #include "lib/log.h"
+#include "lib/spinlock.h"
 #include "lib/string.h"
 
 #define WORD_BITS  64u
@@ -19,6 +20,9 @@ struct stretch {
     size_t first;
     size_t count;
 };
+
+/* Guards the bitmap of free frames and its count; all else is constant after frame_init(). */
+static struct spinlock frames_lock = SPINLOCK(LOCK_FRAMES, "guest frames");
 
 static struct {
     uint64_t *owned;
@@ -63,18 +67,28 @@ INIT size_t frame_bitmap_bytes(const struct memory_map *usable)
     return 2 * (frames_covered(usable) / WORD_BITS) * sizeof(uint64_t);
 }
 
-static bool test(const uint64_t *bitmap, size_t frame)
+/* Of the word that `frame` is in: the bits of the frames from it on and before `end`. */
+static uint64_t word_mask(size_t frame, size_t end)
 {
-    return bitmap[frame / WORD_BITS] & BIT64(frame % WORD_BITS);
+    size_t left = end - ALIGN_DOWN(frame, WORD_BITS);
+
+    return UINT64_MAX << frame % WORD_BITS & (left < WORD_BITS ? BIT64(left) - 1 : UINT64_MAX);
+}
+
+static size_t next_word(size_t frame)
+{
+    return ALIGN_DOWN(frame, WORD_BITS) + WORD_BITS;
 }
 
 static void set(uint64_t *bitmap, struct stretch s, bool on)
 {
-    for (size_t i = s.first; i < s.first + s.count; i++) {
-        uint64_t bit = BIT64(i % WORD_BITS);
+    size_t end = s.first + s.count;
+
+    for (size_t i = s.first; i < end; i = next_word(i)) {
+        uint64_t mask = word_mask(i, end);
         uint64_t *word = &bitmap[i / WORD_BITS];
 
-        *word = on ? *word | bit : *word & ~bit;
+        *word = on ? *word | mask : *word & ~mask;
     }
 }
 
@@ -111,7 +125,7 @@ static size_t next(size_t from, size_t end, bool is_free)
 
         if (hits != 0)
             return MIN(ALIGN_DOWN(from, WORD_BITS) + (size_t)__builtin_ctzll(hits), end);
-        from = ALIGN_DOWN(from, WORD_BITS) + WORD_BITS;
+        from = next_word(from);
     }
     return end;
 }
@@ -215,33 +229,42 @@ static void release(struct stretch s)
     frames.free_count += s.count;
 }
 
-int frame_alloc(uint64_t size, struct frame_run *runs, unsigned int max_runs, unsigned int *count)
+/* With the lock held. */
+static int alloc_runs(struct gathering *g)
 {
     size_t low = MIN((size_t)LOW_FRAMES, frames.frames);
+
+    if (g->missing > frames.free_count)
+        return -BH_ENOMEM;
+    bool fits = gather_gibs(g, low, frames.frames) && gather_pieces(g, low, frames.frames) &&
+                gather_gibs(g, 0, low) && gather_pieces(g, 0, low);
+    if (fits && g->missing == 0)
+        return 0;
+    for (unsigned int i = 0; i < g->count; i++)
+        release((struct stretch){g->runs[i].base / FRAME_SIZE, g->runs[i].size / FRAME_SIZE});
+    return -BH_ENOMEM;
+}
+
+int frame_alloc(uint64_t size, struct frame_run *runs, unsigned int max_runs, unsigned int *count)
+{
     struct gathering g = {.runs = runs, .max_runs = max_runs, .missing = size / FRAME_SIZE};
 
     *count = 0;
     if (size == 0 || !IS_ALIGNED(size, FRAME_SIZE))
         return -BH_EINVAL;
-    if (g.missing > frames.free_count)
-        return -BH_ENOMEM;
-    bool fits = gather_gibs(&g, low, frames.frames) && gather_pieces(&g, low, frames.frames) &&
-                gather_gibs(&g, 0, low) && gather_pieces(&g, 0, low);
-    if (!fits || g.missing > 0) {
-        for (unsigned int i = 0; i < g.count; i++)
-            release((struct stretch){runs[i].base / FRAME_SIZE, runs[i].size / FRAME_SIZE});
-        return -BH_ENOMEM;
-    }
-    *count = g.count;
-    return 0;
+    spin_acquire(&frames_lock);
+    int err = alloc_runs(&g);
+    spin_release(&frames_lock);
+    *count = err ? 0 : g.count;
+    return err;
 }
 
 static bool are_allocated(struct stretch s)
 {
     if (s.count == 0 || s.first >= frames.frames || s.count > frames.frames - s.first)
         return false;
-    for (size_t i = s.first; i < s.first + s.count; i++)
-        if (!test(frames.owned, i) || test(frames.free, i))
+    for (size_t i = s.first, end = s.first + s.count; i < end; i = next_word(i))
+        if (word_mask(i, end) & (~frames.owned[i / WORD_BITS] | frames.free[i / WORD_BITS]))
             return false;
     return true;
 }
@@ -250,18 +273,22 @@ int frame_free(uint64_t base, uint64_t size)
 {
     struct stretch s = {base / FRAME_SIZE, size / FRAME_SIZE};
 
-    if (!IS_ALIGNED(base | size, FRAME_SIZE) || !are_allocated(s)) {
+    spin_acquire(&frames_lock);
+    bool valid = IS_ALIGNED(base | size, FRAME_SIZE) && are_allocated(s);
+    if (valid)
+        release(s);
+    spin_release(&frames_lock);
+    if (!valid) {
         log_error("frames: freed 0x%llx bytes at 0x%llx that are not allocated", LLU(size),
                   LLU(base));
         return -BH_EINVAL;
     }
-    release(s);
     return 0;
 }
 
 uint64_t frame_free_bytes(void)
 {
-    return frames.free_count * FRAME_SIZE;
+    return __atomic_load_n(&frames.free_count, __ATOMIC_RELAXED) * FRAME_SIZE;
 }
 
 uint64_t frame_total_bytes(void)

@@ -2,9 +2,8 @@
 #define BULKHEAD_ARCH_X86_MM_FRAME_ALLOC_H
 
 /* Guests' RAM, in frames of 2 MiB. The allocator knows physical addresses only: this memory is
- * never mapped, so the bookkeeping stands outside it. One CPU, interrupts off; with more CPUs every
- * call below frame_init needs one lock, which none of them holds for longer than a scan of the
- * bitmap. */
+ * never mapped, so the bookkeeping stands outside it. Any CPU, interrupts off; lock
+ * "guest frames", which no call holds for longer than some scans of the bitmap. */
 
 #include <stddef.h>
 #include <stdint.h>

@@ -6,6 +6,7 @@
 
 #include "lib/error.h"
 #include "lib/log.h"
+#include "lib/spinlock.h"
 #include "lib/string.h"
 
 #define PAGE       PAGE_SIZE_4K
@@ -24,12 +25,21 @@ struct region {
     uint64_t inline_bitmap[INLINE_MAX];
 };
 
+/* Guards all of the pool but for the regions' addresses and sizes, which stay what they are once
+ * `count` has them. Pages are cleared outside of it. */
+static struct spinlock pool_lock = SPINLOCK(LOCK_PAGES, "page pool");
+
 static struct {
-    unsigned int count;
+    unsigned int count; /* written with release */
     size_t free;
     size_t total;
     struct region regions[PAGE_POOL_REGIONS];
 } pool;
+
+static unsigned int region_count(void)
+{
+    return __atomic_load_n(&pool.count, __ATOMIC_ACQUIRE);
+}
 
 static bool is_used(const struct region *r, size_t page)
 {
@@ -66,7 +76,7 @@ static bool is_new(uint64_t va, uint64_t pa, size_t bytes)
     return true;
 }
 
-int page_pool_add(void *va, uint64_t pa, size_t bytes)
+static int add_region(void *va, uint64_t pa, size_t bytes)
 {
     if (pool.count == PAGE_POOL_REGIONS)
         return -BH_ENOMEM;
@@ -86,10 +96,18 @@ int page_pool_add(void *va, uint64_t pa, size_t bytes)
         r->bitmap[words - 1] = ALL_USED << pages % WORD_BITS;
     for (size_t i = 0; i < own; i++)
         r->bitmap[i / WORD_BITS] |= BIT64(i % WORD_BITS);
-    pool.count++;
+    __atomic_store_n(&pool.count, pool.count + 1, __ATOMIC_RELEASE);
     pool.free += pages - own;
     pool.total += pages - own;
     return 0;
+}
+
+int page_pool_add(void *va, uint64_t pa, size_t bytes)
+{
+    spin_acquire(&pool_lock);
+    int err = add_region(va, pa, bytes);
+    spin_release(&pool_lock);
+    return err;
 }
 
 void page_pool_init(void *va, uint64_t pa, size_t bytes)
@@ -117,13 +135,13 @@ static void *take_one(struct region *r)
 
 void *page_alloc(void)
 {
-    for (unsigned int i = 0; i < pool.count; i++) {
-        void *page = take_one(&pool.regions[i]);
+    void *page = NULL;
 
-        if (page != NULL)
-            return memset(page, 0, PAGE);
-    }
-    return NULL;
+    spin_acquire(&pool_lock);
+    for (unsigned int i = 0; i < pool.count && !page; i++)
+        page = take_one(&pool.regions[i]);
+    spin_release(&pool_lock);
+    return page ? memset(page, 0, PAGE) : NULL;
 }
 
 /* First page at or after `from` that has the physical alignment. */
@@ -156,20 +174,20 @@ static void *take_many(struct region *r, unsigned int pages, unsigned int align)
 
 void *page_alloc_contiguous(unsigned int pages, unsigned int align_pages)
 {
+    void *first = NULL;
+
     if (pages == 0 || align_pages == 0 || (align_pages & (align_pages - 1)) != 0)
         return NULL;
-    for (unsigned int i = 0; i < pool.count; i++) {
-        void *first = take_many(&pool.regions[i], pages, align_pages);
-
-        if (first != NULL)
-            return memset(first, 0, pages * PAGE);
-    }
-    return NULL;
+    spin_acquire(&pool_lock);
+    for (unsigned int i = 0; i < pool.count && !first; i++)
+        first = take_many(&pool.regions[i], pages, align_pages);
+    spin_release(&pool_lock);
+    return first ? memset(first, 0, pages * PAGE) : NULL;
 }
 
 static struct region *region_of(const void *p)
 {
-    for (unsigned int i = 0; i < pool.count; i++) {
+    for (unsigned int i = 0; i < region_count(); i++) {
         struct region *r = &pool.regions[i];
 
         if ((uintptr_t)p - (uintptr_t)r->va < r->pages * PAGE)
@@ -196,13 +214,18 @@ void page_free_contiguous(void *first, unsigned int pages)
     struct region *r = region_of(first);
     size_t page = r == NULL ? 0 : ((uintptr_t)first - (uintptr_t)r->va) / PAGE;
 
-    if (r == NULL || !IS_ALIGNED((uintptr_t)first, PAGE) || !are_allocated(r, page, pages)) {
+    spin_acquire(&pool_lock);
+    bool valid = r != NULL && IS_ALIGNED((uintptr_t)first, PAGE) && are_allocated(r, page, pages);
+    spin_release(&pool_lock);
+    if (!valid) {
         log_error("page pool: freed %u page(s) at %p that are not allocated", pages, first);
         return;
     }
     memset(first, 0, pages * PAGE);
+    spin_acquire(&pool_lock);
     for (unsigned int i = 0; i < pages; i++)
         mark(r, page + i, false);
+    spin_release(&pool_lock);
 }
 
 void page_free(void *page)
@@ -223,7 +246,7 @@ uint64_t page_to_pa(const void *p)
 
 void *pa_to_page(uint64_t pa)
 {
-    for (unsigned int i = 0; i < pool.count; i++) {
+    for (unsigned int i = 0; i < region_count(); i++) {
         const struct region *r = &pool.regions[i];
 
         if (pa - r->pa < r->pages * PAGE)
@@ -234,10 +257,10 @@ void *pa_to_page(uint64_t pa)
 
 size_t page_free_count(void)
 {
-    return pool.free;
+    return __atomic_load_n(&pool.free, __ATOMIC_RELAXED);
 }
 
 size_t page_total_count(void)
 {
-    return pool.total;
+    return __atomic_load_n(&pool.total, __ATOMIC_RELAXED);
 }

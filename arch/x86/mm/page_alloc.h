@@ -2,7 +2,7 @@
 #define BULKHEAD_ARCH_X86_MM_PAGE_ALLOC_H
 
 /* The core's own memory, in pages of 4 KiB: page tables, VMCBs, stacks, VMs and vCPUs. It never
- * holds guest memory. Boot CPU, interrupts off. */
+ * holds guest memory. Any CPU, interrupts off; lock "page pool". */
 
 #include <stddef.h>
 #include <stdint.h>

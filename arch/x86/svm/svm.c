@@ -133,6 +133,9 @@ INIT static int cpu_enable(void)
 
 static void cpu_disable(void)
 {
+    /* Not with GIF clear, as it is while an exit is handled (APM vol. 2, 15.4). */
+    if (rdmsr(MSR_EFER) & EFER_SVME)
+        __asm__ volatile("stgi" ::: "memory");
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~EFER_SVME);
 }
 
