@@ -24,12 +24,12 @@ static void rotate_up(struct treap_node *node)
         inner->parent = parent;
 }
 
-void treap_insert(struct treap *set, struct treap_node *node)
+void treap_insert_among_others(struct treap *set, struct treap_node *node)
 {
     struct treap_node *first = set->first, *parent = NULL;
     struct treap_node **link = &set->root;
 
-    if (first && node->key < first->key) {
+    if (node->key < first->key) {
         parent = first;
         link = &first->child[0];
     }
@@ -41,7 +41,7 @@ void treap_insert(struct treap *set, struct treap_node *node)
     node->parent = parent;
     node->child[0] = node->child[1] = NULL;
     node->in = set;
-    if (!first || node->key < first->key)
+    if (node->key < first->key)
         set->first = node;
     /* A congruential generator with full period (Numerical Recipes' constants). */
     set->random = set->random * 1664525 + 1013904223;
@@ -50,7 +50,7 @@ void treap_insert(struct treap *set, struct treap_node *node)
         rotate_up(node);
 }
 
-void treap_remove(struct treap_node *node)
+void treap_remove_from_others(struct treap_node *node)
 {
     struct treap_node **link = link_of(node), *parent = node->parent;
     struct treap_node *low = node->child[0], *high = node->child[1];

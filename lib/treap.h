@@ -21,11 +21,35 @@ struct treap {
     uint32_t random;
 };
 
-/* Adds a node that is in no set; its key is given, and does not change its place any more. */
-void treap_insert(struct treap *set, struct treap_node *node);
+/* The general parts of the two below. */
+void treap_insert_among_others(struct treap *set, struct treap_node *node);
+void treap_remove_from_others(struct treap_node *node);
+
+/* Adds a node that is in no set; its key is given. */
+static inline void treap_insert(struct treap *set, struct treap_node *node)
+{
+    if (set->root) {
+        treap_insert_among_others(set, node);
+        return;
+    }
+    set->root = set->first = node;
+    node->parent = node->child[0] = node->child[1] = NULL;
+    node->in = set;
+    node->priority = 0; /* as good as a random one, as it is the only one */
+}
 
 /* Takes a node out of the set that it is in. */
-void treap_remove(struct treap_node *node);
+static inline void treap_remove(struct treap_node *node)
+{
+    struct treap *set = node->in;
+
+    if (node->parent || node->child[0] || node->child[1]) {
+        treap_remove_from_others(node);
+        return;
+    }
+    set->root = set->first = NULL;
+    node->in = NULL;
+}
 
 /* The next higher (side 1) or lower one (side 0), or NULL. */
 struct treap_node *treap_neighbour(const struct treap_node *node, unsigned int side);

@@ -33,7 +33,9 @@ void rq_set_slots(struct run_queue *rq, struct slot_table *slots)
 
     for (unsigned int i = 0; slots && i < slots->count; i++)
         kept += slots->slots[i].share ? 0 : slots->slots[i].length;
-    rq->free_part = slots ? (uint32_t)((slots->frame - kept) * FREE_ALL / slots->frame) : FREE_ALL;
+    rq->free_part =
+        slots ? (uint32_t)((slots->frame - kept) * FREE_ALL / slots->frame)
+              : FREE_ALL;
     rq->slots = slots;
     rq->slot_owner = NULL;
     rq->boundary = TIMER_NEVER;

@@ -11,13 +11,11 @@ void timer_cancel(struct timer *timer)
         treap_remove(&timer->node);
 }
 
-/* Apart from timer_arm(), so that the usual case there saves no registers. */
-static NOINLINE void arm_anew(struct timer_queue *queue, struct timer *timer, uint64_t deadline)
+/* Apart from timer_arm(), so that the usual cases there save no registers. */
+static NOINLINE void move(struct timer_queue *queue, struct timer *timer, uint64_t deadline)
 {
-    timer_cancel(timer);
-    timer->deadline = deadline;
-    if (deadline != TIMER_NEVER)
-        treap_insert(&queue->armed, &timer->node);
+    treap_remove(&timer->node);
+    timer_arm(queue, timer, deadline);
 }
 
 void timer_arm(struct timer_queue *queue, struct timer *timer, uint64_t deadline)
@@ -32,7 +30,13 @@ void timer_arm(struct timer_queue *queue, struct timer *timer, uint64_t deadline
             return;
         }
     }
-    arm_anew(queue, timer, deadline);
+    if (timer_is_armed(timer)) {
+        move(queue, timer, deadline);
+        return;
+    }
+    timer->deadline = deadline;
+    if (deadline != TIMER_NEVER)
+        treap_insert(&queue->armed, &timer->node);
 }
 
 static void expire(struct treap_node *node, uint64_t now)
@@ -43,6 +47,19 @@ static void expire(struct treap_node *node, uint64_t now)
     timer->expired(timer, now);
 }
 
+/* All that are due at the outset. */
+static NOINLINE void expire_several(struct timer_queue *queue, uint64_t now)
+{
+    struct treap_node *first = queue->armed.first;
+
+    for (; first && first->key <= now; first = queue->armed.first) {
+        treap_remove(first);
+        treap_insert(&queue->due, first);
+    }
+    while (queue->due.first)
+        expire(queue->due.first, now);
+}
+
 void timer_run(struct timer_queue *queue, uint64_t now)
 {
     struct treap_node *first = queue->armed.first, *next;
@@ -51,14 +68,8 @@ void timer_run(struct timer_queue *queue, uint64_t now)
         return;
     next = treap_second(first);
     /* The usual case: it is the only one. */
-    if (likely(!next || next->key > now)) {
+    if (likely(!next || next->key > now))
         expire(first, now);
-        return;
-    }
-    for (; first && first->key <= now; first = queue->armed.first) {
-        treap_remove(first);
-        treap_insert(&queue->due, first);
-    }
-    while (queue->due.first)
-        expire(queue->due.first, now);
+    else
+        expire_several(queue, now);
 }

@@ -29,7 +29,7 @@ static void on_expired(struct timer *timer, uint64_t now)
     size_t i = (size_t)(timer - t);
     size_t used = strlen(fired);
 
-    assert_null(timer->link);
+    assert_false(timer_is_armed(timer));
     assert_true(used + 1 < sizeof(fired));
     fired[used] = (char)('0' + i);
     fired_now = now;
@@ -39,18 +39,21 @@ static void on_expired(struct timer *timer, uint64_t now)
         timer_arm(&queue, action[i].target, action[i].deadline);
 }
 
-/* The list's links agree in both directions, and deadlines rise. */
+/* All that are armed are in the queue, in the order of deadlines. */
 static void check_links(void)
 {
-    struct timer *const *link = &queue.first;
-    uint64_t last = 0;
+    const struct treap_node *node = queue.armed.first;
+    unsigned int armed = 0;
 
-    assert_null(queue.due);
-    for (; *link; link = &(*link)->next) {
-        assert_ptr_equal((*link)->link, link);
-        assert_true(last <= (*link)->deadline);
-        last = (*link)->deadline;
+    assert_null(queue.due.root);
+    for (uint64_t last = 0; node; node = treap_neighbour(node, 1)) {
+        assert_true(last <= node->key);
+        last = node->key;
+        armed++;
     }
+    for (unsigned int i = 0; i < TIMERS; i++)
+        armed -= timer_is_armed(&t[i]);
+    assert_int_equal(armed, 0);
 }
 
 static int setup(void **state)
@@ -111,7 +114,7 @@ static void test_rearm_and_cancel(void **state)
     timer_cancel(&t[1]);
     check_links();
     timer_arm(&queue, &t[3], TIMER_NEVER); /* the first */
-    assert_null(t[3].link);
+    assert_false(timer_is_armed(&t[3]));
     check_links();
     assert_int_equal(timer_next(&queue), 30);
     timer_cancel(&t[0]); /* the last */
