@@ -17,7 +17,7 @@ def test_other_cpu(boot, machine_name):
     m.expect("a: started", source="core")
     m.expect("^checksum ok", source="a", timeout=60)
     m.send("stop a\r")
-    m.expect("a: ended", source="core")
+    m.expect("a: ended: stopped", source="core")
     m.send("start a\r")
     m.expect("^checksum ok", source="a", timeout=60)
     m.send("list\r")
