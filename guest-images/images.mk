@@ -87,7 +87,7 @@ run-iso: iso
 
 # Guests in C: one folder each under guest-images/, with guestlib/ as their runtime. 64-bit ELF at
 # 1 MiB; as ELF32, which multiboot loaders such as QEMU's -kernel take.
-C_GUESTS      := bench conform fuzz
+C_GUESTS      := bench conform fuzz smp
 C_GUEST_ELFS  := $(C_GUESTS:%=$(GUEST_DIR)/tests/%.elf)
 GUEST_C_FLAGS := -std=gnu11 -O2 -g -ffreestanding -nostdinc \
     -isystem $(shell $(CC) -print-file-name=include 2>/dev/null) -fno-pic -fno-pie -mno-red-zone \

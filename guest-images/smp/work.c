@@ -1,0 +1,197 @@
+/* Work whose progress is seen from outside, and figures for tests/bench. */
+
+#include "smp.h"
+
+#define SAMPLES  100
+#define PING_MS  2000
+#define VEC_PING 0x55
+#define CHUNK    1000
+#define SLEEP_US 50
+
+static volatile bool stop;
+
+/* --- shares of the processors --- */
+
+static void count(struct smp_cpu *me, uint64_t arg)
+{
+    for (;;)
+        me->beat++;
+}
+
+static void print_counts(uint64_t second, bool each)
+{
+    static uint64_t last[SMP_MAX];
+    uint64_t sum = 0;
+
+    for (unsigned int i = 0; i < smp_count; i++) {
+        uint64_t beat = smp_cpus[i].beat;
+        uint64_t value = each ? beat - last[i] : beat;
+        last[i] = beat;
+        sum += value;
+        if (each)
+            print("share %llu cpu%u %llu\n", LLU(second), i, LLU(value));
+    }
+    print("%s %llu all %llu\n", each ? "share" : "counter", LLU(second), LLU(sum));
+}
+
+static void count_all(bool each)
+{
+    uint64_t from = rdtsc();
+
+    for (unsigned int i = 1; i < smp_count; i++)
+        smp_ask(&smp_cpus[i], count, 0);
+    for (uint64_t second = 1;; second++) {
+        while (rdtsc() - from < second * 1000 * smp_tsc_ms)
+            for (unsigned int i = 0; i < CHUNK; i++)
+                smp_cpus[0].beat++;
+        print_counts(second, each);
+    }
+}
+
+void work_share(void)
+{
+    count_all(true);
+}
+
+void work_counter(void)
+{
+    count_all(false);
+}
+
+void work_idle(void)
+{
+    print("idle\n");
+    smp_work_loop(&smp_cpus[0]);
+}
+
+/* --- ping-pong for a long time, with a deadline for each --- */
+
+static volatile uint32_t pings;
+
+static void on_ping(struct guest_frame *f)
+{
+    struct smp_cpu *me = smp_me();
+
+    pings++;
+    me->stamp = rdtsc();
+    lapic_eoi();
+    if (me->index)
+        smp_send(smp_cpus[0].apic_id, ICR_ASSERT | VEC_PING);
+}
+
+void work_ping(uint64_t seconds)
+{
+    uint64_t start = rdtsc(), said = start, worst = 0, rounds = 0, lost = 0, seed = 1;
+
+    guest_on(VEC_PING, on_ping);
+    while (smp_count > 1 && (!seconds || rdtsc() - start < seconds * 1000 * smp_tsc_ms)) {
+        struct smp_cpu *cpu = &smp_cpus[1 + smp_random(&seed) % (smp_count - 1)];
+        uint64_t begin = rdtsc();
+        pings = 0;
+        smp_send(cpu->apic_id, ICR_ASSERT | VEC_PING);
+        bool ok = SMP_WAIT(pings == 2);
+        worst = MAX(worst, rdtsc() - begin);
+        rounds++;
+        if (!ok)
+            print("LOST ping to %u: %u of 2 (%llu lost)\n", cpu->index, pings, LLU(++lost));
+        if (rdtsc() - said >= PING_MS * smp_tsc_ms) {
+            said = rdtsc();
+            print("ping: %llu rounds, the slowest took %llu us\n", LLU(rounds),
+                  LLU(worst * 1000 / smp_tsc_ms));
+        }
+    }
+    print("ping-end: %llu lost\n", LLU(lost));
+}
+
+/* --- figures, as bench prints them --- */
+
+static uint64_t samples[SAMPLES];
+
+static void spin_until_stop(struct smp_cpu *me, uint64_t arg)
+{
+    me->mark = 1;
+    while (!stop)
+        cpu_pause();
+}
+
+static uint64_t round_trip(struct smp_cpu *cpu)
+{
+    uint64_t begin = rdtsc();
+
+    pings = 0;
+    smp_send(cpu->apic_id, ICR_ASSERT | VEC_PING);
+    return SMP_WAIT(pings == 2) ? rdtsc() - begin : 0;
+}
+
+static uint64_t send_only(struct smp_cpu *cpu)
+{
+    uint64_t begin = rdtsc();
+
+    pings = 0;
+    smp_send(cpu->apic_id, ICR_ASSERT | VEC_PING);
+    uint64_t ticks = rdtsc() - begin;
+    return SMP_WAIT(pings == 2) ? ticks : 0;
+}
+
+/* From before the ICR is written to the first line of the other's handler. */
+static uint64_t one_way(struct smp_cpu *cpu)
+{
+    uint64_t begin = rdtsc();
+
+    pings = 0;
+    smp_send(cpu->apic_id, ICR_ASSERT | VEC_PING);
+    return SMP_WAIT(pings == 2) ? cpu->stamp - begin : 0;
+}
+
+static const struct {
+    const char *name;
+    uint64_t (*measure)(struct smp_cpu *cpu);
+    bool halted;
+} rows[] = {
+    {"ipi-send", send_only, false},        {"ipi-send-wake", send_only, true},
+    {"ipi-to-running", one_way, false},    {"ipi-wake", one_way, true},
+    {"ipi-round-trip", round_trip, false}, {"ipi-wake-round-trip", round_trip, true},
+};
+
+static void sort_samples(void)
+{
+    for (unsigned int i = 1; i < SAMPLES; i++) {
+        uint64_t value = samples[i];
+        unsigned int at = i;
+        for (; at > 0 && samples[at - 1] > value; at--)
+            samples[at] = samples[at - 1];
+        samples[at] = value;
+    }
+}
+
+void measure_rows(void)
+{
+    struct smp_cpu *cpu = &smp_cpus[1];
+
+    guest_on(VEC_PING, on_ping);
+    for (size_t r = 0; r < ARRAY_SIZE(rows); r++) {
+        bool ok = smp_count > 1;
+        stop = false;
+        if (ok && !rows[r].halted) {
+            cpu->mark = 0;
+            smp_ask(cpu, spin_until_stop, 0);
+            SMP_WAIT(cpu->mark);
+        }
+        for (unsigned int i = 0; ok && i < SAMPLES; i++) {
+            if (rows[r].halted)
+                smp_wait_us(SLEEP_US); /* it is asleep by then */
+            samples[i] = rows[r].measure(cpu);
+            ok = samples[i] != 0;
+        }
+        stop = true;
+        if (smp_count > 1)
+            smp_wait(cpu);
+        sort_samples();
+        if (ok)
+            print("bench %s min=%llu median=%llu max=%llu n=%u\n", rows[r].name, LLU(samples[0]),
+                  LLU(samples[SAMPLES / 2]), LLU(samples[SAMPLES - 1]), SAMPLES);
+        else
+            print("bench %s skip: one CPU, or nothing came\n", rows[r].name);
+    }
+    print("bench-end\n");
+}

@@ -1,0 +1,308 @@
+"""VMs with several vCPUs: the SMP guest (guest-images/smp), storms of IPIs, of INITs, of starts and stops, and Linux.
+
+STORM_SECONDS=300 makes the storms longer (20 s at first), STORM_SEED=N others.
+"""
+
+import os
+import random
+import re
+import time
+
+import pytest
+
+from bulkhead import config, vm
+from console import SCALE
+from machines import BOCHS_SVM, BOCHS_VMX, QEMU_SVM
+from test_1_linux import KNOWN_WARNINGS
+
+SECONDS = int(os.environ.get("STORM_SECONDS", "20"))
+SEED = int(os.environ.get("STORM_SEED", "1"))
+HALT = "console = com1\nlog = info\nwhen-done = halt\n"
+# Bochs 2.7 delivers interrupts to a guest that has them off when two share a processor (docs/testing.md).
+NO_APICV = "off=apicv"
+# Not "NMI watchdog" alone: without a performance counter Linux says that it does without.
+TROUBLE = ("detected.*stall|soft lockup|hard LOCKUP|[Cc]locksource.*(unstable|skew)|blocked for more than|"
+           "NMI watchdog: Watchdog|WARNING:|BUG:|Call Trace|TSC_ADJUST|[Ff]irmware [Bb]ug|lost.*(interrupt|IPI)")
+# machine, vCPUs, pCPUs. On bochs-svm nobody preempts a vCPU that keeps interrupts off, as some checks do.
+SIZES = [(QEMU_SVM, v, p) for v in (1, 2, 4) for p in (1, 2, 4)] + [
+    (BOCHS_VMX, 2, 2), (BOCHS_VMX, 2, 1), (BOCHS_SVM, 2, 2)]
+STORMS = [(QEMU_SVM, 4, 4), (QEMU_SVM, 4, 2), (QEMU_SVM, 2, 1), (BOCHS_VMX, 2, 2), (BOCHS_VMX, 2, 1),
+          (BOCHS_SVM, 2, 2)]
+MIN_CHECKS = {1: 75, 2: 165}
+PATIENCE = "patience=4000"
+
+# machine -> {check: why it fails there}
+DIFFERENCES = {QEMU_SVM: {}, BOCHS_VMX: {}, BOCHS_SVM: {}}
+
+
+def cpus(count):
+    return "0-%d" % (count - 1) if count > 1 else "0"
+
+
+def smp_vm(name, vcpus, pcpus, words, **keys):
+    return vm(name, "smp.elf", memory=keys.pop("memory", "16M"), vcpus=str(vcpus), cpus=cpus(pcpus),
+              cmdline="smp %s %s" % (PATIENCE, words), **keys)
+
+
+def options(machine_name, vcpus, pcpus):
+    """Of boot(): the core's command line and the processors."""
+    shared = machine_name == BOCHS_VMX and vcpus > pcpus
+    return {"memory": 256, "cpus": pcpus, "cmdline": NO_APICV if shared else None}
+
+
+def check_all(m, machine_name, at_least):
+    end = m.expect(r"^(\d+) passed, (\d+) failed", timeout=300, source="smp", forbid="FATAL|LOST")
+    lines = m.output_of("smp")
+    failed = dict(re.match(r"FAIL (\S+): (.*)", line).groups() for line in lines if line.startswith("FAIL "))
+    expected = DIFFERENCES[machine_name]
+    unexpected = ["%s: %s" % (name, text) for name, text in failed.items() if name not in expected]
+    assert not unexpected, "\n".join(unexpected)
+    assert int(end.group(1)) + int(end.group(2)) >= at_least
+    m.expect("smp: ended: powered off", source="core")
+
+
+@pytest.mark.parametrize("machine_name, vcpus, pcpus", SIZES)
+def test_checks(boot, machine_name, vcpus, pcpus):
+    m = boot(config(smp_vm("smp", vcpus, pcpus, "check cpus=%d" % vcpus)), **options(machine_name, vcpus, pcpus))
+    check_all(m, machine_name, MIN_CHECKS[min(vcpus, 2)])
+
+
+@pytest.mark.parametrize("machine_name, vcpus, pcpus", [(QEMU_SVM, 4, 2), (BOCHS_VMX, 2, 2)])
+def test_checks_in_x2apic_mode_from_the_start(boot, machine_name, vcpus, pcpus):
+    m = boot(config(smp_vm("smp", vcpus, pcpus, "check x2apic cpus=%d" % vcpus)),
+             **options(machine_name, vcpus, pcpus))
+    check_all(m, machine_name, 100)
+
+
+@pytest.mark.parametrize("group", ["topology", "start", "memory"])
+def test_sixty_four(boot, group):
+    m = boot(config(smp_vm("smp", 64, 4, "check cpus=64 groups=%s" % group)), memory=256, cpus=4)
+    check_all(m, QEMU_SVM, 8)
+
+
+def expect_storm(m, name):
+    """Waits for the end of a storm in a VM: guest seconds, so Bochs takes longer."""
+    m.expect("^storm-end: 0 lost", timeout=120 + 8 * SECONDS, source=name, forbid="LOST|FATAL|storm-end: [1-9]")
+
+
+@pytest.mark.parametrize("mode", ["xapic", "x2apic"])
+@pytest.mark.parametrize("machine_name, vcpus, pcpus", STORMS)
+def test_ipi_storm(boot, machine_name, vcpus, pcpus, mode):
+    m = boot(config(smp_vm("smp", vcpus, pcpus, "%s storm=ipi seconds=%d seed=%d" % (mode, SECONDS, SEED))),
+             **options(machine_name, vcpus, pcpus))
+    expect_storm(m, "smp")
+
+
+@pytest.mark.parametrize("machine_name, vcpus, pcpus", STORMS)
+def test_init_storm(boot, machine_name, vcpus, pcpus):
+    m = boot(config(smp_vm("smp", vcpus, pcpus, "storm=init seconds=%d seed=%d" % (SECONDS, SEED))),
+             **options(machine_name, vcpus, pcpus))
+    expect_storm(m, "smp")
+
+
+def test_storms_side_by_side(boot):
+    """Three VMs on the same two processors."""
+    words = {"ipi": "storm=ipi", "init": "storm=init", "x2": "x2apic storm=ipi"}
+    m = boot(config(*(smp_vm(name, 3, 2, "%s seconds=%d seed=%d" % (text, SECONDS, SEED))
+                      for name, text in words.items())), memory=256, cpus=2)
+    for name in words:
+        expect_storm(m, name)
+
+
+def monitor(m):
+    m.focus(0)
+    m.expect("bulkhead> ?$", source="core", partial=True)
+
+
+def free_memory(m):
+    m.send("memory\r")
+    return m.expect(r"^guests: \d+ MiB, (\d+) MiB free", source="core").group(1)
+
+
+class Crowd:
+    """VMs that come and go, by monitor commands."""
+
+    def __init__(self, machine, names):
+        self.machine = machine
+        self.on = dict.fromkeys(names, False)
+
+    def start(self, name, wait=True):
+        self.machine.send("start %s\r" % name)
+        self.on[name] = True
+        if wait:
+            self.machine.expect("READY", source=name, timeout=60, forbid="FAIL|LOST|FATAL")
+
+    def stop(self, name):
+        self.machine.send("stop %s\r" % name)
+        self.on[name] = False
+        self.machine.expect("^.*%s: ended: stopped by the monitor" % name, source="core", timeout=60)
+
+    def reset(self, name):
+        self.machine.send("reset %s\r" % name)
+        self.machine.expect("READY", source=name, timeout=60, forbid="FAIL|LOST|FATAL")
+
+    def one(self, name, choose):
+        if not self.on[name]:
+            # Now and then it is stopped before it has done anything.
+            self.start(name, wait=choose.random() > 0.3)
+        elif choose.random() < 0.3:
+            self.reset(name)
+        else:
+            self.stop(name)
+
+    def stop_all(self):
+        for name in self.on:
+            if self.on[name]:
+                self.stop(name)
+
+
+CROWD = {
+    "w1": dict(kernel="counter.img", memory="8M", cmdline="checksum period=500", cpus="0"),
+    "w2": dict(kernel="counter.img", memory="8M", cmdline="checksum period=500", cpus="1"),
+    "w3": dict(kernel="smp.elf", memory="16M", cmdline="smp storm=ipi seconds=1000", vcpus="4", cpus="0-1"),
+    "w4": dict(kernel="smp.elf", memory="16M", cmdline="smp storm=init seconds=1000", vcpus="3", cpus="0-1"),
+    "w5": dict(kernel="smp.elf", memory="16M", cmdline="smp idle", vcpus="2", cpus="0-1"),
+    "w6": dict(kernel="smp.elf", memory="16M", cmdline="smp work=counter", vcpus="2", cpus="0-1"),
+}
+
+
+@pytest.mark.parametrize("machine_name", [QEMU_SVM, BOCHS_VMX, BOCHS_SVM])
+def test_start_and_stop_storm(boot, machine_name):
+    choose = random.Random(SEED)
+    names = [name for name in CROWD if machine_name != BOCHS_SVM or name not in ("w3", "w4")]
+    m = boot(config(smp_vm("ping", 2, 2, "work=ping seconds=0"),
+                    *(vm(name, autostart="no", **CROWD[name]) for name in names), core=HALT),
+             memory=384, cpus=2, cmdline=NO_APICV if machine_name == BOCHS_VMX else None)
+    m.expect("^ping: ", source="ping", timeout=60, forbid="LOST|FATAL")
+    monitor(m)
+    before = free_memory(m)
+    crowd = Crowd(m, names)
+    end = time.time() + SECONDS
+    changes = 0
+    while time.time() < end:
+        crowd.one(choose.choice(names), choose)
+        changes += 1
+    crowd.stop_all()
+    assert free_memory(m) == before
+    assert changes >= 4
+    m.expect("^ping: ", source="ping", timeout=60, forbid="LOST|FATAL")
+    for name in ["ping"] + names:
+        assert not [line for line in m.output_of(name) if re.search("LOST|FATAL|FAIL|MISMATCH", line)]
+    m.send("isolation\r")
+    m.expect("^isolation: guest memory mapped in the core: no", source="core")
+
+
+@pytest.mark.parametrize("how", ["stop", "reset"])
+def test_one_vcpu_stopped_in_each_state(boot, how):
+    """Stopped or reset while its vCPUs run, sleep, wait for SIPI: it always comes up again."""
+    m = boot(config(smp_vm("v", 4, 2, "storm=init seconds=1000"), core=HALT), memory=256, cpus=2)
+    crowd = Crowd(m, ["v"])
+    m.expect("READY", source="v", timeout=60)
+    monitor(m)
+    choose = random.Random(SEED)
+    for _ in range(10):
+        time.sleep(choose.random())
+        if how == "stop":
+            crowd.stop("v")
+            crowd.start("v")
+        else:
+            crowd.reset("v")
+    m.expect("^storm: ", source="v", timeout=60, forbid="LOST|FATAL")
+
+
+def test_power_off_with_two(boot):
+    m = boot(config(vm("linux", vcpus="2", cpus="0-1")), memory=1024, cpus=2)
+    m.shell("linux", timeout=240)
+    m.send("poweroff\n")
+    m.expect("linux: ended: powered off", timeout=60, source="core")
+    assert m.wait_exit(30) == 0
+
+
+# --- Linux ---
+
+def dmesg_is_clean(m, name, timeout=30):
+    lines, _ = m.run(name, "dmesg | grep -E '%s'" % TROUBLE, timeout=timeout)
+    assert [line for line in lines if line and not any(re.search(known, line) for known in KNOWN_WARNINGS)] == []
+
+
+def online(m, name, cpu, value):
+    _, status = m.run(name, "echo %d > /sys/devices/system/cpu/cpu%d/online" % (value, cpu), timeout=60)
+    assert status == 0
+
+
+def each_cpu_works(m, name, count):
+    """A process bound to each CPU runs there (39: `processor` in /proc/PID/stat)."""
+    for cpu in range(count):
+        lines, _ = m.run(name, "taskset %x sh -c 'cut -d\" \" -f39 /proc/self/stat'" % (1 << cpu), timeout=60)
+        assert lines == [str(cpu)]
+
+
+def test_linux_with_four(boot):
+    m = boot(config(vm("linux", vcpus="4", cpus="0-3")), memory=1024, cpus=4)
+    m.shell("linux", timeout=240)
+    assert m.run("linux", "nproc")[0] == ["4"]
+    assert m.run("linux", "grep -c ^processor /proc/cpuinfo")[0] == ["4"]
+    each_cpu_works(m, "linux", 4)
+    for _ in range(2):
+        for cpu in (1, 2, 3):
+            online(m, "linux", cpu, 0)
+        assert m.run("linux", "nproc")[0] == ["1"]
+        for cpu in (3, 1, 2):
+            online(m, "linux", cpu, 1)
+        assert m.run("linux", "nproc")[0] == ["4"]
+    each_cpu_works(m, "linux", 4)
+    # Work on all, interrupts of the timer on all.
+    m.run("linux", "(for i in 1 2 3 4; do (echo '2^4000 % 97' | bc > /tmp/r$i) & done; wait)", timeout=60)
+    assert m.run("linux", "cat /tmp/r? | sort -u | wc -l")[0] == ["1"]
+    lines, _ = m.run("linux", "grep LOC: /proc/interrupts")
+    assert all(int(n) > 0 for n in lines[0].split()[1:5])
+    lines, _ = m.run("linux", "cat /sys/devices/system/clocksource/clocksource0/current_clocksource")
+    assert lines[0] in ("kvm-clock", "tsc")
+    dmesg_is_clean(m, "linux")
+
+
+def test_linux_hotplug_storm(boot):
+    m = boot(config(vm("linux", vcpus="4", cpus="0-1")), memory=1024, cpus=2)
+    m.shell("linux", timeout=240)
+    rounds = max(3, SECONDS // 5)
+    script = ("i=0; while [ $i -lt %d ]; do i=$((i+1)); for c in 1 2 3; do for v in 0 1; do "
+              "echo $v > /sys/devices/system/cpu/cpu$c/online || echo failed; done; done; done" % rounds)
+    assert m.run("linux", script, timeout=60 + 20 * rounds) == ([], 0)
+    assert m.run("linux", "nproc")[0] == ["4"]
+    dmesg_is_clean(m, "linux")
+
+
+@pytest.mark.slow
+def test_two_linux_with_four_each_under_load(boot):
+    """Eight vCPUs that compute, on two processors: both shells answer, and no watchdog minds."""
+    names = ("linux1", "linux2")
+    m = boot(config(*(vm(name, vcpus="4", cpus="0-1") for name in names)), memory=1024, cpus=2)
+    for name in names:
+        m.shell(name, timeout=400)
+    for name in names:
+        m.run(name, "(for i in 1 2 3 4; do sh -c 'while :; do :; done' & echo $! >> /tmp/pids; done)", timeout=60)
+    end = time.time() + max(20, SECONDS)
+    answers = []
+    while time.time() < end:
+        for name in names:
+            before = time.time()
+            assert m.run(name, "echo $((6 * 7))", timeout=20)[0] == ["42"]
+            answers.append(time.time() - before)
+        m.quiet_for(1)
+    assert sorted(answers)[len(answers) // 2] < 5 * SCALE, answers
+    for name in names:
+        m.run(name, "kill $(cat /tmp/pids)", timeout=60)
+        dmesg_is_clean(m, name, timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine_name", [BOCHS_VMX])
+def test_linux_in_bochs(boot, machine_name):
+    m = boot(config(vm("linux", memory="128M", vcpus="2", cpus="0-1",
+                       cmdline="console=ttyS0 vmname=linux quiet cryptomgr.notests mitigations=off")),
+             memory=256, cpus=2)
+    m.shell("linux", timeout=900)
+    assert m.run("linux", "nproc", timeout=120)[0] == ["2"]
+    lines, _ = m.run("linux", "taskset 2 echo there", timeout=120)
+    assert lines == ["there"]
+    dmesg_is_clean(m, "linux", timeout=120)
