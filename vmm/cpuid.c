@@ -77,8 +77,16 @@
 #define KVM_FEATURE_CLOCKSOURCE        BIT(0)
 #define KVM_FEATURE_NOP_IO_DELAY       BIT(1)
 #define KVM_FEATURE_CLOCKSOURCE2       BIT(3)
+#define KVM_FEATURE_STEAL_TIME         BIT(5)
 #define KVM_FEATURE_PV_EOI             BIT(6)
+#define KVM_FEATURE_PV_UNHALT          BIT(7)
+#define KVM_FEATURE_PV_TLB_FLUSH       BIT(9)
+#define KVM_FEATURE_PV_SEND_IPI        BIT(11)
+#define KVM_FEATURE_PV_SCHED_YIELD     BIT(13)
 #define KVM_FEATURE_CLOCKSOURCE_STABLE BIT(24)
+
+/* In EDX. */
+#define KVM_HINT_REALTIME BIT(0) /* vCPUs do not wait for a pCPU */
 
 #define XSAVE_SHOWN 0x00000007u /* leaf 0Dh.1 EAX: XSAVEOPT XSAVEC XGETBV1; not XSAVES */
 /* State components for guests: x87 SSE AVX and AVX-512. Not PKRU, MPX, AMX. */
@@ -152,6 +160,20 @@ static void adjust_xsave(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
     }
 }
 
+/* What serves to wait for other vCPUs, or to reach them. Where each has a pCPU, Linux does not look
+ * at the first ones, and would do worse with them. */
+static void adjust_paravirtual(struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
+{
+    bool dedicated = v->vm->config->sched_class == CONFIG_CLASS_DEDICATED;
+
+    if (dedicated)
+        r->edx |= KVM_HINT_REALTIME;
+    if (v->vm->vcpu_count > 1 && !dedicated)
+        r->eax |= KVM_FEATURE_PV_UNHALT | KVM_FEATURE_PV_TLB_FLUSH | KVM_FEATURE_PV_SCHED_YIELD;
+    if (v->vm->vcpu_count > 1)
+        r->eax |= KVM_FEATURE_PV_SEND_IPI;
+}
+
 /* clang-format off */
 #define AS_IS             {ALL, ALL, ALL, ALL}
 #define CHARS(a, b, c, d) ((uint32_t)(a) | (b) << 8 | (c) << 16 | (uint32_t)(d) << 24)
@@ -181,8 +203,9 @@ static const struct cpuid_row rows[] = {
     {HV_KVM_BASE, .add = {HV_KVM_BASE + 1, CHARS('K', 'V', 'M', 'K'), CHARS('V', 'M', 'K', 'V'),
                           CHARS('M', 0, 0, 0)}},
     {HV_KVM_BASE + 1, .add = {.eax = KVM_FEATURE_CLOCKSOURCE | KVM_FEATURE_NOP_IO_DELAY |
-                                     KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_PV_EOI |
-                                     KVM_FEATURE_CLOCKSOURCE_STABLE}},
+                                     KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_STEAL_TIME |
+                                     KVM_FEATURE_PV_EOI | KVM_FEATURE_CLOCKSOURCE_STABLE},
+     .adjust = adjust_paravirtual},
     {0x80000000, .mask = AS_IS}, /* EAX: see below */
     /* Not: SVM, extended APIC space, OSVW, IBS, watchdog, counters, MONITORX. */
     {0x80000001, .mask = {0x0fff3fff, 0, FE1C_SHOWN, FE1D_SHOWN}, .adjust = adjust_topology,

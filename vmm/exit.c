@@ -1,4 +1,4 @@
-/* What the frequent exits mean: CPUID, MSR, HLT, hypercall, control registers. Ports and device
+/* What the frequent exits mean: HLT, control registers. Ports and device
  * memory are in vmm/exit_io.c. */
 
 #include "vmm/exit.h"
@@ -10,10 +10,6 @@
 #include "vmm/cpuid.h"
 #include "vmm/pv_eoi.h"
 #include "vmm/vm.h"
-
-/* What a VM gets for a hypercall that does not exist: Linux's -KVM_ENOSYS, as the KVM-compatible
- * leaves promise. */
-#define HYPERCALL_UNKNOWN ((uint64_t)-1000)
 
 #define SELECTOR_RPL 3u
 #define MAX_CR8      15u /* TPR bits 7:4; higher bits are reserved */
@@ -39,13 +35,6 @@ enum exit_action exit_hlt(struct vcpu *v, unsigned int length)
     }
     v->state = VCPU_HALTED;
     return EXIT_RESCHEDULE;
-}
-
-enum exit_action exit_hypercall(struct vcpu *v, unsigned int length)
-{
-    v->gpr[GPR_RAX] = HYPERCALL_UNKNOWN;
-    vcpu_skip(v, length);
-    return EXIT_RESUME;
 }
 
 /* SDM vol. 1, 13.3. */

@@ -26,6 +26,9 @@ enum exit_action exit_in_wide(struct vcpu *v, unsigned int port, uint64_t next_r
 enum exit_action exit_out_wide(struct vcpu *v, unsigned int port, uint64_t next_rip,
                                unsigned int size);
 
+/* A loop of PAUSEs (vmm/pause.h). */
+enum exit_action exit_pause(struct vcpu *v);
+
 /* INS and OUTS. */
 enum exit_action exit_string_io(struct vcpu *v);
 

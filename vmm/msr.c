@@ -13,6 +13,7 @@
 #include "vmm/exit.h"
 #include "vmm/pv_eoi.h"
 #include "vmm/pvclock.h"
+#include "vmm/steal_time.h"
 #include "vmm/vm.h"
 
 /* FFDIS, IGNNE_EM, MCi status writes, TscFreqSel (APM vol. 2, 3.2.10). */
@@ -130,6 +131,11 @@ static enum exit_action write_pvclock(struct vcpu *v, unsigned int length, uint6
 static enum exit_action write_pvclock_wall(struct vcpu *v, unsigned int length, uint64_t value)
 {
     return done_or_refuse(v, pvclock_write_wall(v, value), length);
+}
+
+static enum exit_action write_steal_time(struct vcpu *v, unsigned int length, uint64_t value)
+{
+    return done_or_refuse(v, steal_time_enable(v, value), length);
 }
 
 static enum exit_action write_pv_eoi(struct vcpu *v, unsigned int length, uint64_t value)
@@ -351,6 +357,7 @@ static const struct msr_row rows[] = {
     {X2APIC_MSR_TIMER + 1, X2APIC_MSR_LAST, 0, false, read_x2apic, write_x2apic, 0},
     {ONE(MSR_KVM_WALL_CLOCK_NEW), 0, false, NULL, write_pvclock_wall, 0},
     {ONE(MSR_KVM_SYSTEM_TIME_NEW), PLACE(kvm_system_time), false, NULL, write_pvclock, 0},
+    {ONE(MSR_KVM_STEAL_TIME), PLACE(steal_time), false, NULL, write_steal_time, 0},
     {ONE(MSR_KVM_PV_EOI), PLACE(pv_eoi), false, NULL, write_pv_eoi, 0},
     {ONE(MSR_EFER), 0, false, read_efer, write_efer, 0}, /* SVME is the core's */
     {MSR_STAR, MSR_SFMASK, DIRECT},

@@ -14,6 +14,7 @@
 #include "vmm/console.h"
 #include "vmm/mail.h"
 #include "vmm/platform.h"
+#include "vmm/steal_time.h"
 #include "vmm/vm_life.h"
 
 #define CONSOLE_POLL_NS 10000000u
@@ -55,7 +56,9 @@ static void unload_current(void)
     struct percpu *cpu = this_cpu;
 
     if (cpu->current) {
+        steal_time_leave(cpu->current);
         virt->vcpu_unload(cpu->current);
+        steal_time_leave(cpu->current);
         cpu->current = NULL;
     }
 }
@@ -72,6 +75,7 @@ void sched_take_off(struct vcpu *v)
     if (this_cpu->current == v)
         unload_current();
     virt->vcpu_leave(v);
+    mail_leave_queue(v); /* whoever posts to it from now on must kick */
 }
 
 /* The LAPIC timer follows the earliest of the timer queue and, where the CPU has no timer for that,
@@ -118,6 +122,9 @@ static void idle(void)
 
     if (cpu->ending_vms > 0 || mail_waiting() || vm_home_asked())
         return;
+    /* It is off the pCPU for others of its VM, whether it waits for an interrupt or its share. */
+    if (cpu->current && cpu->current->vm->vcpu_count > 1)
+        steal_time_leave(cpu->current);
     arm_timer(rq_until(&cpu->queue));
     if (!cpu->timer_fired && !cpu->console_input)
         interrupts_wait();
@@ -150,6 +157,7 @@ static void run(struct vcpu *v)
 
     if (this_cpu->current != v)
         load(v);
+    steal_time_enter(v);
     do {
         v->pending &= ~PENDING_LEAVE; /* all that asks for it is looked at from here on */
         uint64_t end = turn_end(start);
@@ -185,6 +193,12 @@ static void put_back(struct vcpu *v)
     if (goes_on)
         mail_enter_queue(v);
     rq_put(&this_cpu->queue, rdtsc(), goes_on);
+}
+
+void sched_give_way(void)
+{
+    rq_yield(&this_cpu->queue);
+    sched_leave();
 }
 
 void sched_loop(void)

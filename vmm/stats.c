@@ -2,7 +2,7 @@
 
 static const char *const kind_names[] = {
     "interrupt", "nmi",       "window", "cpuid", "msr",       "io",    "mmio",
-    "hlt",       "hypercall", "cr",     "dr",    "exception", "other",
+    "hlt",       "hypercall", "cr",     "dr",    "exception", "pause", "other",
 };
 static_assert(ARRAY_SIZE(kind_names) == EXIT_KINDS, "in the order of enum exit_kind");
 

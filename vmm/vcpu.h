@@ -117,6 +117,9 @@ struct vcpu {
     bool pv_eoi_offered; /* see vmm/pv_eoi.h */
     uint64_t pv_eoi;     /* GPA | 1, 0: off */
     uint64_t pv_eoi_pa;
+    uint64_t steal_time; /* GPA | 1, 0: off; see vmm/steal_time.h */
+    uint64_t steal_time_pa;
+    bool steal_marked;      /* the guest has been told that it is off the pCPU */
 
     uint64_t run_tsc; /* TSC ticks spent in this vCPU, exits included */
     uint64_t guest_xcr0;

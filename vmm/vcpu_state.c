@@ -38,6 +38,13 @@ static void reset_registers(struct vcpu *v, struct vcpu_sysregs *regs)
     virt->set_tsc_offset(v, v->tsc_offset);
 }
 
+/* What the guest had the core write into its memory. KVM forgets it at INIT, too. */
+static void reset_paravirtual(struct vcpu *v)
+{
+    v->kvm_system_time = v->pv_eoi = v->steal_time = 0;
+    v->steal_marked = false;
+}
+
 static void enter_kernel(struct vcpu *v, const struct guest_entry *entry)
 {
     struct vcpu_sysregs regs = {
@@ -85,7 +92,7 @@ void vcpu_power_on(struct vcpu *v)
         v->mtrr_fixed[i] = MTRR_ALL_WB;
     v->misc_enable = MISC_ENABLE_FAST_STRINGS;
     v->tsc_adjust = v->tsc_aux = v->mcg_status = v->hwcr = 0;
-    v->kvm_system_time = v->pv_eoi = 0;
+    reset_paravirtual(v);
     v->tsc_offset = v->vm->tsc_offset;
     fpu_reset(v);
     lapic_init(&v->lapic, apic_page, v->id, v->id == 0, &platform_lapic_ops, v);
@@ -109,6 +116,7 @@ void vcpu_init_signal(struct vcpu *v)
     }
     pv_eoi_sync(v);
     sched_remove(v);
+    reset_paravirtual(v);
     lapic_reset(&v->lapic);
     enter_real_mode(v, 0);
     v->state = VCPU_WAITING;

@@ -73,8 +73,9 @@ struct vm {
     unsigned int vcpu_count;
     struct vcpu *vcpus[VM_MAX_VCPUS]; /* the first is the boot CPU */
 
-    struct sched_cap cap;     /* all vCPUs together, if the configuration has one */
-    unsigned int last_lowest; /* that took a lowest-priority message */
+    struct sched_cap cap;      /* all vCPUs together, if the configuration has one */
+    unsigned int last_lowest;  /* that took a lowest-priority message */
+    unsigned int last_boosted; /* that another vCPU waited for: vmm/pause.c */
 
     struct spinlock lock; /* of the devices: vm_lock() */
     struct pic pic;
@@ -93,7 +94,7 @@ struct vm {
     /* Console. */
     uint8_t input[VM_INPUT_SIZE];
     unsigned int input_head, input_tail; /* written by: the VM's side; console.c. Run through */
-    char line[VM_LINE_MAX]; /* the output line that is not finished */
+    char line[VM_LINE_MAX];              /* the output line that is not finished */
     unsigned int line_len;
     bool cr_seen;
     unsigned int escape; /* state of the escape-sequence filter */

@@ -54,6 +54,7 @@
 #define MSR_KVM_SYSTEM_TIME     0x00000012u
 #define MSR_KVM_WALL_CLOCK_NEW  0x4b564d00u
 #define MSR_KVM_SYSTEM_TIME_NEW 0x4b564d01u
+#define MSR_KVM_STEAL_TIME      0x4b564d03u
 #define MSR_KVM_PV_EOI          0x4b564d04u
 
 #define PAT_INIT     0x0007040600070406ull /* SDM vol. 3, 12.12.4 */

@@ -49,6 +49,8 @@ static_assert(sizeof(struct cpu_slot) == 64, "a cache line");
 static struct cpu_slot cpus[MAX_PCPUS];
 static unsigned int cpu_count = 1; /* constant once the first CPU is started */
 
+static bool tsc_consistent = true; /* constant once they are */
+
 static void (*released_to)(void); /* what parked CPUs go on with */
 
 #define NOBODY UINT32_MAX
@@ -94,6 +96,11 @@ static struct cpu_slot *own_slot(void)
 unsigned int smp_cpu_count(void)
 {
     return cpu_count;
+}
+
+bool smp_tsc_consistent(void)
+{
+    return tsc_consistent;
 }
 
 static uint64_t deadline_in(uint64_t ns)
@@ -329,7 +336,7 @@ INIT static int measure_tsc(struct cpu_slot *slot, struct tsc_offset *offset)
 }
 
 /* Of a CPU that has arrived: compares the TSC, then parks it. Returns whether it is parked. */
-INIT static bool take_in(unsigned int cpu, bool *consistent)
+INIT static bool take_in(unsigned int cpu)
 {
     struct cpu_slot *slot = &cpus[cpu];
     struct tsc_offset measured = TSC_OFFSET_UNKNOWN;
@@ -352,7 +359,7 @@ INIT static bool take_in(unsigned int cpu, bool *consistent)
         log_warn("cpus: TSC of CPU %u is %llu ticks %s", cpu,
                  LLU(offset < 0 ? -(uint64_t)offset : (uint64_t)offset),
                  offset < 0 ? "behind" : "ahead");
-        *consistent = false;
+        tsc_consistent = false;
     }
     return true;
 }
@@ -361,7 +368,6 @@ INIT void smp_start(const struct acpi_info *acpi, uint64_t low_page)
 {
     uint32_t ids[MAX_PCPUS];
     unsigned int started = 1;
-    bool consistent = true;
     unsigned int listed = smp_list_cpus(acpi, this_cpu->apic_id, lapic_hw_max_id(), ids);
 
     for (unsigned int i = 0; i < listed; i++)
@@ -379,9 +385,10 @@ INIT void smp_start(const struct acpi_info *acpi, uint64_t low_page)
         cpu_count = 1;
     }
     for (unsigned int i = 1; i < cpu_count; i++)
-        if (state_of(i) == CPU_ARRIVED && take_in(i, &consistent))
+        if (state_of(i) == CPU_ARRIVED && take_in(i))
             started++;
-    log_info("cpus: %u started%s", started, started > 1 && consistent ? ", TSC consistent" : "");
+    log_info("cpus: %u started%s", started,
+             started > 1 && tsc_consistent ? ", TSC consistent" : "");
 }
 
 /* ---- Signals ---- */

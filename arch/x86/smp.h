@@ -44,6 +44,9 @@ int64_t tsc_offset_least(const struct tsc_offset *offset);
  * and left out. Boot CPU, boot only, when it is itself set up. */
 void smp_start(const struct acpi_info *acpi, uint64_t low_page);
 
+/* Whether no difference between the CPUs' TSCs was found. After smp_start(). */
+bool smp_tsc_consistent(void);
+
 /* How many CPUs there are, those included that do not run; they are numbered from 0. */
 unsigned int smp_cpu_count(void);
 

@@ -23,6 +23,7 @@ static const char *const feature_names[FEATURE_COUNT] = {
     [FEATURE_PREEMPTION_TIMER] = "preemption-timer",
     [FEATURE_VPID] = "vpid",
     [FEATURE_LARGE_PAGES] = "large-pages",
+    [FEATURE_PAUSE_EXIT] = "pause-exit",
 };
 
 /* Sets the bit of the name in the list. */
@@ -56,7 +57,7 @@ INIT static void turn(bool on, const char *name, size_t len)
         on ? "on" : "off", (int)len, name,
         on ? ""
            : "all, next-rip, decode-assists, apicv, tpr-shadow, preemption-timer, vpid, "
-             "large-pages, ",
+             "large-pages, pause-exit, ",
         on ? ", l1d or x2apic" : " or l1d");
 }
 

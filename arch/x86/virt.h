@@ -18,6 +18,7 @@ enum virt_feature {
     FEATURE_PREEMPTION_TIMER,
     FEATURE_VPID,
     FEATURE_LARGE_PAGES, /* 1 GiB in nested tables */
+    FEATURE_PAUSE_EXIT,  /* of loops of PAUSEs */
     FEATURE_COUNT
 };
 

@@ -127,6 +127,7 @@ void group_nmi(void);
 void group_lapic(void);
 void group_timer(void);
 void group_pv_eoi(void);
+void group_paravirtual(void);
 void group_pic(void);
 void group_modes(void);
 void group_paging32(void);

@@ -24,6 +24,7 @@ static const struct {
     {"lapic", group_lapic},
     {"timer", group_timer},
     {"pv-eoi", group_pv_eoi},
+    {"paravirtual", group_paravirtual},
     {"pic", group_pic},
     {"modes", group_modes},
     {"paging32", group_paging32},

@@ -2,7 +2,7 @@
 
 #include "check.h"
 
-#define HYPERCALL_UNKNOWN 0xfffffffffffffc18ull /* -1000: vmm/exit.c */
+#define HYPERCALL_UNKNOWN 0xfffffffffffffc18ull /* -1000: vmm/hypercall.c */
 #define JUNK              0x1122334455667788ull
 
 #define PRIV(name, text) SNIPPET(r3_##name, text)

@@ -10,7 +10,8 @@ from machines import BOCHS_SVM, BOCHS_VMX, BOCHS_VMX_OLD, on
 
 # What the core's log names when a feature is in use.
 WORDS = {"next-rip": "next RIP", "apicv": "APIC virtualization", "tpr-shadow": "TPR shadow",
-         "preemption-timer": "preemption timer", "vpid": "VPID", "large-pages": "1 GiB"}
+         "preemption-timer": "preemption timer", "vpid": "VPID", "large-pages": "1 GiB",
+         "pause-exit": "PAUSE-loop exits"}
 
 
 def interrupts_are_right(boot, off):
@@ -25,11 +26,11 @@ def interrupts_are_right(boot, off):
 
 
 @on(BOCHS_VMX)
-@pytest.mark.parametrize("off", ["apicv", "tpr-shadow", "preemption-timer", "vpid", "large-pages"])
+@pytest.mark.parametrize("off", ["apicv", "tpr-shadow", "preemption-timer", "vpid", "large-pages", "pause-exit"])
 def test_vtx_without(boot, off):
     used = interrupts_are_right(boot, off)
     # Only that one is missing, and what rests on it.
-    for name in {"preemption-timer", "vpid", "large-pages"} - {off}:
+    for name in {"preemption-timer", "vpid", "large-pages", "pause-exit"} - {off}:
         assert WORDS[name] in used, used
 
 
@@ -79,3 +80,19 @@ def test_crash_shows_the_vmcs(boot):
     for field in ("EXIT_REASON 2", "GUEST_CR3", "GUEST_TR_ACCESS", "PROC2_CONTROLS", "HOST_RIP"):
         assert field in text
     assert re.search(r"(?i)triple fault", text)
+
+
+@on(BOCHS_SVM, BOCHS_VMX)
+@pytest.mark.parametrize("vcpus, off, exits", [("2", "", True), ("1", "", False), ("2", "pause-exit", False)])
+def test_loops_of_pause(boot, vcpus, off, exits):
+    m = boot(config(vm("g", "spin.img", cmdline="pause", vcpus=vcpus)), cmdline="off=" + off if off else None)
+    used = m.expect(r"(?:vmx|svm): (.*)", source="core").group(1)
+    assert bool(re.search("pause filter|PAUSE-loop exits", used)) != bool(off), used
+    m.expect("^READY", source="g")
+    m.focus(0)
+    m.send("stat g\r")
+    m.expect(r"^ +exit +count", source="core")
+    m.send("help\r")
+    m.expect(r"^poweroff|^ +poweroff", source="core")
+    lines = [text for _, source, text in m.lines if source == "core" and re.match(r" +pause +\d", text)]
+    assert len(lines) == exits, lines

@@ -35,7 +35,7 @@ $(BUILD)/core/%.o: %.c tools/build/core.mk | $(GENERATED_HEADERS)
 
 # What exits run through: no frame pointers, which cost three instructions a function. A crash's stack
 # trace passes these functions over.
-HOT := exit exit_io ports cpuid msr vcpu platform platform_mmio timer treap run_queue slots cap sched \
+HOT := exit exit_io hypercall ports cpuid msr vcpu platform platform_mmio timer treap run_queue slots cap sched \
     lapic lapic_regs lapic_timer pic pit rtc acpi_pm guest_uart window
 $(foreach f,$(HOT),$(eval CFLAGS_$f := -fomit-frame-pointer))
 

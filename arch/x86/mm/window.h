@@ -3,8 +3,8 @@
 
 /* The CPU's windows onto physical memory that the core does not keep mapped: guest RAM and boot
  * modules. Each is this CPU's own and holds one mapping at a time; interrupt handlers must not use
- * them. vmm/guest_memory.c, vmm/emulate/code_cache.c, vmm/pv_eoi.c and the module reader are the
- * only users. */
+ * them. vmm/guest_memory.c, vmm/emulate/code_cache.c, vmm/pv_eoi.c, vmm/pvclock.c,
+ * vmm/steal_time.c and the module reader are the only users. */
 
 #include <stdint.h>
 

@@ -145,6 +145,11 @@ static enum exit_action on_rdpmc(struct vcpu *v, struct vmcb *vmcb)
     return EXIT_RESUME;
 }
 
+static enum exit_action on_pause(struct vcpu *v, struct vmcb *vmcb)
+{
+    return exit_pause(v);
+}
+
 static enum exit_action on_undefined(struct vcpu *v, struct vmcb *vmcb)
 {
     return exit_undefined(v);
@@ -325,6 +330,7 @@ static const struct exit_entry exit_table[SVM_EXIT_ROWS] = {
     [SVM_EXIT_RSM] = HANDLER(on_undefined, OTHER),
     [SVM_EXIT_IRET] = HANDLER(on_iret, WINDOW),
     [SVM_EXIT_INVD] = HANDLER(on_cache, OTHER),
+    [SVM_EXIT_PAUSE] = HANDLER(on_pause, PAUSE),
     [SVM_EXIT_HLT] = INSTRUCTION(exit_hlt, HLT, HLT),
     [SVM_EXIT_INVLPGA] = HANDLER(on_undefined, OTHER),
     [SVM_EXIT_TASK_SWITCH] = HANDLER(on_task_switch, OTHER),

@@ -16,6 +16,7 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/cpuid.h"
+#include "vmm/pause.h"
 #include "vmm/pv_eoi.h"
 #include "vmm/vm.h"
 
@@ -28,6 +29,8 @@
 #define EDX_CLEAN          BIT(5)
 #define EDX_FLUSH_BY_ASID  BIT(6)
 #define EDX_DECODE_ASSISTS BIT(7)
+#define EDX_PAUSE_FILTER   BIT(10)
+#define EDX_PAUSE_GAP      BIT(12)
 
 #define MIN_ASIDS 2u /* one is the core's */
 
@@ -91,16 +94,19 @@ INIT static int detect(uint32_t off, char *why, size_t size)
         .decode_assists = (r.edx & EDX_DECODE_ASSISTS) && !(off & BIT(FEATURE_DECODE_ASSISTS)),
         .flush_by_asid = (r.edx & EDX_FLUSH_BY_ASID) != 0,
         .clean_bits = (r.edx & EDX_CLEAN) != 0,
+        .pause_filter = (r.edx & EDX_PAUSE_FILTER) && !(off & BIT(FEATURE_PAUSE_EXIT)),
+        .pause_threshold = (r.edx & EDX_PAUSE_GAP) != 0,
         .asids = r.ebx,
     };
     bool large =
         (cpuid(CPUID_AMD_FEATURES, 0).edx & EDX_PAGE_1G) && !(off & BIT(FEATURE_LARGE_PAGES));
     nested_format.leaf_max = large ? 3 : 2;
-    log_info("svm: revision %u, %u ASIDs,%s%s%s%s nested pages up to %s", r.eax & 0xff, r.ebx,
+    log_info("svm: revision %u, %u ASIDs,%s%s%s%s%s nested pages up to %s", r.eax & 0xff, r.ebx,
              svm_features.nrips ? " next RIP," : "",
              svm_features.decode_assists ? " decode assists," : "",
              svm_features.flush_by_asid ? " flush by ASID," : "",
              svm_features.clean_bits ? " clean bits," : "",
+             svm_features.pause_filter ? " pause filter," : "",
              nested_format.leaf_max == 3 ? "1 GiB" : "2 MiB");
     return 0;
 }
@@ -169,6 +175,14 @@ static void set_intercepts(struct vmcb *vmcb)
                        INTERCEPT4_VMSAVE | INTERCEPT4_STGI | INTERCEPT4_CLGI | INTERCEPT4_SKINIT |
                        INTERCEPT4_WBINVD | INTERCEPT4_MONITOR | INTERCEPT4_MWAIT |
                        INTERCEPT4_MWAIT_ARMED | INTERCEPT4_XSETBV | INTERCEPT4_RDPRU;
+}
+
+/* Without the threshold all PAUSEs since the entry count. */
+static void set_pause_filter(struct vmcb *vmcb)
+{
+    vmcb->intercept3 |= INTERCEPT3_PAUSE;
+    vmcb->pause_count = PAUSE_FILTER_COUNT;
+    vmcb->pause_threshold = svm_features.pause_threshold ? PAUSE_FILTER_GAP : 0;
 }
 
 static inline void intercept_cr(struct svm_vcpu *svm, uint32_t bits, bool on)
@@ -275,6 +289,8 @@ static void vcpu_reset(struct vcpu *v, const struct vcpu_sysregs *regs)
 
     *vmcb = (struct vmcb){0};
     set_intercepts(vmcb);
+    if (svm_features.pause_filter && pause_is_to_exit(v->vm))
+        set_pause_filter(vmcb);
     vmcb->iopm_base = svm_iopm_pa;
     vmcb->msrpm_base = svm_msrpm_pa;
     vmcb->int_ctl = INT_CTL_V_INTR_MASKING;

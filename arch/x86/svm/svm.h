@@ -25,6 +25,8 @@ struct svm_features {
     bool decode_assists;
     bool flush_by_asid;
     bool clean_bits;
+    bool pause_filter;
+    bool pause_threshold;
     uint32_t asids;
 };
 extern struct svm_features svm_features;

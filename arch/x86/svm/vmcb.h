@@ -23,6 +23,7 @@
 #define INTERCEPT3_RSM      BIT(19)
 #define INTERCEPT3_IRET     BIT(20)
 #define INTERCEPT3_INVD     BIT(22)
+#define INTERCEPT3_PAUSE    BIT(23)
 #define INTERCEPT3_HLT      BIT(24)
 #define INTERCEPT3_INVLPGA  BIT(26)
 #define INTERCEPT3_IOIO     BIT(27)
@@ -110,6 +111,7 @@ enum svm_exit_code {
     SVM_EXIT_RSM = 0x073,
     SVM_EXIT_IRET = 0x074,
     SVM_EXIT_INVD = 0x076,
+    SVM_EXIT_PAUSE = 0x077,
     SVM_EXIT_HLT = 0x078,
     SVM_EXIT_INVLPGA = 0x07a,
     SVM_EXIT_IOIO = 0x07b,
@@ -141,7 +143,9 @@ struct vmcb {
     uint32_t intercept_exceptions;
     uint32_t intercept3;
     uint32_t intercept4;
-    uint8_t reserved_14[0x40 - 0x14];
+    uint8_t reserved_14[0x3c - 0x14];
+    uint16_t pause_threshold; /* loaded by VMRUN, as is the next one */
+    uint16_t pause_count;
     uint64_t iopm_base;
     uint64_t msrpm_base;
     uint64_t tsc_offset;

@@ -59,6 +59,7 @@ static const struct control {
     {VMX_CAP_PROC2, FEATURE_APICV, PROC2_APIC_REGISTERS, NULL},
     {VMX_CAP_PROC2, FEATURE_APICV, PROC2_VIRTUAL_INTERRUPTS, NULL},
     {VMX_CAP_PROC2, FEATURE_VPID, PROC2_VPID, NULL},
+    {VMX_CAP_PROC2, FEATURE_PAUSE_EXIT, PROC2_PAUSE_LOOP, NULL},
     {VMX_CAP_PROC2, FEATURE_COUNT, PROC2_ENCLS, NULL}, /* SGX is not shown to guests */
     /* Without these, the instructions that CPUID shows would be #UD in the guest. */
     {VMX_CAP_PROC2, FEATURE_COUNT, PROC2_RDTSCP, NULL},

@@ -131,6 +131,11 @@ static enum exit_action on_rdpmc(struct vcpu *v, uint64_t qualification)
     return EXIT_RESUME;
 }
 
+static enum exit_action on_pause(struct vcpu *v, uint64_t qualification)
+{
+    return exit_pause(v);
+}
+
 static enum exit_action on_undefined(struct vcpu *v, uint64_t qualification)
 {
     return exit_undefined(v);
@@ -259,8 +264,7 @@ static enum exit_action on_unknown(struct vcpu *v, uint64_t qualification)
 {
     uint32_t reason = (uint32_t)vmcs_read(VMCS_EXIT_REASON) & EXIT_REASON_BASIC;
 
-    vm_crash(v, "unexpected exit: %s (%u)", vmx_exit_reason_name(reason),
-               reason);
+    vm_crash(v, "unexpected exit: %s (%u)", vmx_exit_reason_name(reason), reason);
     return EXIT_STOP;
 }
 
@@ -290,6 +294,7 @@ static const struct exit_entry exit_table[VMX_EXIT_REASONS + 1] = {
     [VMX_EXIT_GUEST_STATE... VMX_EXIT_MSR_LOADING] = EVENT(on_entry_failure, OTHER),
     [VMX_EXIT_MWAIT] = EVENT(on_undefined, OTHER),
     [VMX_EXIT_MONITOR] = EVENT(on_undefined, OTHER),
+    [VMX_EXIT_PAUSE] = EVENT(on_pause, PAUSE),
     [VMX_EXIT_ENTRY_MACHINE_CHECK] = EVENT(on_machine_check, OTHER),
     [VMX_EXIT_TPR_THRESHOLD] = EVENT(on_tpr_threshold, CR),
     [VMX_EXIT_VIRTUAL_EOI] = EVENT(on_virtual_eoi, MSR),

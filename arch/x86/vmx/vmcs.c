@@ -7,6 +7,7 @@
 #include "arch/x86/regs.h"
 #include "arch/x86/vmx/vmx.h"
 #include "vmm/cpuid.h"
+#include "vmm/pause.h"
 #include "vmm/vm.h"
 
 #define NO_LINK UINT64_MAX /* SDM vol. 3, 25.4.2: no VMCS shadowing */
@@ -85,6 +86,8 @@ static void write_controls(struct vcpu *v)
 
     vmx->proc_controls = vmx_caps.proc;
     vmx->proc2_controls = vmx_caps.proc2 & ~(PROC2_X2APIC | VMX_APICV); /* as the guest uses it */
+    if (!pause_is_to_exit(v->vm))
+        vmx->proc2_controls &= ~PROC2_PAUSE_LOOP;
     vmcs_write(VMCS_PIN_CONTROLS, vmx_caps.pin & ~PIN_PREEMPTION_TIMER);
     vmcs_write(VMCS_PROC_CONTROLS, vmx->proc_controls);
     vmcs_write(VMCS_PROC2_CONTROLS, vmx->proc2_controls);
@@ -113,6 +116,10 @@ void vmx_init_vmcs(struct vcpu *v)
     vmcs_write(VMCS_LINK_POINTER, NO_LINK);
     if (vmx_caps.proc2 & PROC2_VPID)
         vmcs_write(VMCS_VPID, vmx->vpid);
+    if (vmx_caps.proc2 & PROC2_PAUSE_LOOP) {
+        vmcs_write(VMCS_PAUSE_LOOP_GAP, PAUSE_LOOP_GAP);
+        vmcs_write(VMCS_PAUSE_LOOP_WINDOW, PAUSE_LOOP_WINDOW);
+    }
     if (vmx_caps.proc2 & PROC2_ENCLS)
         vmcs_write(VMCS_ENCLS_BITMAP, UINT64_MAX);
     if (vmx_caps.proc & PROC_TPR_SHADOW) {

@@ -36,6 +36,8 @@
     F(ENTRY_INSTRUCTION_LENGTH, 0x401a) \
     F(TPR_THRESHOLD, 0x401c)            \
     F(PROC2_CONTROLS, 0x401e)           \
+    F(PAUSE_LOOP_GAP, 0x4020)           \
+    F(PAUSE_LOOP_WINDOW, 0x4022)        \
     F(CR0_MASK, 0x6000)                 \
     F(CR4_MASK, 0x6002)                 \
     F(CR0_SHADOW, 0x6004)               \
@@ -166,6 +168,7 @@ enum vmcs_segment { VMCS_ES, VMCS_CS, VMCS_SS, VMCS_DS, VMCS_FS, VMCS_GS, VMCS_L
 #define PROC2_UNRESTRICTED_GUEST BIT(7)
 #define PROC2_APIC_REGISTERS     BIT(8)
 #define PROC2_VIRTUAL_INTERRUPTS BIT(9)
+#define PROC2_PAUSE_LOOP         BIT(10)
 #define PROC2_INVPCID            BIT(12)
 #define PROC2_ENCLS              BIT(15)
 
@@ -228,6 +231,7 @@ enum vmx_exit_reason {
     VMX_EXIT_MSR_LOADING = 34,
     VMX_EXIT_MWAIT = 36,
     VMX_EXIT_MONITOR = 39,
+    VMX_EXIT_PAUSE = 40,
     VMX_EXIT_ENTRY_MACHINE_CHECK = 41,
     VMX_EXIT_TPR_THRESHOLD = 43,
     VMX_EXIT_VIRTUAL_EOI = 45,

@@ -61,11 +61,12 @@ INIT static int check_instructions(char *why, size_t size)
 
 INIT static void log_features(void)
 {
-    log_info("vmx: revision 0x%x,%s%s%s%s nested pages up to %s", vmx_caps.revision,
+    log_info("vmx: revision 0x%x,%s%s%s%s%s nested pages up to %s", vmx_caps.revision,
              vmx_caps.proc2 & PROC2_VIRTUAL_INTERRUPTS ? " APIC virtualization," : "",
              vmx_caps.proc & PROC_TPR_SHADOW ? " TPR shadow," : "",
              vmx_caps.pin & PIN_PREEMPTION_TIMER ? " preemption timer," : "",
              vmx_caps.proc2 & PROC2_VPID ? " VPID," : "",
+             vmx_caps.proc2 & PROC2_PAUSE_LOOP ? " PAUSE-loop exits," : "",
              vmx_caps.ept_leaf_max == 3   ? "1 GiB"
              : vmx_caps.ept_leaf_max == 2 ? "2 MiB"
                                           : "4 KiB");
