@@ -42,6 +42,7 @@ void sched_enqueue(struct vcpu *v)
 {
     mail_enter_queue(v);
     rq_add(&this_cpu->queue, &v->sched, rdtsc());
+    sched_leave(); /* the turn of the one that runs may end earlier */
 }
 
 void sched_wake(struct vcpu *v)
