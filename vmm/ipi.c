@@ -13,7 +13,7 @@ static void deliver(struct vcpu *v, unsigned int mode, uint8_t vector, bool leve
         if (vcpu_is_here(v) && v->state != VCPU_WAITING)
             vcpu_nmi(v);
         else
-            mail_post(v, POSTED_NMI);
+            mail_signal(v, POSTED_NMI);
         break;
     case APIC_DELIVERY_INIT: mail_init(v); break;
     case APIC_DELIVERY_STARTUP: mail_startup(v, vector); break;
@@ -21,7 +21,7 @@ static void deliver(struct vcpu *v, unsigned int mode, uint8_t vector, bool leve
         if (vcpu_is_here(v))
             vcpu_kick(v);
         else
-            mail_post(v, POSTED_EXTINT);
+            mail_signal(v, POSTED_EXTINT);
         break;
     default: break; /* SMI: there is no SMM */
     }

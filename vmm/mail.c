@@ -51,10 +51,23 @@ void mail_post(struct vcpu *v, uint32_t what)
     post(v, 0, what);
 }
 
-/* A start-up IPI that came before and has not been looked at is of no effect after this. */
+/* An INIT whose sender goes on has effect, whether its owner has seen it or not: the owner turns
+ * `deaf` on before it takes the bit away. */
+void mail_signal(struct vcpu *v, uint32_t what)
+{
+    uint32_t posted = __atomic_load_n(&v->mail.posted, __ATOMIC_SEQ_CST);
+
+    if ((posted & (POSTED_INIT | POSTED_STARTUP)) == POSTED_INIT ||
+        __atomic_load_n(&v->mail.deaf, __ATOMIC_SEQ_CST))
+        return;
+    post(v, 0, what);
+}
+
+/* What came before and has not been looked at is of no effect after this. */
 void mail_init(struct vcpu *v)
 {
-    post(v, POSTED_STARTUP, POSTED_INIT);
+    post(v, POSTED_STARTUP | POSTED_INTERRUPTS | POSTED_NMI | POSTED_EXTINT | POSTED_UNHALT,
+         POSTED_INIT);
 }
 
 void mail_startup(struct vcpu *v, uint8_t page)
@@ -75,7 +88,7 @@ void mail_interrupt(struct vcpu *v, uint8_t vector, bool level)
     if (level)
         __atomic_fetch_or(&v->mail.tmr[vector / 32], bit, __ATOMIC_RELAXED);
     __atomic_fetch_or(&v->mail.irr[vector / 32], bit, __ATOMIC_RELEASE);
-    mail_post(v, POSTED_INTERRUPTS);
+    mail_signal(v, POSTED_INTERRUPTS);
 }
 
 void mail_ask_home(unsigned int cpu)
@@ -118,8 +131,10 @@ static void drop_interrupts(struct vcpu *v)
 /* INIT before the start-up IPI that follows it, both before interrupts. */
 static void take_signals(struct vcpu *v, uint32_t what)
 {
-    if (what & POSTED_INIT)
+    if (what & POSTED_INIT) {
+        drop_interrupts(v);
         vcpu_init_signal(v);
+    }
     if (what & POSTED_STARTUP)
         vcpu_startup_signal(v, __atomic_load_n(&v->mail.startup, __ATOMIC_RELAXED));
     if (v->state == VCPU_WAITING) {
@@ -171,6 +186,14 @@ static void take(struct vcpu *v, uint32_t what)
     take_signals(v, what);
 }
 
+static void hear_init(struct vcpu *v)
+{
+    uint32_t posted = __atomic_load_n(&v->mail.posted, __ATOMIC_RELAXED);
+
+    if (unlikely((posted & (POSTED_INIT | POSTED_STARTUP)) == POSTED_INIT))
+        __atomic_store_n(&v->mail.deaf, true, __ATOMIC_SEQ_CST);
+}
+
 void mail_empty(void)
 {
     struct vcpu *v = __atomic_exchange_n(&cpu_mails[this_cpu->id].inbox, NULL, __ATOMIC_SEQ_CST);
@@ -179,6 +202,7 @@ void mail_empty(void)
         struct vcpu *next = v->mail.next; /* it may get mail again at once */
 
         if (vcpu_is_here(v)) {
+            hear_init(v);
             take(v, __atomic_exchange_n(&v->mail.posted, 0, __ATOMIC_SEQ_CST));
         } else {
             push(v, v->cpu);

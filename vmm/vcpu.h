@@ -22,6 +22,7 @@ struct mailbox {
     uint32_t irr[8];   /* POSTED_INTERRUPTS: which, and */
     uint32_t tmr[8];   /* those that are level-triggered */
     uint8_t startup;   /* POSTED_STARTUP: the page to start at */
+    bool deaf;         /* after INIT, until a start-up IPI: mail_signal(). Written by the owner */
     bool queued;       /* waits in its pCPU's run queue, and needs no kick; written by the owner */
     struct vcpu *next; /* in the pCPU's inbox */
 } ALIGNED(64);
@@ -119,7 +120,7 @@ struct vcpu {
     uint64_t pv_eoi_pa;
     uint64_t steal_time; /* GPA | 1, 0: off; see vmm/steal_time.h */
     uint64_t steal_time_pa;
-    bool steal_marked;      /* the guest has been told that it is off the pCPU */
+    bool steal_marked; /* the guest has been told that it is off the pCPU */
 
     uint64_t run_tsc; /* TSC ticks spent in this vCPU, exits included */
     uint64_t guest_xcr0;

@@ -104,6 +104,7 @@ void vcpu_power_on(struct vcpu *v)
         enter_real_mode(v, 0);
         v->state = VCPU_WAITING;
     }
+    __atomic_store_n(&v->mail.deaf, v->id != 0, __ATOMIC_SEQ_CST);
 }
 
 /* The boot CPU would start at the firmware's first instruction: this PC has none, so it is that of
@@ -128,5 +129,6 @@ void vcpu_startup_signal(struct vcpu *v, uint8_t page)
         return; /* the second of the two that are usually sent */
     enter_real_mode(v, page);
     v->state = VCPU_RUNNABLE;
+    __atomic_store_n(&v->mail.deaf, false, __ATOMIC_SEQ_CST);
     sched_enqueue(v);
 }
