@@ -41,6 +41,7 @@
 
 struct boot_info boot_info;
 static uint64_t low_page INIT_DATA; /* below 1 MiB, for the other CPUs' start; 0: none */
+static bool have_ioapic INIT_DATA;
 
 /* From boot/entry.asm, at their physical addresses: only usable on the boot page tables. */
 extern uint64_t boot_tsc;
@@ -150,19 +151,27 @@ INIT static void parse_acpi(struct acpi_info *acpi)
 
 INIT static void init_interrupts(const struct acpi_info *acpi)
 {
-    int irq = uart_isa_irq();
-
     lapic_hw_want_x2apic |= smp_needs_x2apic(acpi);
     if (lapic_hw_init(acpi->lapic_address ? acpi->lapic_address : LAPIC_DEFAULT_PA) != 0)
         refuse("no usable local APIC");
     this_cpu->apic_id = lapic_hw_id();
-    if (ioapic_hw_init(acpi) != 0 || irq < 0 ||
-        ioapic_hw_route_isa(acpi, (unsigned int)irq, VECTOR_UART, this_cpu->apic_id) != 0) {
+    have_ioapic = ioapic_hw_init(acpi) == 0;
+}
+
+/* The UART's interrupt goes to the CPU that serves the console. */
+INIT static void init_console(const struct acpi_info *acpi)
+{
+    unsigned int cpu = balance_service_cpu(&core_config);
+    int irq = uart_isa_irq();
+
+    if (!have_ioapic || irq < 0 ||
+        ioapic_hw_route_isa(acpi, (unsigned int)irq, VECTOR_UART, smp_apic_id(cpu)) != 0) {
         log_warn("console: no interrupt from the serial port: it is polled");
-        this_cpu->console_polled = true;
-        return;
+        console_polled_by = cpu;
+    } else {
+        uart_enable_interrupts();
     }
-    uart_enable_interrupts();
+    log_info("console: served by CPU %u", cpu);
 }
 
 /* Clears what stood in the frames before the core was booted. Frames that a VM gives back are
@@ -204,22 +213,29 @@ INIT static uint64_t usable_cpus(const struct vm_config *c)
     return cpus;
 }
 
+INIT static void check_slots(void)
+{
+    for (unsigned int i = 0; i < MAX_PCPUS; i++) {
+        if (core_config.cpus[i].slot_count > 0 && !smp_is_usable(i)) {
+            log_error("%s:%u: cpu: found CPU %u, which has not started, expected slots on such as "
+                      "have",
+                      CONFIG_FILE_NAME, core_config.cpus[i].line, i);
+            refuse("slots have no CPU");
+        }
+    }
+}
+
 INIT static void create_vms(void)
 {
+    check_slots();
     for (unsigned int i = 0; i < core_config.vm_count; i++) {
         struct vm_config *c = &core_config.vms[i];
         uint64_t cpus = usable_cpus(c);
-        if (cpus == 0) {
-            log_error("%s:%u: cpus: found none that runs, expected one or more of the %u CPUs that "
-                      "have started",
-                      CONFIG_FILE_NAME, c->line, smp_cpu_count());
-            refuse("a VM has no CPU");
-        }
-        if (c->sched_class != CONFIG_CLASS_FAIR && cpus != c->cpus) {
-            log_error(
-                "%s:%u: cpus: found 0x%llx (bit n: CPU n), of which 0x%llx run, expected all of "
-                "them to: a VM of this class has each for itself",
-                CONFIG_FILE_NAME, c->line, LLU(c->cpus), LLU(cpus));
+        if (cpus == 0 || (c->sched_class == CONFIG_CLASS_DEDICATED && cpus != c->cpus)) {
+            log_error("%s:%u: cpus: found CPU %u, which has not started, expected %s that have",
+                      CONFIG_FILE_NAME, c->cpus_line ? c->cpus_line : c->line,
+                      (unsigned int)__builtin_ctzll(c->cpus & ~cpus),
+                      cpus ? "only such" : "one or more");
             refuse("a VM has too few CPUs");
         }
         c->cpus = cpus;
@@ -290,6 +306,7 @@ NORETURN INIT static void boot_continue(void)
     cpuid_policy_init();
     init_interrupts(&acpi);
     smp_start(&acpi, low_page);
+    init_console(&acpi);
     init_guest_memory();
     sched_init(core_config.slice_us * 1000ull);
     vm_when_done = core_config.when_done;

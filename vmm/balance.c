@@ -1,5 +1,6 @@
 #include "vmm/balance.h"
 
+#include "arch/x86/lapic.h"
 #include "arch/x86/mm/page_alloc.h"
 #include "arch/x86/percpu.h"
 #include "arch/x86/smp.h"
@@ -57,6 +58,23 @@ INIT int balance_init(const struct config *config, uint64_t epoch)
         if (config->cpus[i].slot_count > 0)
             err = make_table(i, &config->cpus[i], epoch);
     return err;
+}
+
+/* An I/O APIC reaches APIC ids of 8 bits. */
+INIT unsigned int balance_service_cpu(const struct config *config)
+{
+    uint64_t dedicated = config_dedicated_cpus(config), any = 0, without_slots = 0;
+
+    for (unsigned int i = 0; i < MAX_PCPUS; i++) {
+        if (!smp_is_usable(i) || dedicated & BIT64(i) || smp_apic_id(i) > XAPIC_ID_MAX)
+            continue;
+        any |= BIT64(i);
+        if (config->cpus[i].slot_count == 0)
+            without_slots |= BIT64(i);
+    }
+    if (any == 0)
+        return 0;
+    return (unsigned int)__builtin_ctzll(without_slots ? without_slots : any);
 }
 
 struct slot_table *slot_table_of(unsigned int cpu)

@@ -13,6 +13,10 @@ struct slot_table;
  * Boot CPU, before the others run VMs. */
 MUST_CHECK int balance_init(const struct config *config, uint64_t epoch);
 
+/* The pCPU for what is nobody's: the console and the monitor. One that VMs of class fair have for
+ * themselves, if there is one. Boot CPU, when the others have started. */
+unsigned int balance_service_cpu(const struct config *config);
+
 /* A pCPU's table, or NULL. */
 struct slot_table *slot_table_of(unsigned int cpu);
 

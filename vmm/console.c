@@ -33,6 +33,7 @@ static struct spinlock console_lock = SPINLOCK(LOCK_CONSOLE, "console");
 static struct vm *focus;      /* NULL: the monitor has the keyboard. Written by the serving CPU */
 static bool line_open;        /* the cursor stands behind the unfinished line of the focus */
 static bool in_monitor_write; /* what is printed answers a command */
+unsigned int console_polled_by = MAX_PCPUS;
 static bool key_escape;       /* Ctrl-A was typed. Of the serving CPU alone */
 
 void console_acquire(unsigned int room)

@@ -36,6 +36,9 @@ void console_vm_end(struct vm *vm);
  * one CPU that serves the console, which is also the only one to run the monitor. */
 void console_poll(void);
 
+/* The pCPU that has to poll, as the UART has no interrupt; constant after boot. MAX_PCPUS: none. */
+extern unsigned int console_polled_by;
+
 /* After the VMs are made: who has the keyboard first. */
 void console_start(void);
 

@@ -3,6 +3,7 @@
 
 #include "vmm/exit.h"
 
+#include "arch/x86/asm.h"
 #include "arch/x86/mm/window_path.h"
 #include "arch/x86/virt.h"
 #include "lib/error.h"
@@ -53,6 +54,19 @@ static int emu_read_pte(void *ctx, uint64_t gpa, unsigned int size, uint64_t *pt
     return guest_read_pte(v->vm, gpa, size, pte);
 }
 
+/* TSC ticks that an iteration takes at most, or not much more: both operands in tables of their
+ * own. */
+#define ITERATION_TICKS 2048
+
+/* By the end of a turn a string instruction has come to its end, too: then others wait. */
+static unsigned int emu_time_for(void *ctx, unsigned int count)
+{
+    uint64_t now = rdtsc(), until = rq_until(&this_cpu->queue);
+    uint64_t left = until > now ? (until - now) / ITERATION_TICKS : 0;
+
+    return (unsigned int)MIN((uint64_t)count, left);
+}
+
 static const struct emu_ops emu_ops = {
     .read = emu_read,
     .write = emu_write,
@@ -60,6 +74,7 @@ static const struct emu_ops emu_ops = {
     .read_pte = emu_read_pte,
     .io_in = platform_in_string,
     .io_out = platform_out_string,
+    .time_for = emu_time_for,
 };
 
 static void emu_cpu_get(struct vcpu *v, struct emu_cpu *cpu)

@@ -33,9 +33,7 @@ void rq_set_slots(struct run_queue *rq, struct slot_table *slots)
 
     for (unsigned int i = 0; slots && i < slots->count; i++)
         kept += slots->slots[i].share ? 0 : slots->slots[i].length;
-    rq->free_part =
-        slots ? (uint32_t)((slots->frame - kept) * FREE_ALL / slots->frame)
-              : FREE_ALL;
+    rq->free_part = slots ? (uint32_t)((slots->frame - kept) * FREE_ALL / slots->frame) : FREE_ALL;
     rq->slots = slots;
     rq->slot_owner = NULL;
     rq->boundary = TIMER_NEVER;
@@ -80,6 +78,7 @@ static void charge(struct run_queue *rq, uint64_t now)
     if (!se || now <= rq->charged)
         return;
     se->ran += now - rq->charged;
+    se->since = now;
     se->vruntime += virtual_time(se, now - rq->charged);
     rq->charged = now;
     update_min(rq);
@@ -130,7 +129,7 @@ void rq_add(struct run_queue *rq, struct sched_entity *se, uint64_t now)
         se->vruntime += least_vruntime(rq);
     se->state = ENTITY_READY;
     se->yielded = false;
-    se->woken = se->waiting_since = now;
+    se->woken = se->since = now;
     rq->ready++;
     if (se->class == SCHED_FAIR) {
         rq->weights += se->weight;
@@ -177,7 +176,7 @@ void rq_remove(struct run_queue *rq, struct sched_entity *se, uint64_t now)
     if (rq->running == se)
         end_turn(rq, now);
     else if (entity_wants_cpu(se))
-        se->waited += now - se->waiting_since;
+        se->waited += now - se->since;
     if (entity_wants_cpu(se))
         leave(rq, se);
     dequeue(rq, se);
@@ -222,7 +221,7 @@ void rq_put(struct run_queue *rq, uint64_t now, bool wants_cpu)
         return;
     }
     se->state = ENTITY_READY;
-    se->waiting_since = now;
+    se->since = now;
     if (se->yielded)
         give_way(rq, se);
     if (se->class == SCHED_FAIR)
@@ -293,7 +292,8 @@ struct sched_entity *rq_pick(struct run_queue *rq, uint64_t now)
     if (se) {
         dequeue(rq, se);
         se->state = ENTITY_RUNNING;
-        se->waited += now - se->waiting_since;
+        se->waited += now - se->since;
+        se->since = now;
         rq->running = se;
         rq->started = rq->charged = now;
     }
@@ -313,6 +313,18 @@ void rq_prefer(struct run_queue *rq, struct sched_entity *se)
 {
     if (se->state == ENTITY_READY && se->class == SCHED_FAIR)
         rq->preferred = se;
+}
+
+bool rq_has_time(const struct run_queue *rq, uint64_t now, uint64_t ticks)
+{
+    const struct slot *slot;
+
+    if (!rq->slots || rq->slots->gap < ticks)
+        return true;
+    slot = slots_advance(rq->slots, now);
+    if (slot && slot->owner && entity_wants_cpu(slot->owner))
+        return false;
+    return slots_boundary(rq->slots, now) - now >= ticks;
 }
 
 uint64_t rq_load(const struct run_queue *rq)

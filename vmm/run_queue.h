@@ -39,9 +39,9 @@ struct sched_entity {
     struct sched_cap *cap; /* or NULL; of fair ones only */
     uint64_t allowed;      /* bit per pCPU that may have it: rq_steal() */
 
-    uint64_t woken;         /* since when it wants to run */
-    uint64_t waiting_since; /* ready or throttled: since when it waits */
-    uint64_t waited, ran;   /* ticks in all; what the present turn adds is not counted yet */
+    uint64_t woken;       /* since when it wants to run */
+    uint64_t since;       /* until when `waited`, or while it runs `ran`, has been counted */
+    uint64_t waited, ran; /* ticks in all */
 };
 
 struct run_queue {
@@ -108,6 +108,10 @@ void rq_yield(struct run_queue *rq);
 /* Lets one of the queue be next if it is ready and fair, unless it is a slice ahead. It gets no
  * more by it in the long run. */
 void rq_prefer(struct run_queue *rq, struct sched_entity *se);
+
+/* True when there is time for something else that takes so many ticks before the owner of a slot
+ * runs, or could. With slots so close that there never is, always. */
+bool rq_has_time(const struct run_queue *rq, uint64_t now, uint64_t ticks);
 
 /* Sum of the weights of the fair ones that want to run, scaled by the time that slots leave them;
  * UINT64_MAX: they get none. */

@@ -18,6 +18,7 @@
 #include "vmm/vm_life.h"
 
 #define CONSOLE_POLL_NS 10000000u
+#define CONSOLE_NS      100000u /* most commands of the monitor take less */
 
 /* One that has woken up takes the CPU from another one only when that has had it for so long: what
  * it costs to switch stays a small part, however often a VM wakes up. */
@@ -94,6 +95,11 @@ static void arm_timer(uint64_t turn_end)
     }
 }
 
+bool sched_has_time(uint64_t ns)
+{
+    return rq_has_time(&this_cpu->queue, rdtsc(), ns_span_to_tsc(ns));
+}
+
 static void housekeeping(void)
 {
     struct percpu *cpu = this_cpu;
@@ -110,7 +116,7 @@ static void housekeeping(void)
         cpu->nmi_seen = false;
         log_warn("NMI: ignored");
     }
-    if (cpu->console_input || cpu->console_polled) {
+    if ((cpu->console_input || cpu->console_polled) && sched_has_time(CONSOLE_NS)) {
         cpu->console_input = false;
         CHECKED_STEP("console", console_poll());
     }
@@ -208,6 +214,7 @@ void sched_loop(void)
 
     rq_init(queue, slice_tsc, undisturbed_tsc);
     rq_set_slots(queue, slot_table_of(this_cpu->id));
+    this_cpu->console_polled = console_polled_by == this_cpu->id;
     for (;;) {
         housekeeping();
         CHECKED_STEP("mail", mail_take());

@@ -36,6 +36,10 @@ static inline void sched_leave(void)
         this_cpu->current->pending |= PENDING_LEAVE;
 }
 
+/* True when there is time for a piece of work that takes so long at most, and which no vCPU waits
+ * for, without delaying a slot. Run loop. */
+bool sched_has_time(uint64_t ns);
+
 /* Arms a timer of this CPU. The run loop sets the machine's when it is the earliest. */
 static inline void sched_timer_arm(struct timer *timer, uint64_t deadline)
 {

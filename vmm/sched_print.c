@@ -1,5 +1,6 @@
 #include "vmm/sched_print.h"
 
+#include "arch/x86/asm.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/time.h"
 #include "vmm/balance.h"
@@ -9,6 +10,12 @@
 static uint64_t ms(uint64_t tsc)
 {
     return tsc_span_to_ns(tsc) / 1000000;
+}
+
+/* To the nearest: they were microseconds. */
+static uint64_t us(uint64_t tsc)
+{
+    return (tsc_span_to_ns(tsc) + 500) / 1000;
 }
 
 static const struct vcpu *owner_of(const struct slot *slot)
@@ -25,10 +32,9 @@ static void print_slots(const struct slot_table *table, emit_fn *emit)
             emit,
             "  slot %llu+%llu us %s.%u%s: %llu starts, %llu missed, late by %llu ticks at most, "
             "%llu on average",
-            LLU(tsc_span_to_ns(slot->offset) / 1000), LLU(tsc_span_to_ns(slot->length) / 1000),
-            vm_name(owner_of(slot)->vm), owner_of(slot)->id, slot->share ? " share" : "",
-            LLU(starts), LLU(slot->missed), LLU(slot->late_max),
-            LLU(starts ? slot->late_sum / starts : 0));
+            LLU(us(slot->offset)), LLU(us(slot->length)), vm_name(owner_of(slot)->vm),
+            owner_of(slot)->id, slot->share ? " share" : "", LLU(starts), LLU(slot->missed),
+            LLU(slot->late_max), LLU(starts ? slot->late_sum / starts : 0));
     }
 }
 
@@ -51,14 +57,24 @@ static const char *class_of(const struct sched_entity *se)
     return names[se->class];
 }
 
+/* With what its present turn has added so far. */
+static uint64_t ran(const struct sched_entity *se)
+{
+    uint64_t counted = se->ran, since = se->since, now = rdtsc();
+
+    return counted + (se->state == ENTITY_RUNNING && now > since ? now - since : 0);
+}
+
 static void print_vcpu(const struct vcpu *v, emit_fn *emit)
 {
     const struct sched_entity *se = &v->sched;
+    uint64_t ran_us = us(ran(se));
 
     if (v->state == VCPU_STOPPED)
         return;
-    emit_line(emit, "%s.%u: CPU %u, %s, weight %u, ran %llu ms, waited %llu ms", vm_name(v->vm),
-              v->id, v->cpu, class_of(se), se->weight, LLU(ms(se->ran)), LLU(ms(se->waited)));
+    emit_line(emit, "%s.%u: CPU %u, %s, weight %u, ran %llu.%03llu ms, waited %llu ms",
+              vm_name(v->vm), v->id, v->cpu, class_of(se), se->weight, LLU(ran_us / 1000),
+              LLU(ran_us % 1000), LLU(ms(se->waited)));
 }
 
 void sched_print(emit_fn *emit)

@@ -40,6 +40,17 @@ static NOINLINE void skip_frames(struct slot_table *t, uint64_t now)
     move_to(t, t->at);
 }
 
+static uint64_t longest_gap(const struct slot_table *t)
+{
+    uint64_t longest = 0, from = 0;
+
+    for (unsigned int i = 0; i < t->count; i++) {
+        longest = MAX(longest, t->slots[i].offset - from);
+        from = t->slots[i].offset + t->slots[i].length;
+    }
+    return MAX(longest, t->frame - from + t->slots[0].offset); /* over the frame's end */
+}
+
 int slots_init(struct slot_table *t, struct slot *slots, unsigned int count, uint64_t frame,
                uint64_t epoch, uint64_t now)
 {
@@ -55,6 +66,7 @@ int slots_init(struct slot_table *t, struct slot *slots, unsigned int count, uin
     if (count == 0)
         return -BH_EINVAL;
     *t = (struct slot_table){.slots = slots, .count = count, .frame = frame};
+    t->gap = longest_gap(t);
     t->frame_start = now > epoch ? now - (now - epoch) % frame : epoch;
     move_to(t, 0);
     while (now >= t->end) {

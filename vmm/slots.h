@@ -20,7 +20,7 @@ struct slot {
 struct slot_table {
     struct slot *slots; /* in the order of time, without overlap */
     unsigned int count;
-    uint64_t frame;
+    uint64_t frame, gap; /* `gap`: the longest time without a slot */
     /* The present one, or the next. */
     unsigned int at;
     uint64_t frame_start, begin, end;

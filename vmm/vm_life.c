@@ -16,7 +16,8 @@
 #include "vmm/sched.h"
 
 /* Memory that is scrubbed without looking at anything else in between. */
-#define SCRUB_STEP (4 * MIB)
+#define SCRUB_STEP    (2 * MIB)
+#define SCRUB_STEP_NS 300000u /* at most, but for slow CPUs */
 
 enum config_done vm_when_done;
 bool vm_when_done_armed;
@@ -326,6 +327,6 @@ void vm_attend(void)
             if (vms[i]->home == this_cpu->id)
                 attend(vms[i]);
     }
-    if (unlikely(this_cpu->ending_vms > 0))
+    if (unlikely(this_cpu->ending_vms > 0) && sched_has_time(SCRUB_STEP_NS))
         scrub_step();
 }

@@ -214,6 +214,11 @@ bool smp_is_usable(unsigned int cpu)
     return state == CPU_RUNNING || state == CPU_PARKED;
 }
 
+uint32_t smp_apic_id(unsigned int cpu)
+{
+    return cpus[cpu].apic_id;
+}
+
 void smp_release(void (*run)(void))
 {
     __atomic_store_n(&released_to, run, __ATOMIC_RELEASE);

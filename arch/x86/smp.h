@@ -53,6 +53,8 @@ unsigned int smp_cpu_count(void);
 /* Whether VMs can run there: it has started. */
 bool smp_is_usable(unsigned int cpu);
 
+uint32_t smp_apic_id(unsigned int cpu);
+
 /* The parked CPUs go on with `run`, which does not return. Boot CPU. */
 void smp_release(void (*run)(void));
 

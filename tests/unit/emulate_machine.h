@@ -36,7 +36,8 @@ static uint8_t device[DEVICE_SIZE];
 static struct access made[MAX_LOG];
 static unsigned int count; /* accesses in `made` */
 static unsigned int pte_reads;
-static unsigned int batches; /* calls for ports */
+static unsigned int batches;
+static unsigned int time_left; /* REP iterations until somebody else's turn */ /* calls for ports */
 static uint32_t port_value;
 
 static uint64_t gpr[GPR_COUNT];
@@ -136,6 +137,14 @@ static inline void op_io_out(void *ctx, uint16_t port, unsigned int size, const 
     }
 }
 
+static inline unsigned int op_time_for(void *ctx, unsigned int iterations)
+{
+    (void)ctx;
+    iterations = MIN(iterations, time_left);
+    time_left -= iterations;
+    return iterations;
+}
+
 static const struct emu_ops ops = {
     .read = op_read,
     .write = op_write,
@@ -143,6 +152,7 @@ static const struct emu_ops ops = {
     .read_pte = op_read_pte,
     .io_in = op_io_in,
     .io_out = op_io_out,
+    .time_for = op_time_for,
 };
 
 static inline void flat_segments(uint16_t code_attributes)
@@ -162,6 +172,7 @@ static inline int setup(void **state)
     memset(device, 0, sizeof(device));
     memset(gpr, 0, sizeof(gpr));
     count = pte_reads = batches = 0;
+    time_left = UINT32_MAX;
     cpu = (struct emu_cpu){.gpr = gpr, .rip = CODE, .rflags = RFLAGS_ONE, .cr0 = CR0_PE};
     flat_segments(SEG_ATTR_DB);
     fault = (struct emu_fault){0};

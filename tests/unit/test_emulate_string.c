@@ -131,6 +131,26 @@ static void test_port_batches(void **state)
     assert_true(gpr[GPR_RCX] == 3 && gpr[GPR_RSI] == 0x9001 + EMU_MAX_ITERATIONS);
 }
 
+/* When the CPU is due to somebody else, after one iteration at least. */
+static void test_no_time(void **state)
+{
+    static const char *const insns[] = {"f3 6e", "f3 a4"};
+
+    (void)state;
+    for (unsigned int i = 0; i < ARRAY_SIZE(insns); i++) {
+        for (unsigned int left = 0; left < 300; left += 149) {
+            setup(NULL);
+            gpr[GPR_RSI] = 0x9000;
+            gpr[GPR_RDI] = 0xb000;
+            gpr[GPR_RCX] = 400;
+            time_left = left;
+            assert_int_equal(step(insns[i]), EMU_RETRY);
+            assert_int_equal(gpr[GPR_RCX], 400 - (left ? left : 1));
+            assert_int_equal(cpu.rip, CODE);
+        }
+    }
+}
+
 /* Downwards, single-stepped, without a count, and without REP: one by one, or none. */
 static void test_port_singles(void **state)
 {
@@ -243,6 +263,7 @@ int main(void)
         cmocka_unit_test_setup(test_rep_counters, setup),
         cmocka_unit_test_setup(test_port_strings, setup),
         cmocka_unit_test_setup(test_port_batches, setup),
+        cmocka_unit_test_setup(test_no_time, setup),
         cmocka_unit_test_setup(test_port_singles, setup),
         cmocka_unit_test_setup(test_port_batch_faults, setup),
         cmocka_unit_test_setup(test_port_batch_wraps, setup),

@@ -420,7 +420,7 @@ static void test_random(void **state)
         /* One without a cap waits for its turn, but comes to it. */
         for (unsigned int i = 0; i < sim.tasks; i++)
             if (sim.task[i].se.state == ENTITY_READY && !sim.task[i].se.cap)
-                slice_max = MAX(slice_max, sim.now - sim.task[i].se.waiting_since);
+                slice_max = MAX(slice_max, sim.now - sim.task[i].se.since);
     }
     assert_true(sim.turns > 10000);
     assert_true(slice_max < 100 * S);
@@ -440,7 +440,7 @@ static void test_no_starvation(void **state)
         sim_run(1 * MS);
         for (unsigned int i = 0; i < 20; i++)
             if (sim.task[i].se.state == ENTITY_READY)
-                wait_max = MAX(wait_max, sim.now - sim.task[i].se.waiting_since);
+                wait_max = MAX(wait_max, sim.now - sim.task[i].se.since);
     }
     /* A turn of the lightest lasts a slice, and the sum of weights is 1200. */
     assert_true(wait_max < 1500 * SLICE);

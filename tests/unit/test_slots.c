@@ -339,6 +339,37 @@ static void test_random(void **state)
     }
 }
 
+/* Time for other work: up to the next slot, or in one whose owner sleeps. */
+static void test_has_time(void **state)
+{
+    struct sched_entity owner;
+    struct run_queue rq;
+
+    (void)state;
+    slots[0] = (struct slot){.owner = &owner, .offset = 200, .length = 100};
+    slots[1] = (struct slot){.offset = 500, .length = 100};
+    entity_init(&owner, SCHED_SLOTS, 100);
+    rq_init(&rq, SLICE, SLICE / 4);
+    assert_true(rq_has_time(&rq, 0, UINT64_MAX));
+    assert_int_equal(slots_init(&table, slots, 2, 1000, 0, 0), 0);
+    assert_int_equal(table.gap, 600);
+    rq_set_slots(&rq, &table);
+    rq_add(&rq, &owner, 0);
+    assert_true(rq_has_time(&rq, 100, 100));
+    assert_false(rq_has_time(&rq, 101, 100));
+    assert_true(rq_has_time(&rq, 101, 601)); /* there never is */
+    assert_false(rq_has_time(&rq, 200, 0));
+    assert_true(rq_pick(&rq, 200) == &owner);
+    assert_false(rq_has_time(&rq, 250, 0));
+    rq_put(&rq, 260, false);
+    assert_true(rq_has_time(&rq, 260, 40));
+    assert_false(rq_has_time(&rq, 260, 41));
+    assert_true(rq_has_time(&rq, 500, 100)); /* that of nobody */
+    assert_true(rq_has_time(&rq, 600, 600));
+    assert_false(rq_has_time(&rq, 601, 600));
+    assert_int_equal(slots[0].missed, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +377,7 @@ int main(void)
         cmocka_unit_test(test_exact),    cmocka_unit_test(test_share),
         cmocka_unit_test(test_steps),    cmocka_unit_test(test_idle),
         cmocka_unit_test(test_set_late), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_has_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -138,6 +138,15 @@ static enum emu_result iterate(struct string_run *s)
     return EMU_DONE;
 }
 
+/* So many iterations are made before the time is looked at again. */
+#define STRETCH 128u
+
+static unsigned int time_for(const struct emu_run *run, unsigned int count)
+{
+    count = MIN(count, STRETCH);
+    return run->ops->time_for ? run->ops->time_for(run->ctx, count) : count;
+}
+
 enum emu_result emu_string(struct emu_run *run)
 {
     const struct insn *insn = run->insn;
@@ -145,13 +154,21 @@ enum emu_result emu_string(struct emu_run *run)
     bool repeat = insn->prefixes & (PREFIX_REP | PREFIX_REPNE);
     /* With TF set the guest gets a #DB after each iteration (SDM vol. 3, 17.3.1.2). */
     unsigned int limit = run->cpu->rflags & RFLAGS_TF ? 1 : EMU_MAX_ITERATIONS;
+    bool batches = insn->op >= OP_INS;
+    unsigned int first;
 
     if (repeat && !index_register(run, GPR_RCX))
         return EMU_DONE;
-    for (unsigned int i = 0, done; i < limit; i += done) {
+    first = repeat ? MAX(time_for(run, limit), 1u) : 1;
+    for (unsigned int i = 0, allowed = first, done; i < limit; i += done) {
         enum emu_result result = EMU_DONE;
 
-        done = repeat && insn->op >= OP_INS ? batch(&s, limit - i) : 0;
+        if (repeat && i > 0 && (i == allowed || batches)) {
+            allowed = i + time_for(run, limit - i);
+            if (allowed == i)
+                return EMU_RETRY;
+        }
+        done = repeat && batches ? batch(&s, allowed - i) : 0;
         if (done == 0) {
             result = iterate(&s);
             done = 1;

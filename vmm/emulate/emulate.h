@@ -56,6 +56,8 @@ struct emu_ops {
     void (*io_in)(void *ctx, uint16_t port, unsigned int size, void *data, unsigned int count);
     void (*io_out)(void *ctx, uint16_t port, unsigned int size, const void *data,
                    unsigned int count);
+    /* How many of `count` REP iterations there is time for. NULL: for all. */
+    unsigned int (*time_for)(void *ctx, unsigned int count);
 };
 
 enum emu_result {
