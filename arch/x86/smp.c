@@ -26,9 +26,10 @@
 
 #define VMS_PART 8 /* of the core's pool: that is left for VMs */
 
-#define TSC_ROUNDS 64u
-#define TSC_NS     10000000u /* for all of them, where they take long: but for the first */
-#define TSC_DONE   UINT64_MAX
+#define TSC_ROUNDS   64u
+#define TSC_NS       10000000u /* for all of them, where they take long: but for the first */
+#define TSC_DONE     UINT64_MAX
+#define PAUSE_ROUNDS 64u
 
 /* What a CPU shares with the others, a cache line each. Written by: the boot CPU (B), the CPU
  * itself (S). */
@@ -332,9 +333,14 @@ INIT static int measure_tsc(struct cpu_slot *slot, struct tsc_offset *offset)
         __atomic_store_n(&slot->tsc_ask, round, __ATOMIC_RELEASE);
         if (round == 1)
             kick(slot);
-        while (__atomic_load_n(&slot->tsc_answer, __ATOMIC_ACQUIRE) != round)
+        for (unsigned int i = 1; __atomic_load_n(&slot->tsc_answer, __ATOMIC_ACQUIRE) != round;
+             i++) {
             if (rdtsc() > deadline)
                 return -BH_EIO;
+            if (i % PAUSE_ROUNDS ==
+                0) /* an emulator that runs one CPU at a time goes on to the next */
+                cpu_pause();
+        }
         tsc_offset_narrow(offset, before, slot->tsc_value, rdtsc_ordered());
     }
     return 0;
