@@ -179,6 +179,8 @@ static void take(struct vcpu *v, uint32_t what)
         return;
     if (what & POSTED_MOVED)
         sched_moved_in(v);
+    if (what & POSTED_FLUSH)
+        vm_flush_vcpu(v);
     if (what & (POSTED_INPUT | POSTED_BUTTON | POSTED_DEVICES))
         take_devices(v->vm, what);
     if (what & POSTED_YIELD_TO)

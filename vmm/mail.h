@@ -19,6 +19,7 @@
 #define POSTED_INPUT      BIT(6)  /* vm->input has something */
 #define POSTED_BUTTON     BIT(7)  /* the power button was pressed */
 #define POSTED_DUMP       BIT(8)  /* print the registers */
+#define POSTED_FLUSH      BIT(9)  /* forget nested translations: vm_flush() */
 #define POSTED_UNHALT     BIT(10) /* wake up, interrupt or not */
 #define POSTED_YIELD_TO   BIT(11) /* somebody waits for what it holds: go next */
 #define POSTED_START      BIT(12) /* its VM starts: power on */

@@ -130,6 +130,7 @@ struct vcpu {
     struct code_cache code;
 
     struct mailbox mail;
+    uint64_t flushed; /* vm->flush_wanted when it last forgot nested translations; atomic */
     struct exit_stats stats;
 };
 

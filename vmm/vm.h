@@ -73,6 +73,7 @@ struct vm {
     unsigned int vcpu_count;
     struct vcpu *vcpus[VM_MAX_VCPUS]; /* the first is the boot CPU */
 
+    uint64_t flush_wanted; /* vm_flush() so far; atomic */
     struct sched_cap cap;      /* all vCPUs together, if the configuration has one */
     unsigned int last_lowest;  /* that took a lowest-priority message */
     unsigned int last_boosted; /* that another vCPU waited for: vmm/pause.c */
@@ -121,6 +122,11 @@ void vm_crash(struct vcpu *v, const char *fmt, ...) PRINTF(2, 3);
 
 /* VMs that have been asked to start, and neither run nor failed to. */
 extern unsigned int vm_starting_count;
+
+/* Nested translations were taken away: returns when no guest code can use them any more. By one
+ * pCPU at a time, the service CPU, from its run loop: vCPUs that it owns flush when they are next
+ * entered. */
+void vm_flush(struct vm *vm);
 
 /* Guards the devices. A VM of one vCPU needs no lock: only its pCPU touches them. */
 static inline bool vm_needs_lock(const struct vm *vm)

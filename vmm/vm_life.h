@@ -18,6 +18,7 @@ static inline bool vm_home_asked(void)
 /* On the vCPU's owner. */
 void vm_start_vcpu(struct vcpu *v);
 void vm_stop_vcpu(struct vcpu *v);
+void vm_flush_vcpu(struct vcpu *v);
 void vm_dump_to_console(struct vcpu *v);
 
 /* vm.c, for the home: memory, mapped; the kernel in it, and vm->entry. 0, or a negative error after
