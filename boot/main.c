@@ -269,6 +269,7 @@ NORETURN static void enter_run_loop(void)
     address_space_free_init();
     log_info("boot: %llu us from the first instruction to here; %llu KiB of boot memory given back",
              LLU(time_now_ns() / 1000), LLU((page_free_count() - before) * PAGE_SIZE_4K / KIB));
+    console_run();
     smp_release(sched_loop);
     start_vms();
     console_start();

@@ -3,6 +3,7 @@
 #include "drivers/uart.h"
 
 #include "arch/x86/asm.h"
+#include "arch/x86/time.h"
 #include "lib/error.h"
 
 #define UART_CLOCK_BAUD 115200u
@@ -34,6 +35,8 @@
 #define QUEUE_SIZE 16384
 /* Longer than a full FIFO takes at 1200 baud, in port reads of about 1 us. */
 #define POLL_LIMIT 200000u
+#define DEAD_NS    200000000u /* the same by the time */
+#define LOOKS_MIN  16         /* it may be that nobody looked for a while */
 
 static uint16_t uart_port; /* 0: none */
 static bool interrupts;
@@ -42,7 +45,8 @@ static char queue[QUEUE_SIZE];
 static unsigned int queue_head; /* next to send */
 static unsigned int queue_tail;
 static unsigned int fifo_room; /* bytes that it takes without being asked again */
-static unsigned int stalled;   /* looked at so often since it took a byte; POLL_LIMIT: dead */
+static unsigned int stalled;   /* looked at so often since it took a byte */
+static uint64_t stalled_since; /* TSC */
 
 int uart_init(uint16_t port, unsigned int baud)
 {
@@ -113,7 +117,7 @@ void uart_pump(unsigned int limit)
 static bool wait_for_status(uint8_t bit)
 {
     while (!(inb(uart_port + REG_LSR) & bit)) {
-        if (stalled == POLL_LIMIT)
+        if (stalled >= POLL_LIMIT)
             return false;
         stalled++;
         cpu_pause();
@@ -133,6 +137,16 @@ static unsigned int queue_room(void)
     return QUEUE_SIZE - (queue_tail - queue_head);
 }
 
+/* By looks, while nobody knows the time, else by time. */
+static bool is_dead(void)
+{
+    if (stalled++ == 0)
+        stalled_since = rdtsc();
+    if (!time_is_calibrated() || stalled >= POLL_LIMIT)
+        return stalled >= POLL_LIMIT;
+    return stalled > LOOKS_MIN && rdtsc() - stalled_since > ns_span_to_tsc(DEAD_NS);
+}
+
 bool uart_has_room(unsigned int bytes)
 {
     if (uart_port == 0 || likely(queue_room() >= bytes))
@@ -140,10 +154,8 @@ bool uart_has_room(unsigned int bytes)
     uart_pump(FIFO_SIZE);
     if (queue_room() >= bytes)
         return true;
-    if (stalled < POLL_LIMIT) {
-        stalled++;
+    if (!is_dead())
         return false;
-    }
     queue_head = queue_tail - (QUEUE_SIZE - bytes); /* the oldest go */
     return true;
 }

@@ -47,11 +47,13 @@ void log_write(enum log_level level, const char *fmt, ...)
     size_t len = MIN((size_t)n, sizeof(line) - 1);
 
     bool shown = level <= console_level;
-    console_acquire(shown ? CONSOLE_ROOM_LINE : 0);
+    bool room = console_acquire(shown ? CONSOLE_ROOM_LINE : 0);
     ring_put(line, len);
     ring_put("\n", 1);
-    if (shown)
+    if (shown && room)
         console_core_line(line, len);
+    else if (shown)
+        console_skip_line();
     console_release();
 }
 
@@ -83,7 +85,7 @@ static size_t read_line(uint64_t *at, char line[LOG_LINE_MAX])
 {
     size_t n = 0;
 
-    console_acquire(0);
+    (void)console_acquire(0);
     *at = MAX(*at, ring_oldest());
     while (*at < ring_written && n < LOG_LINE_MAX) {
         char c = ring[(*at)++ % LOG_RING_SIZE];
@@ -101,7 +103,7 @@ void log_replay(unsigned int lines, emit_fn *emit)
 
     if (lines == 0)
         return;
-    console_acquire(0);
+    (void)console_acquire(0);
     uint64_t at = ring_start(lines), end = ring_written;
     console_release();
     while (at < end) {

@@ -1,5 +1,6 @@
 #include "vmm/checks.h"
 
+#include "arch/x86/interrupt.h"
 #include "arch/x86/percpu.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/time.h"
@@ -38,6 +39,22 @@ void checks_step(const char *name, uint64_t cycles)
 
     if (worst)
         note(worst, &(struct worst){.what = name, .cycles = cycles});
+}
+
+void checks_owner(const struct vcpu *v)
+{
+    unsigned int owner = __atomic_load_n(&v->cpu, __ATOMIC_RELAXED);
+
+    if (owner != this_cpu->id && !spin_machine_ends())
+        core_panic("vCPU %u of %s belongs to CPU %u, and is touched by CPU %u", v->id,
+                   vm_name(v->vm), owner, this_cpu->id);
+}
+
+void checks_home(const struct vm *vm)
+{
+    if (vm->home != this_cpu->id && !spin_machine_ends())
+        core_panic("%s is at home on CPU %u, and its state is changed by CPU %u", vm_name(vm),
+                   vm->home, this_cpu->id);
 }
 
 void checks_print(emit_fn *emit)

@@ -7,6 +7,9 @@
 #include "lib/checks.h"
 #include "lib/emit.h"
 
+struct vcpu;
+struct vm;
+
 /* What an exit or a step is to stay below: so long another VM on the CPU may have to wait beyond
  * the end of a slice. The first of a kind that is longer is logged. */
 #define HANDLER_BOUND_NS 100000u
@@ -30,6 +33,21 @@ static inline void checks_step_end(const char *name, uint64_t start)
 {
     if (CHECKS)
         checks_step(name, rdtsc() - start);
+}
+
+/* CHECKS builds end the machine when a pCPU touches a vCPU that it does not own, or changes the
+ * state of a VM whose home it is not. */
+void checks_owner(const struct vcpu *v);
+void checks_home(const struct vm *vm);
+static inline void assert_owner(const struct vcpu *v)
+{
+    if (CHECKS)
+        checks_owner(v);
+}
+static inline void assert_home(const struct vm *vm)
+{
+    if (CHECKS)
+        checks_home(vm);
 }
 
 /* The longest on each CPU. */

@@ -11,12 +11,14 @@
 #include "vmm/platform.h"
 #include "vmm/vm.h"
 
-#define KEY_ESCAPE  0x01       /* Ctrl-A */
-#define HIDE        "\r\033[K" /* ECMA-48, 8.3.41 */
-#define BREAK       "\r\n"
-#define POLL_ROUNDS 8
-#define POLL_BYTES  64
-#define ESC         0x1b
+#define KEY_ESCAPE   0x01       /* Ctrl-A */
+#define HIDE         "\r\033[K" /* ECMA-48, 8.3.41 */
+#define BREAK        "\r\n"
+#define POLL_ROUNDS  4
+#define POLL_KEYS    16
+#define ANSWER_LINES 4 /* that the monitor prints without a pause */
+#define POLL_BYTES   64
+#define ESC          0x1b
 
 /* A VM's escape sequences: shown only while it has the keyboard, and never shown again. */
 enum escape_state { ESCAPE_NONE, ESCAPE_START, ESCAPE_SEQUENCE };
@@ -34,16 +36,27 @@ static struct vm *focus;      /* NULL: the monitor has the keyboard. Written by 
 static bool line_open;        /* the cursor stands behind the unfinished line of the focus */
 static bool in_monitor_write; /* what is printed answers a command */
 unsigned int console_polled_by = MAX_PCPUS;
-static bool key_escape;       /* Ctrl-A was typed. Of the serving CPU alone */
+static bool key_escape;           /* Ctrl-A was typed. Of the serving CPU alone */
+static unsigned int answer_lines; /* of the monitor, in all. Of the serving CPU alone */
+static unsigned int skipped;      /* lines of the core's that there was no room for */
+static bool running;              /* the run loops are; constant from then on */
 
-void console_acquire(unsigned int room)
+bool console_acquire(unsigned int room)
 {
     spin_acquire(&console_lock);
-    while (unlikely(!uart_has_room(room)) && !spin_machine_ends()) {
+    while (likely(room > 0) && unlikely(!uart_has_room(room)) && !spin_machine_ends()) {
+        if (running)
+            return false;
         spin_release(&console_lock);
         cpu_pause();
         spin_acquire(&console_lock);
     }
+    return true;
+}
+
+void console_run(void)
+{
+    running = true;
 }
 
 void console_release(void)
@@ -96,11 +109,31 @@ static void put_line(const char *text, size_t len)
     put("\r\n", 2);
 }
 
+#define say(...) emit_line(put_line, __VA_ARGS__)
+
 void console_core_line(const char *text, size_t len)
 {
     end_line(HIDE);
+    if (unlikely(skipped > 0)) {
+        say("--- the UART is slow: %u lines are in the log only", skipped);
+        skipped = 0;
+    }
     put_line(text, len);
     restore_line();
+}
+
+void console_line(const char *text, size_t len)
+{
+    if (console_acquire(CONSOLE_ROOM_LINE))
+        console_core_line(text, len);
+    else
+        skipped++;
+    console_release();
+}
+
+void console_skip_line(void)
+{
+    skipped++;
 }
 
 void console_crash_line(const char *text, size_t len)
@@ -123,22 +156,32 @@ void console_monitor_write(const char *text, size_t len)
 
 void console_answer_begin(void)
 {
-    console_acquire(ROOM_KEYS);
+    (void)console_acquire(0);
     end_line(BREAK);
     in_monitor_write = true;
     console_release();
 }
 
+static void wait_for_room(void)
+{
+    while (!console_acquire(CONSOLE_ROOM_LINE)) {
+        console_release();
+        monitor_pause();
+    }
+}
+
 void console_answer_line(const char *text, size_t len)
 {
-    console_acquire(CONSOLE_ROOM_LINE);
+    wait_for_room();
     put_line(text, len);
     console_release();
+    if (++answer_lines % ANSWER_LINES == 0)
+        monitor_pause();
 }
 
 void console_answer_end(void)
 {
-    console_acquire(CONSOLE_ROOM_LINE);
+    wait_for_room();
     in_monitor_write = false;
     restore_line();
     console_release();
@@ -255,34 +298,45 @@ static void output_byte(struct vm *vm, uint8_t c)
         output_control(vm, c);
 }
 
-/* Not all of it need fit into the UART's queue, but each piece. */
-void console_vm_output(struct vm *vm, const uint8_t *data, size_t len)
+static unsigned int output_piece(struct vm *vm, const uint8_t *data, unsigned int len)
 {
-    console_acquire(ROOM_VM);
-    while (len > 0) {
-        bool plain = !vm->cr_seen && vm->escape == ESCAPE_NONE;
-        size_t n = plain ? output_text(vm, data, len) : 0;
+    bool plain = !vm->cr_seen && vm->escape == ESCAPE_NONE;
+    size_t n = plain ? output_text(vm, data, len) : 0;
 
-        if (n == 0) {
-            output_byte(vm, *data);
-            n = 1;
-        }
-        data += n;
-        len -= n;
-        if (unlikely(len > 0 && !uart_has_room(ROOM_VM))) {
-            restore_line();
-            console_release();
-            console_acquire(ROOM_VM);
-        }
+    if (n == 0) {
+        output_byte(vm, *data);
+        n = 1;
     }
+    return (unsigned int)n;
+}
+
+unsigned int console_vm_output(struct vm *vm, const uint8_t *data, unsigned int len)
+{
+    bool room = console_acquire(ROOM_VM);
+    unsigned int done = 0;
+
+    while (room && done < len) {
+        done += output_piece(vm, data + done, len - done);
+        room = uart_has_room(ROOM_VM);
+    }
+    restore_line();
+    console_release();
+    return done;
+}
+
+void console_vm_last(struct vm *vm, uint8_t c)
+{
+    if (console_acquire(CONSOLE_ROOM_LINE))
+        (void)output_piece(vm, &c, 1);
     restore_line();
     console_release();
 }
 
 void console_vm_end(struct vm *vm)
 {
-    console_acquire(CONSOLE_ROOM_LINE);
-    if (vm->line_len > 0) {
+    bool room = console_acquire(CONSOLE_ROOM_LINE);
+
+    if (room && vm->line_len > 0) {
         if (vm == focus) {
             end_line(BREAK);
             vm->line_len = 0;
@@ -290,17 +344,16 @@ void console_vm_end(struct vm *vm)
             print_line(vm);
         }
     }
+    vm->line_len = 0;
     vm->cr_seen = false;
     vm->escape = ESCAPE_NONE;
     restore_line();
     console_release();
 }
 
-#define say(...) emit_line(put_line, __VA_ARGS__)
-
 static void set_focus(struct vm *vm)
 {
-    console_acquire(ROOM_KEYS);
+    (void)console_acquire(ROOM_KEYS);
     end_line(BREAK);
     focus = vm;
     if (vm) {
@@ -323,7 +376,7 @@ static void focus_next(void)
 
 static void list_keys(void)
 {
-    console_acquire(ROOM_KEYS);
+    (void)console_acquire(ROOM_KEYS);
     end_line(BREAK);
     say("Ctrl-A 0    the core's monitor");
     for (unsigned int i = 0; i < vm_count && i < 9; i++)
@@ -362,7 +415,7 @@ static void feed(uint8_t c)
     } else if (put_input(focus, c)) {
         console_input_ready(focus);
     } else {
-        console_acquire(ROOM_KEYS);
+        (void)console_acquire(ROOM_KEYS);
         put("\a", 1);
         console_release();
     }
@@ -375,7 +428,7 @@ static void command_key(uint8_t c)
         if (n <= vm_count) {
             set_focus(n ? vms[n - 1] : NULL);
         } else {
-            console_acquire(ROOM_KEYS);
+            (void)console_acquire(ROOM_KEYS);
             end_line(BREAK);
             say("--- there is no VM %u", n);
             restore_line();
@@ -386,7 +439,7 @@ static void command_key(uint8_t c)
     switch (c) {
     case 'n': focus_next(); break;
     case 'q':
-        console_acquire(ROOM_KEYS);
+        (void)console_acquire(ROOM_KEYS);
         end_line(BREAK);
         console_release();
         monitor_power_off();
@@ -409,10 +462,12 @@ static void receive(uint8_t c)
     }
 }
 
+/* A key may bring about some output. While the monitor answers, further ones wait in the UART. */
 static int read_key(void)
 {
-    console_acquire(0);
-    int c = uart_read();
+    bool room = console_acquire(ROOM_KEYS);
+    int c = room && !monitor_answers() ? uart_read() : -1;
+
     console_release();
     return c;
 }
@@ -421,28 +476,30 @@ static int read_key(void)
  * one comes. Bounded all the same: the next interrupt or poll goes on. */
 void console_poll(void)
 {
-    for (unsigned int round = 0; round < POLL_ROUNDS; round++) {
-        for (unsigned int i = 0; i < POLL_BYTES; i++) {
+    bool pending = true;
+
+    if (monitor_answers())
+        monitor_go_on();
+    for (unsigned int round = 0; round < POLL_ROUNDS && pending; round++) {
+        for (unsigned int i = 0; i < POLL_KEYS; i++) {
             int c = read_key();
             if (c < 0)
                 break;
             receive((uint8_t)c);
         }
-        console_acquire(0);
+        (void)console_acquire(0);
         uart_pump(POLL_BYTES);
-        bool pending = uart_interrupt_pending();
+        pending = uart_interrupt_pending();
         console_release();
-        if (!pending)
-            return;
     }
-    this_cpu->console_input = true;
+    this_cpu->console_input |= pending || monitor_answers();
 }
 
 void console_start(void)
 {
     for (unsigned int i = 0; i < vm_count; i++) {
         if (vms[i]->state == VM_RUNNING) {
-            console_acquire(0);
+            (void)console_acquire(0);
             focus = vms[i];
             console_release();
             return;

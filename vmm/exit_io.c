@@ -141,6 +141,7 @@ static enum exit_action finish(struct vcpu *v, struct emu_cpu *cpu, uint64_t gpa
         sched_leave(); /* it has taken long: what waits for the CPU comes first */
         v->pending |= PENDING_REGISTERS | (v->rflags & RFLAGS_TF ? PENDING_DEBUG : 0);
         break;
+    case EMU_WAIT: sched_give_way(); break;
     case EMU_FAULT: raise_fault(v, fault); break;
     case EMU_UNKNOWN:
         log_unknown(v, cpu, gpa);

@@ -23,7 +23,7 @@ static int translate(const struct vm *vm, uint64_t gpa, uint64_t *hpa, uint64_t 
     return -BH_EFAULT;
 }
 
-static int check(const struct vm *vm, uint64_t gpa, uint64_t len)
+int guest_check(const struct vm *vm, uint64_t gpa, uint64_t len)
 {
     uint64_t hpa, left;
 
@@ -62,7 +62,7 @@ int guest_physical(const struct vm *vm, uint64_t gpa, uint64_t *pa)
 
 int guest_read(struct vm *vm, uint64_t gpa, void *dst, size_t len)
 {
-    int err = check(vm, gpa, len);
+    int err = guest_check(vm, gpa, len);
 
     for (uint64_t n; !err && len > 0; gpa += n, dst = (char *)dst + n, len -= n) {
         n = piece(gpa, len, PAGE_SIZE_4K);
@@ -74,7 +74,7 @@ int guest_read(struct vm *vm, uint64_t gpa, void *dst, size_t len)
 
 int guest_write(struct vm *vm, uint64_t gpa, const void *src, size_t len)
 {
-    int err = check(vm, gpa, len);
+    int err = guest_check(vm, gpa, len);
 
     for (uint64_t n; !err && len > 0; gpa += n, src = (const char *)src + n, len -= n) {
         n = piece(gpa, len, PAGE_SIZE_4K);
@@ -86,7 +86,7 @@ int guest_write(struct vm *vm, uint64_t gpa, const void *src, size_t len)
 
 int guest_fill(struct vm *vm, uint64_t gpa, uint8_t byte, size_t len)
 {
-    int err = check(vm, gpa, len);
+    int err = guest_check(vm, gpa, len);
 
     for (uint64_t n; !err && len > 0; gpa += n, len -= n) {
         n = piece(gpa, len, PAGE_SIZE_2M);
@@ -112,7 +112,7 @@ int guest_read_pte(struct vm *vm, uint64_t gpa, unsigned int size, uint64_t *pte
 
 int guest_copy_physical(struct vm *vm, uint64_t gpa, uint64_t pa, uint64_t len)
 {
-    int err = check(vm, gpa, len);
+    int err = guest_check(vm, gpa, len);
 
     for (uint64_t n; !err && len > 0; gpa += n, pa += n, len -= n) {
         n = piece(pa, piece(gpa, len, PAGE_SIZE_2M), PAGE_SIZE_2M);
@@ -126,8 +126,9 @@ int guest_copy_physical(struct vm *vm, uint64_t gpa, uint64_t pa, uint64_t len)
 
 void physical_scrub(uint64_t pa, uint64_t len)
 {
-    for (uint64_t at = 0; at < len; at += PAGE_SIZE_2M) {
-        memset(window_map_2m(WINDOW_2M_TARGET, pa + at), 0, PAGE_SIZE_2M);
+    for (uint64_t n; len > 0; pa += n, len -= n) {
+        n = piece(pa, len, PAGE_SIZE_2M);
+        memset(window_map_2m(WINDOW_2M_TARGET, pa), 0, n);
         window_unmap_2m(WINDOW_2M_TARGET);
     }
 }

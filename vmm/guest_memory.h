@@ -15,6 +15,9 @@ struct vm;
  * below. It stays the same until the VM ends. */
 MUST_CHECK int guest_physical(const struct vm *vm, uint64_t gpa, uint64_t *pa);
 
+/* Returns 0 when all of the range is this VM's RAM, or -BH_EFAULT. */
+MUST_CHECK int guest_check(const struct vm *vm, uint64_t gpa, uint64_t len);
+
 /* Copies `len` bytes from or to guest-physical memory. Any alignment, may cross pages. Returns 0,
  * or -BH_EFAULT when any part of the range is not this VM's RAM; then nothing was copied. */
 MUST_CHECK int guest_read(struct vm *vm, uint64_t gpa, void *dst, size_t len);

@@ -9,6 +9,9 @@
 
 struct cpu_mail cpu_mails[MAX_PCPUS];
 
+/* Whose mail is taken before the run loop looks at other things: HANDLER_BOUND_NS. */
+#define VCPUS_AT_ONCE 16
+
 static void push(struct vcpu *v, unsigned int cpu)
 {
     struct vcpu **inbox = &cpu_mails[cpu].inbox;
@@ -68,6 +71,12 @@ void mail_init(struct vcpu *v)
 {
     post(v, POSTED_STARTUP | POSTED_INTERRUPTS | POSTED_NMI | POSTED_EXTINT | POSTED_UNHALT,
          POSTED_INIT);
+}
+
+/* What is left of its VM's last life goes. */
+void mail_start(struct vcpu *v)
+{
+    post(v, UINT32_MAX, POSTED_START);
 }
 
 void mail_startup(struct vcpu *v, uint8_t page)
@@ -163,14 +172,15 @@ static void take_devices(struct vm *vm, uint32_t what)
     vm_unlock(vm);
 }
 
+/* A start comes before all that is posted with it: mail_start(). */
 static void take(struct vcpu *v, uint32_t what)
 {
-    if (what & (POSTED_STOP | POSTED_START)) {
+    if (what & (POSTED_STOP | POSTED_START))
         drop_interrupts(v);
-        if (what & POSTED_START) /* which comes before the stop, if there is one already */
-            vm_start_vcpu(v);
-        if (what & POSTED_STOP)
-            vm_stop_vcpu(v);
+    if (what & POSTED_START)
+        vm_start_vcpu(v);
+    if (what & POSTED_STOP) {
+        vm_stop_vcpu(v);
         return;
     }
     if (what & POSTED_DUMP)
@@ -200,10 +210,12 @@ void mail_empty(void)
 {
     struct vcpu *v = __atomic_exchange_n(&cpu_mails[this_cpu->id].inbox, NULL, __ATOMIC_SEQ_CST);
 
-    while (v) {
+    for (unsigned int taken = 0; v; taken++) {
         struct vcpu *next = v->mail.next; /* it may get mail again at once */
 
-        if (vcpu_is_here(v)) {
+        if (taken >= VCPUS_AT_ONCE) {
+            push(v, this_cpu->id);
+        } else if (vcpu_is_here(v)) {
             hear_init(v);
             take(v, __atomic_exchange_n(&v->mail.posted, 0, __ATOMIC_SEQ_CST));
         } else {

@@ -42,6 +42,9 @@ void mail_post(struct vcpu *v, uint32_t what);
  * not get, not even later. */
 void mail_signal(struct vcpu *v, uint32_t what);
 
+/* Its VM starts: nothing that was posted before counts. */
+void mail_start(struct vcpu *v);
+
 /* Signals between a VM's vCPUs; `page` is that of the code to start at. */
 void mail_init(struct vcpu *v);
 void mail_startup(struct vcpu *v, uint8_t page);
@@ -73,7 +76,8 @@ static inline bool mail_waiting(void)
     return __atomic_load_n(&cpu_mails[this_cpu->id].inbox, __ATOMIC_ACQUIRE) != NULL;
 }
 
-/* Empties this pCPU's inbox and acts on it. Run loop only. */
+/* Acts on what is in this pCPU's inbox, or on a part of it: then mail_waiting() still holds. Run
+ * loop only. */
 void mail_empty(void);
 static inline void mail_take(void)
 {

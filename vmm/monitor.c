@@ -1,5 +1,6 @@
 #include "vmm/monitor.h"
 
+#include "arch/x86/interrupt.h"
 #include "arch/x86/mm/frame_alloc.h"
 #include "arch/x86/mm/page_alloc.h"
 #include "arch/x86/percpu.h"
@@ -27,12 +28,26 @@ static char line[LINE_MAX];
 static unsigned int line_len;
 static bool open;
 
+/* Answers are long, and the UART is slow: a command has a stack of its own, on which it pauses. The
+ * serving CPU's. */
+static uint64_t stack[2048] ALIGNED(16);
+static uint64_t answer_stack, loop_stack; /* while it pauses; while it goes on */
+static bool answers;                      /* a command is carried out */
+
 #define print(...) emit_line(console_answer_line, __VA_ARGS__)
 
 static const char *state_of(const struct vm *vm)
 {
-    if (vm->state != VM_RUNNING)
-        return vm->state == VM_OFF ? "off" : "ending";
+    static const char *const names[] = {
+        [VM_OFF] = "off",
+        [VM_STARTING] = "starting",
+        [VM_STOPPING] = "ending",
+        [VM_ENDING] = "ending",
+    };
+    enum vm_state state = __atomic_load_n(&vm->state, __ATOMIC_RELAXED);
+
+    if (state != VM_RUNNING)
+        return names[state];
     for (unsigned int i = 0; i < vm->vcpu_count; i++)
         if (vm->vcpus[i]->state == VCPU_RUNNABLE)
             return "running";
@@ -147,7 +162,7 @@ static void command_crash(const char *arg)
     if (arg[0] > '0' && arg[0] <= '9' && arg[1] == '\0' && smp_crash((unsigned int)(arg[0] - '0')))
         return;
     if (strcmp(arg, "console") == 0) {
-        console_acquire(0);
+        (void)console_acquire(0);
     } else if (strcmp(arg, "core") != 0) {
         print("this stops the whole machine to show a crash report: type \"crash core\"");
         return;
@@ -280,16 +295,43 @@ static void edit(char c)
     }
 }
 
-void monitor_input(uint8_t c)
+NORETURN static void answer(void)
 {
-    if (c == '\r' || c == '\n') {
+    for (;;) {
         console_answer_begin();
         line[line_len] = '\0';
         execute();
         line_len = 0;
         console_answer_end();
+        answers = false;
+        monitor_pause();
+    }
+}
+
+bool monitor_answers(void)
+{
+    return answers;
+}
+
+void monitor_go_on(void)
+{
+    if (answer_stack == 0)
+        answer_stack = stack_prepare(stack + ARRAY_SIZE(stack), answer);
+    stack_exchange(&loop_stack, answer_stack);
+}
+
+void monitor_pause(void)
+{
+    stack_exchange(&answer_stack, loop_stack);
+}
+
+void monitor_input(uint8_t c)
+{
+    if (c == '\r' || c == '\n') {
+        answers = true;
+        monitor_go_on();
     } else {
-        console_acquire(CONSOLE_ROOM_LINE);
+        (void)console_acquire(0);
         edit((char)c);
         console_release();
     }

@@ -11,6 +11,14 @@ void monitor_enter(void);
 /* One typed byte. Without the console's lock, which each piece of an answer takes. */
 void monitor_input(uint8_t c);
 
+/* A command is being carried out: no byte is to be typed until monitor_go_on() has brought it to
+ * its end, a few lines a call. */
+bool monitor_answers(void);
+void monitor_go_on(void);
+
+/* In an answer: leaves the CPU to others, until monitor_go_on(). No locks held. */
+void monitor_pause(void);
+
 /* Shows the prompt and what has been typed, after other output came in between. Console lock held.
  */
 void monitor_redraw(void);

@@ -3,6 +3,7 @@
 #include "arch/x86/percpu.h"
 #include "arch/x86/virt.h"
 #include "lib/log.h"
+#include "vmm/checks.h"
 #include "vmm/console.h"
 #include "vmm/ipi.h"
 #include "vmm/mail.h"
@@ -29,6 +30,7 @@ void platform_signal_extint(struct vm *vm)
 /* An ISA line reaches both the 8259s and the I/O APIC, as on a PC; the guest masks one of them. */
 static void set_isa_irq(struct vm *vm, unsigned int irq, bool level)
 {
+    vm_assert_locked(vm);
     pic_set_irq(&vm->pic, irq, level);
     ioapic_set_irq(&vm->ioapic, irq == PIT_IRQ ? PIT_GSI : irq, level);
     if (pic_pending(&vm->pic))
@@ -102,6 +104,8 @@ void platform_arm_device_timer(struct vm *vm)
 {
     uint64_t next = MIN(vm->rtc_due, vm->pm_due);
 
+    vm_assert_locked(vm);
+    next = MIN(next, vm->uart_due);
     if (vm->pit_due < next && pit_is_heard(vm))
         next = vm->pit_due;
     if (vcpu_is_here(vm->vcpus[0]))
@@ -152,6 +156,8 @@ static void update_devices(struct vm *vm, uint64_t tsc)
     platform_update_pit(vm, tsc);
     platform_update_rtc(vm, tsc);
     platform_update_pm(vm, tsc);
+    if (unlikely(tsc >= vm->uart_due))
+        platform_resume_uart(vm);
     platform_arm_device_timer(vm);
 }
 
@@ -159,6 +165,7 @@ static void device_timer_expired(struct timer *timer, uint64_t tsc)
 {
     struct vm *vm = CONTAINER_OF(timer, struct vm, device_timer);
 
+    assert_owner(vm->vcpus[0]);
     vm_lock(vm);
     update_devices(vm, tsc);
     vm_unlock(vm);
@@ -170,7 +177,7 @@ void platform_resume(struct vm *vm)
     uint64_t tsc = rdtsc();
 
     vm_lock(vm);
-    if (tsc >= vm->pit_due || tsc >= vm->rtc_due || tsc >= vm->pm_due)
+    if (tsc >= vm->pit_due || tsc >= vm->rtc_due || tsc >= vm->pm_due || tsc >= vm->uart_due)
         update_devices(vm, tsc);
     else
         platform_arm_device_timer(vm);
@@ -179,14 +186,38 @@ void platform_resume(struct vm *vm)
 
 /* Serial port -------------------------------------------------------------------------------- */
 
-static void uart_tx(void *ctx, const uint8_t *data, unsigned int count)
+/* What the console has no room for waits in the UART, which tries again after this. */
+#define UART_RETRY_NS 1000000u
+
+static void note_uart_waits(struct vm *vm)
 {
-    console_vm_output(ctx, data, count);
+    vm->slow_out = true;
+    vm->uart_due = rdtsc() + ns_span_to_tsc(UART_RETRY_NS);
+    platform_arm_device_timer(vm);
+}
+
+static unsigned int uart_tx(void *ctx, const uint8_t *data, unsigned int count)
+{
+    unsigned int sent = console_vm_output(ctx, data, count);
+
+    if (unlikely(sent < count))
+        note_uart_waits(ctx);
+    return sent;
 }
 
 static void uart_irq(void *ctx, bool level)
 {
     set_isa_irq(ctx, COM1_IRQ, level);
+}
+
+bool platform_resume_uart(struct vm *vm)
+{
+    guest_uart_resume(&vm->uart); /* sets the time anew when the console still has no room */
+    if (guest_uart_tx_waits(&vm->uart))
+        return false;
+    vm->uart_due = TIMER_NEVER;
+    vm->slow_out = vm_needs_lock(vm);
+    return true;
 }
 
 static const struct guest_uart_ops uart_ops = {.tx = uart_tx, .irq = uart_irq};
@@ -195,6 +226,7 @@ void platform_feed_input(struct vm *vm)
 {
     unsigned int head = vm->input_head, tail = __atomic_load_n(&vm->input_tail, __ATOMIC_ACQUIRE);
 
+    vm_assert_locked(vm);
     while (head != tail && guest_uart_rx(&vm->uart, vm->input[head % VM_INPUT_SIZE]))
         head++;
     __atomic_store_n(&vm->input_head, head, __ATOMIC_RELEASE);
@@ -202,6 +234,7 @@ void platform_feed_input(struct vm *vm)
 
 void platform_power_button(struct vm *vm)
 {
+    vm_assert_locked(vm);
     acpi_pm_power_button(&vm->pm);
     set_isa_irq(vm, GUEST_PM_SCI_IRQ, acpi_pm_sci(&vm->pm));
 }
@@ -210,6 +243,7 @@ void platform_power_button(struct vm *vm)
 
 void platform_write_ioapic(struct vm *vm, uint32_t offset, uint32_t value)
 {
+    vm_assert_locked(vm);
     platform_catch_up_pit(vm);
     ioapic_write(&vm->ioapic, offset, value);
     platform_arm_device_timer(vm);
@@ -235,6 +269,8 @@ void platform_reset(struct vm *vm)
     vm->pci = (struct pci_host){0};
     timer_init(&vm->device_timer, device_timer_expired);
     vm->pit_due = vm->rtc_due = vm->pm_due = 0;
+    vm->uart_due = TIMER_NEVER;
+    vm->slow_out = vm_needs_lock(vm);
     __atomic_store_n(&vm->input_head, __atomic_load_n(&vm->input_tail, __ATOMIC_ACQUIRE),
                      __ATOMIC_RELEASE);
 }

@@ -17,12 +17,12 @@ void platform_resume(struct vm *vm);
 void platform_stop_vcpu(struct vcpu *v);
 
 /* `count` > 0 elements of 1, 2 or 4 bytes from or to one port, one after the other, as by INS and
- * OUTS of the vCPU `vcpu` (struct emu_ops). What no device answers reads all ones. IN and OUT:
- * vmm/exit.h. */
+ * OUTS of the vCPU `vcpu` (struct emu_ops). What no device answers reads all ones. The UART may
+ * take less than `count`: how many were taken is returned. IN and OUT: vmm/exit.h. */
 void platform_in_string(void *vcpu, uint16_t port, unsigned int size, void *data,
                         unsigned int count);
-void platform_out_string(void *vcpu, uint16_t port, unsigned int size, const void *data,
-                         unsigned int count);
+unsigned int platform_out_string(void *vcpu, uint16_t port, unsigned int size, const void *data,
+                                 unsigned int count);
 
 /* Device memory accesses of 1 to 8 bytes inside a page, of which a value has the low ones. */
 uint64_t platform_mmio_read(struct vcpu *v, uint64_t gpa);

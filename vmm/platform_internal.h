@@ -13,6 +13,9 @@ void platform_update_pit(struct vm *vm, uint64_t tsc);
 void platform_update_rtc(struct vm *vm, uint64_t tsc);
 void platform_update_pm(struct vm *vm, uint64_t tsc);
 
+/* A byte waits in the UART: tries again to send it. Returns whether it was. */
+bool platform_resume_uart(struct vm *vm);
+
 /* Arms the devices' timer for the first of them. */
 void platform_arm_device_timer(struct vm *vm);
 

@@ -5,6 +5,7 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "vmm/platform_internal.h"
+#include "vmm/sched.h"
 
 #define COM1_BASE 0x3f8
 #define POST_PORT 0x80
@@ -348,9 +349,14 @@ static NOINLINE enum exit_action skip_and_in(struct vcpu *v, unsigned int port, 
 static NOINLINE enum exit_action skip_and_out(struct vcpu *v, unsigned int port, uint64_t next_rip,
                                               unsigned int size)
 {
-    vcpu_skip_to(v, next_rip);
     vm_lock(v->vm);
-    (void)do_out(v, port, size);
+    if (unlikely(port == COM1_BASE && guest_uart_tx_full(&v->vm->uart) &&
+                 !platform_resume_uart(v->vm))) {
+        sched_give_way(); /* the instruction is executed again */
+    } else {
+        vcpu_skip_to(v, next_rip);
+        (void)do_out(v, port, size);
+    }
     vm_unlock(v->vm);
     return EXIT_RESUME;
 }
@@ -367,7 +373,7 @@ static inline enum exit_action quick_in(struct vcpu *v, unsigned int port, uint6
 static inline enum exit_action quick_out(struct vcpu *v, unsigned int port, uint64_t next_rip,
                                          unsigned int size)
 {
-    if (unlikely(!vcpu_skip_is_plain(v, next_rip) || vm_needs_lock(v->vm)))
+    if (unlikely(!vcpu_skip_is_plain(v, next_rip) || v->vm->slow_out))
         return skip_and_out(v, port, next_rip, size);
     v->rip = next_rip;
     return do_out(v, port, size);
@@ -409,26 +415,29 @@ void platform_in_string(void *vcpu, uint16_t port, unsigned int size, void *data
     vm_unlock(vm);
 }
 
-static void out_string(struct vm *vm, uint16_t port, unsigned int size, const uint8_t *at,
-                       unsigned int count)
+static unsigned int out_string(struct vm *vm, uint16_t port, unsigned int size, const uint8_t *at,
+                               unsigned int count)
 {
     if (port == COM1_BASE && size == 1) {
-        guest_uart_write_data(&vm->uart, at, count);
-        return;
+        if (unlikely(guest_uart_tx_waits(&vm->uart)))
+            (void)platform_resume_uart(vm);
+        return guest_uart_write_data(&vm->uart, at, count);
     }
     for (unsigned int i = 0; i < count; i++, at += size) {
         uint32_t value = 0;
         memcpy(&value, at, size);
         out(vm, port, size, value);
     }
+    return count;
 }
 
-void platform_out_string(void *vcpu, uint16_t port, unsigned int size, const void *data,
-                         unsigned int count)
+unsigned int platform_out_string(void *vcpu, uint16_t port, unsigned int size, const void *data,
+                                 unsigned int count)
 {
     struct vm *vm = ((struct vcpu *)vcpu)->vm;
 
     vm_lock(vm);
-    out_string(vm, port, size, data, count);
+    count = out_string(vm, port, size, data, count);
     vm_unlock(vm);
+    return count;
 }

@@ -26,11 +26,15 @@
 /* With short slices, for this part of one. */
 #define UNDISTURBED_PART 4
 
-static uint64_t slice_tsc, undisturbed_tsc;
+/* What vCPUs get between two steps of a VM that starts or ends (vm_attend()), at most. */
+#define BETWEEN_STEPS_NS 1000000u
+
+static uint64_t slice_tsc, undisturbed_tsc, between_steps_tsc;
 
 INIT void sched_init(uint64_t slice_ns)
 {
     slice_tsc = ns_span_to_tsc(slice_ns);
+    between_steps_tsc = MIN(ns_span_to_tsc(BETWEEN_STEPS_NS), slice_tsc);
     undisturbed_tsc = MIN(ns_span_to_tsc(UNDISTURBED_NS), slice_tsc / UNDISTURBED_PART);
 }
 
@@ -41,6 +45,7 @@ static struct vcpu *vcpu_of(struct sched_entity *se)
 
 void sched_enqueue(struct vcpu *v)
 {
+    assert_owner(v);
     mail_enter_queue(v);
     rq_add(&this_cpu->queue, &v->sched, rdtsc());
     sched_leave(); /* the turn of the one that runs may end earlier */
@@ -60,7 +65,6 @@ static void unload_current(void)
     if (cpu->current) {
         steal_time_leave(cpu->current);
         virt->vcpu_unload(cpu->current);
-        steal_time_leave(cpu->current);
         cpu->current = NULL;
     }
 }
@@ -73,6 +77,7 @@ void sched_remove(struct vcpu *v)
 
 void sched_take_off(struct vcpu *v)
 {
+    assert_owner(v);
     rq_remove(&this_cpu->queue, &v->sched, rdtsc());
     if (this_cpu->current == v)
         unload_current();
@@ -127,7 +132,7 @@ static void idle(void)
     struct percpu *cpu = this_cpu;
     uint64_t start = rdtsc();
 
-    if (cpu->ending_vms > 0 || mail_waiting() || vm_home_asked())
+    if (cpu->changing_vms > 0 || mail_waiting() || vm_home_asked())
         return;
     /* It is off the pCPU for others of its VM, whether it waits for an interrupt or its share. */
     if (cpu->current && cpu->current->vm->vcpu_count > 1)
@@ -138,12 +143,13 @@ static void idle(void)
     cpu_mails[cpu->id].idle_tsc += rdtsc() - start;
 }
 
-/* When the turn that began at `start` is over, as things are now. Scrubbing takes turns, too. */
+/* When the turn that began at `start` is over, as things are now. Starting and ending VMs
+ * take turns, too. */
 static uint64_t turn_end(uint64_t start)
 {
     uint64_t end = rq_until(&this_cpu->queue);
 
-    return unlikely(this_cpu->ending_vms > 0) ? MIN(end, start + slice_tsc) : end;
+    return unlikely(this_cpu->changing_vms > 0) ? MIN(end, start + between_steps_tsc) : end;
 }
 
 static void load(struct vcpu *v)
@@ -162,10 +168,13 @@ static void run(struct vcpu *v)
 {
     uint64_t start = rdtsc();
 
+    assert_owner(v);
     if (this_cpu->current != v)
         load(v);
     steal_time_enter(v);
     do {
+        if (unlikely(vm_is_to_end(v->vm))) /* its mail is on the way */
+            break;
         v->pending &= ~PENDING_LEAVE; /* all that asks for it is looked at from here on */
         uint64_t end = turn_end(start);
         arm_timer(virt->set_slice_end(v, end) ? TIMER_NEVER : end);

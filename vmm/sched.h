@@ -26,7 +26,8 @@ void sched_moved_in(struct vcpu *v);
 /* A vCPU that waits for its turn gets it next. */
 void sched_prefer(struct vcpu *v);
 
-/* The turn of the one that runs ends, if another one waits. */
+/* The turn of the one that runs ends, if another one waits: it waits for something that takes a
+ * while. */
 void sched_give_way(void);
 
 /* The vCPU that runs on this CPU leaves its guest after the exit that is being handled. */

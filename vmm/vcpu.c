@@ -4,6 +4,7 @@
 #include "arch/x86/percpu.h"
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
+#include "vmm/checks.h"
 #include "vmm/platform.h"
 #include "vmm/pv_eoi.h"
 #include "vmm/sched.h"
@@ -21,6 +22,7 @@ static bool is_contributory(uint8_t vector)
 
 static void raise(struct vcpu *v, const struct vcpu_event *event)
 {
+    assert_owner(v);
     if (v->pending & PENDING_EVENT && v->event.type == EVENT_EXCEPTION) {
         uint8_t first = v->event.vector;
         if (first == EXC_DF) {
@@ -80,6 +82,7 @@ bool vcpu_has_wakeup(const struct vcpu *v)
 
 void vcpu_kick(struct vcpu *v)
 {
+    assert_owner(v);
     v->pending |= PENDING_INTERRUPT;
     if (v->state == VCPU_HALTED && vcpu_has_wakeup(v))
         sched_wake(v);
@@ -87,12 +90,14 @@ void vcpu_kick(struct vcpu *v)
 
 void vcpu_nmi(struct vcpu *v)
 {
+    assert_owner(v);
     v->pending |= PENDING_NMI;
     vcpu_kick(v);
 }
 
 void vcpu_unhalt(struct vcpu *v)
 {
+    assert_owner(v);
     v->unhalted = v->state != VCPU_HALTED;
     if (!v->unhalted)
         sched_wake(v);
@@ -233,6 +238,7 @@ void vcpu_update_lapic_timer(struct vcpu *v)
 {
     uint64_t deadline = lapic_timer_next(&v->lapic);
 
+    assert_owner(v);
     if (v->lapic.tsc_deadline != 0) {
         uint64_t now = rdtsc(), guest_now = now + v->tsc_offset;
         uint64_t left = v->lapic.tsc_deadline - guest_now;

@@ -4,6 +4,7 @@
 #include "arch/x86/fpu.h"
 #include "arch/x86/virt.h"
 #include "lib/string.h"
+#include "vmm/checks.h"
 #include "vmm/platform.h"
 #include "vmm/pv_eoi.h"
 #include "vmm/sched.h"
@@ -23,6 +24,7 @@
 /* Registers that both signals set, and where the CPU begins. */
 static void reset_registers(struct vcpu *v, struct vcpu_sysregs *regs)
 {
+    assert_owner(v);
     regs->ldtr = (struct segment){.attrib = ATTR_LDT, .limit = REAL_LIMIT};
     regs->tr = (struct segment){.attrib = ATTR_TSS, .limit = REAL_LIMIT};
     v->rflags = RFLAGS_ONE;

@@ -112,15 +112,27 @@ static int place_runs(struct vm *vm, const struct frame_run *runs, unsigned int 
     return 0;
 }
 
-static int map_regions(struct vm *vm)
+static void log_pool_empty(const struct vm *vm)
 {
-    int err = pt_create(&vm->nested, virt->nested_format);
+    log_error("%s: the core's own memory is used up: raise [core] memory", vm_name(vm));
+}
 
-    for (unsigned int i = 0; i < vm->region_count && !err; i++) {
-        const struct vm_region *r = &vm->regions[i];
-        err = pt_map(&vm->nested, r->gpa, r->hpa, r->size, PT_READ | PT_WRITE | PT_EXEC);
+int vm_map_step(struct vm *vm, uint64_t limit)
+{
+    const struct vm_region *r = &vm->regions[vm->step_region];
+    uint64_t at = vm->step_offset, size = MIN(limit, r->size - at);
+    int err = pt_map(&vm->nested, r->gpa + at, r->hpa + at, size, PT_READ | PT_WRITE | PT_EXEC);
+
+    vm->step_offset += size;
+    if (vm->step_offset == r->size) {
+        vm->step_region++;
+        vm->step_offset = 0;
     }
-    return err ? err : pt_unmap(&vm->nested, VM_VGA_BASE, VM_VGA_SIZE);
+    if (!err && vm->step_region == vm->region_count)
+        err = pt_unmap(&vm->nested, VM_VGA_BASE, VM_VGA_SIZE);
+    if (err)
+        log_pool_empty(vm);
+    return err ? err : vm->step_region < vm->region_count;
 }
 
 int vm_alloc_memory(struct vm *vm)
@@ -138,11 +150,13 @@ int vm_alloc_memory(struct vm *vm)
     vm->region_count = 0;
     err = place_runs(vm, runs, count);
     if (!err)
-        err = map_regions(vm);
+        err = pt_create(&vm->nested, virt->nested_format);
     if (err) {
-        log_error("%s: the core's own memory is used up: raise [core] memory", vm_name(vm));
+        log_pool_empty(vm);
         vm_free_memory(vm);
     }
+    vm->step_region = 0;
+    vm->step_offset = 0;
     return err;
 }
 
@@ -154,6 +168,7 @@ int vm_load_kernel(struct vm *vm)
     static_assert(CONFIG_VM_MODULES_MAX <= LOAD_MODULES_MAX, "each has a place");
     struct load_request request = {
         .vm = vm,
+        .list = &vm->loading,
         .vm_name = vm_name(vm),
         .kernel = &kernel,
         .modules = modules,
@@ -176,4 +191,11 @@ int vm_load_kernel(struct vm *vm)
     if (!err)
         err = guest_acpi_build(vm, vm->vcpu_count, &request.rsdp_gpa);
     return err ? err : kernel_load(&request, &vm->entry);
+}
+
+int vm_load_step(struct vm *vm, uint64_t limit)
+{
+    const struct load_request request = {.vm = vm, .list = &vm->loading, .vm_name = vm_name(vm)};
+
+    return load_step(&request, limit);
 }

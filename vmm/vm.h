@@ -29,6 +29,7 @@
 
 enum vm_state {
     VM_OFF,
+    VM_STARTING, /* its memory is being mapped, and its kernel copied */
     VM_RUNNING,
     VM_STOPPING, /* its vCPUs are taken off their pCPUs */
     VM_ENDING,   /* runs no more; its memory is being scrubbed */
@@ -67,18 +68,21 @@ struct vm {
     struct vm_region regions[VM_REGIONS_MAX];
     unsigned int region_count;
     uint64_t ram_low, ram_high;
-    unsigned int scrub_region; /* while ending: how far the scrubbing came */
-    uint64_t scrub_offset;
+    /* How far the mapping, while it starts, or the scrubbing, while it ends, has come. */
+    unsigned int step_region;
+    uint64_t step_offset;
+    struct load_list loading; /* what is to be copied while it starts */
 
     unsigned int vcpu_count;
     struct vcpu *vcpus[VM_MAX_VCPUS]; /* the first is the boot CPU */
 
-    uint64_t flush_wanted; /* vm_flush() so far; atomic */
+    uint64_t flush_wanted;     /* vm_flush() so far; atomic */
     struct sched_cap cap;      /* all vCPUs together, if the configuration has one */
     unsigned int last_lowest;  /* that took a lowest-priority message */
     unsigned int last_boosted; /* that another vCPU waited for: vmm/pause.c */
 
     struct spinlock lock; /* of the devices: vm_lock() */
+    bool slow_out;        /* OUT has to take the lock, or the UART may have to wait */
     struct pic pic;
     struct pit pit;
     struct ioapic ioapic;
@@ -89,7 +93,7 @@ struct vm {
     struct pci_host pci;
     struct timer device_timer; /* for the earliest of these */
     /* TSC until which each stays as it is, unless the guest touches it. */
-    uint64_t pit_due, rtc_due, pm_due;
+    uint64_t pit_due, rtc_due, pm_due, uart_due;
     uint64_t pit_ratio, pm_ratio; /* of these clocks to the TSC, lib/ticks.h */
 
     /* Console. */
@@ -138,6 +142,11 @@ static inline void vm_lock(struct vm *vm)
     if (unlikely(vm_needs_lock(vm)))
         spin_acquire(&vm->lock);
 }
+static inline void vm_assert_locked(const struct vm *vm)
+{
+    if (CHECKS && vm_needs_lock(vm))
+        spin_assert_held(&vm->lock);
+}
 static inline void vm_unlock(struct vm *vm)
 {
     if (unlikely(vm_needs_lock(vm)))
@@ -147,6 +156,12 @@ static inline void vm_unlock(struct vm *vm)
 /* What happens when the last VM has ended, and whether it still is to. Starting a VM arms it. */
 extern enum config_done vm_when_done;
 extern bool vm_when_done_armed;
+
+/* Its vCPUs do not enter their guest any more. */
+static inline bool vm_is_to_end(const struct vm *vm)
+{
+    return __atomic_load_n(&vm->request, __ATOMIC_RELAXED) > VM_REQUEST_START;
+}
 
 /* Ends all VMs, and then powers the machine off. */
 void vm_end_all(void);

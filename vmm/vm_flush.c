@@ -3,7 +3,7 @@
 #include "arch/x86/asm.h"
 #include "arch/x86/virt.h"
 #include "vmm/mail.h"
-#include "vmm/vm.h"
+#include "vmm/vm_life.h"
 
 /* On the owner, not in the guest. */
 void vm_flush_vcpu(struct vcpu *v)

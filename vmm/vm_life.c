@@ -9,15 +9,18 @@
 #include "lib/format.h"
 #include "lib/log.h"
 #include "vmm/balance.h"
+#include "vmm/checks.h"
 #include "vmm/console.h"
 #include "vmm/guest_memory_bulk.h"
 #include "vmm/mail.h"
 #include "vmm/platform.h"
 #include "vmm/sched.h"
 
-/* Memory that is scrubbed without looking at anything else in between. */
-#define SCRUB_STEP    (2 * MIB)
-#define SCRUB_STEP_NS 300000u /* at most, but for slow CPUs */
+/* Memory that is scrubbed, copied into a VM, or mapped, without looking at anything else in
+ * between: HANDLER_BOUND_NS. */
+#define SCRUB_STEP (256 * KIB)
+#define LOAD_STEP  (256 * KIB)
+#define MAP_STEP   (4 * GIB)
 
 enum config_done vm_when_done;
 bool vm_when_done_armed;
@@ -34,13 +37,14 @@ static void note_reason(struct vm *vm, const char *fmt, va_list ap)
 /* Whether the request counts, and is new. With the lock. */
 static bool accept_request(struct vm *vm, enum vm_request request)
 {
-    if (vm->state == VM_RUNNING &&
+    if ((vm->state == VM_RUNNING || vm->state == VM_STARTING) &&
         (vm->request == VM_REQUEST_NONE ||
          (vm->request == VM_REQUEST_RESET && request == VM_REQUEST_OFF))) {
         vm->request = request;
         return true;
     }
-    if (vm->state != VM_RUNNING && vm->start_again && request == VM_REQUEST_OFF) {
+    if ((vm->state == VM_STOPPING || vm->state == VM_ENDING) && vm->start_again &&
+        request == VM_REQUEST_OFF) {
         vm->start_again = false;
         return true;
     }
@@ -81,6 +85,12 @@ void vm_crash(struct vcpu *v, const char *fmt, ...)
     va_end(ap);
 }
 
+static void ask_to_start(struct vm *vm)
+{
+    __atomic_add_fetch(&vm_starting_count, 1, __ATOMIC_RELAXED);
+    mail_ask_home(vm->home);
+}
+
 int vm_start(struct vm *vm)
 {
     spin_acquire(&vm->request_lock);
@@ -90,8 +100,7 @@ int vm_start(struct vm *vm)
     spin_release(&vm->request_lock);
     if (!accepted)
         return -BH_EBUSY;
-    __atomic_add_fetch(&vm_starting_count, 1, __ATOMIC_RELAXED);
-    mail_ask_home(vm->home);
+    ask_to_start(vm);
     return 0;
 }
 
@@ -139,7 +148,7 @@ static void emit_to_log(const char *text, size_t len)
 
 void vm_dump_to_console(struct vcpu *v)
 {
-    vm_dump(v, console_core_line);
+    vm_dump(v, console_line);
 }
 
 void vm_start_vcpu(struct vcpu *v)
@@ -173,18 +182,34 @@ void vm_stop_vcpu(struct vcpu *v)
 
 static void set_state(struct vm *vm, enum vm_state state)
 {
+    assert_home(vm);
     spin_acquire(&vm->request_lock);
-    __atomic_store_n(&vm->state, state, __ATOMIC_SEQ_CST);
-    if (state != VM_STOPPING)
+    if (state == VM_STOPPING || (state == VM_ENDING && vm->state == VM_STARTING))
+        vm->start_again = vm->request == VM_REQUEST_RESET;
+    /* One that came while it started is for the VM that runs now. */
+    if (state != VM_STOPPING && state != VM_RUNNING)
         vm->request = VM_REQUEST_NONE;
+    __atomic_store_n(&vm->state, state, __ATOMIC_SEQ_CST);
     spin_release(&vm->request_lock);
+}
+
+/* It is off, and starts again at once if it is to: nobody sees it off in between. */
+static bool set_off(struct vm *vm)
+{
+    assert_home(vm);
+    spin_acquire(&vm->request_lock);
+    bool again = vm->start_again && !__atomic_load_n(&ending_all, __ATOMIC_SEQ_CST);
+    vm->start_again = false;
+    vm->request = again ? VM_REQUEST_START : VM_REQUEST_NONE;
+    __atomic_store_n(&vm->state, VM_OFF, __ATOMIC_SEQ_CST);
+    spin_release(&vm->request_lock);
+    return again;
 }
 
 static void begin_scrub(struct vm *vm)
 {
-    vm->scrub_region = 0;
-    vm->scrub_offset = 0;
-    this_cpu->ending_vms++;
+    vm->step_region = 0;
+    vm->step_offset = 0;
     set_state(vm, VM_ENDING);
 }
 
@@ -215,34 +240,85 @@ static void start_vcpus(struct vm *vm)
         v->sched.cap = vm->config->cap ? &vm->cap : NULL;
         __atomic_store_n(&v->cpu, balance_choose(v), __ATOMIC_RELEASE);
     }
-    for (unsigned int i = 0; i < vm->vcpu_count; i++)
-        mail_post(vm->vcpus[i], POSTED_START);
+    /* The boot CPU last: it may send the others signals at once. */
+    for (unsigned int i = vm->vcpu_count; i-- > 0;)
+        mail_start(vm->vcpus[i]);
+}
+
+/* It neither runs nor will. */
+static void start_failed(struct vm *vm, bool loaded)
+{
+    format(vm->end_text, sizeof(vm->end_text), "could not be started");
+    if (loaded) {
+        begin_scrub(vm); /* of its own files; still, nobody is to find them */
+    } else {
+        this_cpu->changing_vms--;
+        set_state(vm, VM_OFF);
+    }
+    __atomic_sub_fetch(&vm_starting_count, 1, __ATOMIC_RELEASE);
 }
 
 static void start(struct vm *vm)
 {
-    int err = ending_all ? -BH_EBUSY : vm_alloc_memory(vm);
+    this_cpu->changing_vms++;
+    if (__atomic_load_n(&ending_all, __ATOMIC_SEQ_CST) || vm_alloc_memory(vm) != 0)
+        start_failed(vm, false);
+    else
+        set_state(vm, VM_STARTING);
+}
 
-    if (!err) {
-        err = vm_load_kernel(vm);
-        if (err)
-            begin_scrub(
-                vm); /* what had been loaded was the VM's own; still, nobody is to find it */
-    } else {
-        set_state(vm, VM_OFF);
+static int load_kernel(struct vm *vm)
+{
+    int rc = vm_load_kernel(vm);
+
+    return rc == 0 ? 1 : rc;
+}
+
+/* A negative error; 1: there is more to do. */
+static int load_some(struct vm *vm)
+{
+    if (vm->step_region == vm->region_count)
+        return vm_load_step(vm, LOAD_STEP);
+
+    int rc = vm_map_step(vm, MAP_STEP);
+
+    if (rc < 0)
+        vm_free_memory(vm);
+    return rc == 0 ? load_kernel(vm) : rc;
+}
+
+/* The end was asked for before it ran. */
+static void give_up_start(struct vm *vm)
+{
+    begin_scrub(vm);
+    __atomic_sub_fetch(&vm_starting_count, 1, __ATOMIC_RELEASE);
+}
+
+static void start_step(struct vm *vm)
+{
+    bool ending = __atomic_load_n(&ending_all, __ATOMIC_SEQ_CST);
+    int rc;
+
+    if (vm->request != VM_REQUEST_NONE || ending) {
+        give_up_start(vm);
+        return;
     }
-    if (err) {
-        format(vm->end_text, sizeof(vm->end_text), "could not be started");
-    } else {
-        speculation_flush_l1d(); /* of what was loaded */
-        start_vcpus(vm);
+    rc = load_some(vm);
+
+    if (rc > 0)
+        return;
+    if (rc < 0) {
+        start_failed(vm, vm->region_count > 0);
+        return;
     }
+    speculation_flush_l1d(); /* of what was loaded */
+    this_cpu->changing_vms--;
+    start_vcpus(vm);
     __atomic_sub_fetch(&vm_starting_count, 1, __ATOMIC_RELEASE);
 }
 
 static void begin_stop(struct vm *vm)
 {
-    vm->start_again = vm->request == VM_REQUEST_RESET;
     set_state(vm, VM_STOPPING);
     for (unsigned int i = 0; i < vm->vcpu_count; i++)
         mail_post(vm->vcpus[i], POSTED_STOP);
@@ -255,13 +331,17 @@ static void attend(struct vm *vm)
         if (vm->request == VM_REQUEST_START)
             start(vm);
         break;
+    case VM_STARTING: break; /* its next step looks */
     case VM_RUNNING:
         if (vm->request != VM_REQUEST_NONE)
             begin_stop(vm);
         break;
     case VM_STOPPING:
         if (__atomic_load_n(&vm->running_vcpus, __ATOMIC_ACQUIRE) == 0) {
+            if (guest_uart_tx_waits(&vm->uart))
+                console_vm_last(vm, vm->uart.thr);
             console_vm_end(vm);
+            this_cpu->changing_vms++;
             begin_scrub(vm);
         }
         break;
@@ -271,19 +351,12 @@ static void attend(struct vm *vm)
 
 static void end(struct vm *vm)
 {
-    bool again;
-
-    this_cpu->ending_vms--;
+    this_cpu->changing_vms--;
     vm_free_memory(vm);
     log_info("%s: ended: %s; its %llu MiB are scrubbed and free", vm_name(vm), vm->end_text,
              LLU(vm->config->memory / MIB));
-    set_state(vm, VM_OFF);
-    spin_acquire(&vm->request_lock);
-    again = vm->start_again;
-    vm->start_again = false;
-    spin_release(&vm->request_lock);
-    if (again)
-        (void)vm_start(vm); /* refused when somebody else has asked for it meanwhile */
+    if (set_off(vm))
+        ask_to_start(vm);
     else
         check_all_off();
 }
@@ -292,29 +365,37 @@ static void scrub(struct vm *vm)
 {
     uint64_t left = SCRUB_STEP;
 
-    while (left > 0 && vm->scrub_region < vm->region_count) {
-        const struct vm_region *region = &vm->regions[vm->scrub_region];
-        uint64_t n = MIN(left, region->size - vm->scrub_offset);
-        physical_scrub(region->hpa + vm->scrub_offset, n);
-        vm->scrub_offset += n;
+    while (left > 0 && vm->step_region < vm->region_count) {
+        const struct vm_region *region = &vm->regions[vm->step_region];
+        uint64_t n = MIN(left, region->size - vm->step_offset);
+        physical_scrub(region->hpa + vm->step_offset, n);
+        vm->step_offset += n;
         left -= n;
-        if (vm->scrub_offset == region->size) {
-            vm->scrub_region++;
-            vm->scrub_offset = 0;
+        if (vm->step_offset == region->size) {
+            vm->step_region++;
+            vm->step_offset = 0;
         }
     }
-    if (vm->scrub_region == vm->region_count)
+    if (vm->step_region == vm->region_count)
         end(vm);
 }
 
-static void scrub_step(void)
+static bool is_changing(const struct vm *vm)
 {
-    for (unsigned int i = 0; i < vm_count; i++) {
-        if (vms[i]->home == this_cpu->id && vms[i]->state == VM_ENDING) {
-            scrub(vms[i]);
-            return;
-        }
-    }
+    return vm->home == this_cpu->id && (vm->state == VM_STARTING || vm->state == VM_ENDING);
+}
+
+/* A step of one VM, and of the next one when that is done. */
+static void change_step(void)
+{
+    unsigned int *turn = &this_cpu->changing_turn;
+
+    for (unsigned int i = 0; i < vm_count && !is_changing(vms[*turn]); i++)
+        *turn = *turn + 1 < vm_count ? *turn + 1 : 0;
+    if (vms[*turn]->state == VM_STARTING)
+        start_step(vms[*turn]);
+    else
+        scrub(vms[*turn]);
 }
 
 void vm_attend(void)
@@ -327,6 +408,6 @@ void vm_attend(void)
             if (vms[i]->home == this_cpu->id)
                 attend(vms[i]);
     }
-    if (unlikely(this_cpu->ending_vms > 0) && sched_has_time(SCRUB_STEP_NS))
-        scrub_step();
+    if (unlikely(this_cpu->changing_vms > 0) && sched_has_time(HANDLER_BOUND_NS))
+        change_step();
 }

@@ -21,10 +21,14 @@ void vm_stop_vcpu(struct vcpu *v);
 void vm_flush_vcpu(struct vcpu *v);
 void vm_dump_to_console(struct vcpu *v);
 
-/* vm.c, for the home: memory, mapped; the kernel in it, and vm->entry. 0, or a negative error after
- * logging what is wrong. What is given back has been scrubbed, or was never used. */
+/* vm.c, for the home, in this order: memory; mapped, up to `limit` bytes of it; the small pieces of
+ * the kernel in it, and vm->entry; up to `limit` bytes of the big ones. 0, 1 when there is more to
+ * do, or a negative error after logging what is wrong. What is given back has been scrubbed, or was
+ * never used. */
 MUST_CHECK int vm_alloc_memory(struct vm *vm);
+MUST_CHECK int vm_map_step(struct vm *vm, uint64_t limit);
 MUST_CHECK int vm_load_kernel(struct vm *vm);
+MUST_CHECK int vm_load_step(struct vm *vm, uint64_t limit);
 void vm_free_memory(struct vm *vm);
 
 #endif

@@ -64,6 +64,26 @@ interrupt_common:
     add rsp, 16
     iretq
 
+; Saves what a function must preserve, leaves its stack in [RDI], and goes on with the stack in RSI,
+; that another call has left so.
+global stack_exchange
+stack_exchange:
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    mov [rdi], rsp
+    mov rsp, rsi
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    ret
+
 ; Switches to the stack in RDI and calls the function in RSI, which does not return.
 global stack_switch
 stack_switch:

@@ -38,6 +38,19 @@ NORETURN void core_crash(const struct interrupt_frame *frame);
 /* Switches to the stack that ends at `top` and calls `fn`, which must not return. */
 NORETURN void stack_switch(uint64_t top, void (*fn)(void));
 
+/* Goes on where the call that left `stack` was; returns when one comes with what this one leaves in
+ * `*save`. stack_prepare() makes a stack whose `fn` begins; `top` is its end, aligned to 16. */
+void stack_exchange(uint64_t *save, uint64_t stack);
+#define STACK_SAVED 6 /* registers */
+static inline uint64_t stack_prepare(uint64_t *top, void (*fn)(void))
+{
+    top[-1] = 0; /* fn() returns nowhere: traces end here */
+    top[-2] = (uint64_t)fn;
+    for (unsigned int i = 0; i < STACK_SAVED; i++)
+        top[-3 - (int)i] = 0;
+    return (uint64_t)&top[-2 - STACK_SAVED];
+}
+
 /* Set before an instruction that may raise #GP and is to be skipped then: rdmsr_safe(). */
 bool rdmsr_safe(uint32_t msr, uint64_t *value);
 

@@ -38,9 +38,10 @@ struct percpu {
     uint64_t timer_armed; /* TSC that the LAPIC timer is set to, UINT64_MAX: off */
 
     struct run_queue queue;
-    uint64_t balance_next; /* TSC */
-    bool rebalance;        /* a pCPU is idle and could have one of this one's vCPUs */
-    unsigned int ending_vms; /* whose home this is, and whose memory is being scrubbed */
+    uint64_t balance_next;      /* TSC */
+    bool rebalance;             /* a pCPU is idle and could have one of this one's vCPUs */
+    unsigned int changing_vms;  /* whose home this is, and that start or end, step by step */
+    unsigned int changing_turn; /* index of the one whose step was last */
 
     union { /* the backend's part */
         struct {

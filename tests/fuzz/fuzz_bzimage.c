@@ -57,6 +57,12 @@ static int in_ram(const struct vm *vm, uint64_t gpa, uint64_t len)
     return 0;
 }
 
+int guest_check(const struct vm *vm, uint64_t gpa, uint64_t len)
+{
+    check(in_ram(vm, gpa, len));
+    return 0;
+}
+
 int guest_write(struct vm *vm, uint64_t gpa, const void *src, size_t len)
 {
     volatile uint8_t sink = 0;
@@ -177,6 +183,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                .err = err,
                                .err_size = sizeof(err)};
     struct guest_entry entry;
+    static struct load_list list;
 
     if (p.flags & CUSTOM_MAP) {
         req.e820 = custom;
@@ -187,7 +194,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     host_log_clear();
     err[0] = '\0';
+    req.list = &list;
     if (kernel_load(&req, &entry) == 0) {
+        while (load_step(&req, 1 * MIB) > 0)
+            ;
         check_plan(&req, &entry);
         check(err[0] == '\0');
     } else {

@@ -65,6 +65,12 @@ static int note_write(struct vm *vm, uint64_t gpa, uint64_t len)
     return 0;
 }
 
+int guest_check(const struct vm *vm, uint64_t gpa, uint64_t len)
+{
+    REQUIRE(len == 0 || guest_e820_is_ram(vm->map, vm->count, gpa, len));
+    return 0;
+}
+
 int guest_write(struct vm *vm, uint64_t gpa, const void *src, size_t len)
 {
     volatile uint8_t sink = 0;
@@ -143,6 +149,7 @@ static void run(const struct params *p, struct file *kernel_file)
                                .err = err,
                                .err_size = sizeof(err)};
     struct guest_entry entry;
+    static struct load_list list;
 
     for (unsigned int i = 0; i < req.module_count; i++) {
         files[i] = (struct file){NULL, 0, p->module_size >> i};
@@ -163,7 +170,10 @@ static void run(const struct params *p, struct file *kernel_file)
     err[0] = '\0';
     if (!multiboot_probe(&kernel) || linux_probe(&kernel))
         return;
+    req.list = &list;
     if (kernel_load(&req, &entry) == 0) {
+        while (load_step(&req, 1 * MIB) > 0)
+            ;
         check_loaded(&req, &entry);
         REQUIRE(err[0] == '\0');
     } else {

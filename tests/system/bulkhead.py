@@ -9,7 +9,10 @@ from console import CORE_SOURCE, SCALE, Console, Failure, end_with_parent  # noq
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("BULKHEAD_BUILD", os.path.join(ROOT, "build"))
-CORE = os.path.join(BUILD, "bulkhead.elf32")
+# The core that checks itself (make CHECKS=1); with BULKHEAD_CHECKS=1 all tests run on it.
+CHECKED_CORE = os.path.join(BUILD if os.path.basename(BUILD) == "checks" else os.path.join(BUILD, "checks"),
+                            "bulkhead.elf32")
+CORE = CHECKED_CORE if os.environ.get("BULKHEAD_CHECKS") == "1" else os.path.join(BUILD, "bulkhead.elf32")
 GUESTS = os.path.join(BUILD, "guest")
 TEST_GUESTS = os.path.join(GUESTS, "tests")
 
@@ -67,7 +70,7 @@ class Machine(Console):
     emulator = "QEMU"
 
     def __init__(self, tmp, conf, memory=1024, machine="q35", cpu=CPU, icount=False, extra=(),
-                 modules=None, iso=None, cmdline=None, cpus=1):
+                 modules=None, iso=None, cmdline=None, cpus=1, core=CORE):
         self.reset(conf)
         args = ["qemu-system-x86_64", "-accel", "tcg", "-machine", machine, "-m", str(memory),
                 "-cpu", cpu, "-nodefaults", "-display", "none", "-monitor", "none",
@@ -79,7 +82,7 @@ class Machine(Console):
         if iso:
             args += ["-cdrom", iso, "-boot", "d"]
         else:
-            args += self.kernel_args(module_files(tmp, conf, modules), cmdline)
+            args += self.kernel_args(module_files(tmp, conf, modules), cmdline, core)
         self.args = args + list(extra)
         self.process = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT, preexec_fn=end_with_parent)
@@ -87,8 +90,8 @@ class Machine(Console):
         self.watch()
 
     @staticmethod
-    def kernel_args(files, cmdline):
-        args = ["-kernel", CORE]
+    def kernel_args(files, cmdline, core=CORE):
+        args = ["-kernel", core]
         if files:
             args += ["-initrd", ",".join(files)]
         if cmdline:

@@ -82,7 +82,7 @@ def test_crash_report(machine, where):
     machine.expect(r"(?i)page fault|exception|#PF", source="core")
     # The trace names functions.
     machine.expect(r"command_crash", source="core")
-    machine.expect(r"monitor_input|execute", source="core")
+    machine.expect(r"answer\+", source="core")
 
 
 def test_all_stopped_and_the_monitor_stays(machine):

@@ -36,9 +36,10 @@ static uint8_t device[DEVICE_SIZE];
 static struct access made[MAX_LOG];
 static unsigned int count; /* accesses in `made` */
 static unsigned int pte_reads;
-static unsigned int batches;
-static unsigned int time_left; /* REP iterations until somebody else's turn */ /* calls for ports */
+static unsigned int batches;   /* calls for ports */
+static unsigned int time_left; /* REP iterations until somebody else's turn */
 static uint32_t port_value;
+static unsigned int port_takes; /* of what is sent to ports */
 
 static uint64_t gpr[GPR_COUNT];
 static struct emu_cpu cpu;
@@ -123,18 +124,21 @@ static inline void op_io_in(void *ctx, uint16_t port, unsigned int size, void *d
     }
 }
 
-static inline void op_io_out(void *ctx, uint16_t port, unsigned int size, const void *data,
-                             unsigned int elements)
+static inline unsigned int op_io_out(void *ctx, uint16_t port, unsigned int size, const void *data,
+                                     unsigned int elements)
 {
     (void)ctx;
     assert_true(elements >= 1 && elements * size <= EMU_STRING_BYTES);
     batches++;
+    elements = MIN(elements, port_takes);
+    port_takes -= elements;
     for (unsigned int i = 0; i < elements; i++) {
         uint32_t val = 0;
 
         memcpy(&val, (const uint8_t *)data + i * size, size);
         note('o', port, size, val);
     }
+    return elements;
 }
 
 static inline unsigned int op_time_for(void *ctx, unsigned int iterations)
@@ -173,6 +177,7 @@ static inline int setup(void **state)
     memset(gpr, 0, sizeof(gpr));
     count = pte_reads = batches = 0;
     time_left = UINT32_MAX;
+    port_takes = UINT32_MAX;
     cpu = (struct emu_cpu){.gpr = gpr, .rip = CODE, .rflags = RFLAGS_ONE, .cr0 = CR0_PE};
     flat_segments(SEG_ATTR_DB);
     fault = (struct emu_fault){0};

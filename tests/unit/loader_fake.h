@@ -13,6 +13,7 @@
 #include "vmm/guest_memory.h"
 #include "vmm/loader/blob.h"
 #include "vmm/loader/bzimage.h"
+#include "vmm/loader/loader.h"
 
 struct vm {
     uint64_t low, high; /* RAM: [0, low) and [4 GiB, 4 GiB + high) */
@@ -54,6 +55,11 @@ int guest_read(struct vm *vm, uint64_t gpa, void *dst, size_t len)
         return -BH_EFAULT;
     memcpy(dst, p, len);
     return 0;
+}
+
+int guest_check(const struct vm *vm, uint64_t gpa, uint64_t len)
+{
+    return fake_vm_at((struct vm *)vm, gpa, len) ? 0 : -BH_EFAULT;
 }
 
 int guest_write(struct vm *vm, uint64_t gpa, const void *src, size_t len)
@@ -160,6 +166,21 @@ static inline struct blob fake_initrd(struct fake_file *f, uint64_t size)
                          .read = fake_file_read,
                          .copy_to_guest = fake_file_copy,
                          .ctx = f};
+}
+
+/* kernel_load(), and all steps after it, of odd sizes. */
+static inline int fake_load(struct load_request *req, struct guest_entry *entry)
+{
+    static struct load_list list;
+    int rc;
+
+    req->list = &list;
+    rc = kernel_load(req, entry);
+    if (rc == 0)
+        do {
+            rc = load_step(req, 77777);
+        } while (rc > 0);
+    return rc;
 }
 
 #endif

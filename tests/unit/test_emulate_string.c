@@ -151,6 +151,36 @@ static void test_no_time(void **state)
     }
 }
 
+/* The device takes some, none, and then all. */
+static void test_port_waits(void **state)
+{
+    (void)state;
+    for (unsigned int i = 0; i < 20; i++)
+        ram[0x9000 + i] = (uint8_t)(i + 1);
+    gpr[GPR_RSI] = 0x9000;
+    gpr[GPR_RCX] = 20;
+    port_takes = 7;
+    assert_int_equal(step("f3 6e"), EMU_WAIT);
+    assert_true(count == 7 && gpr[GPR_RCX] == 13 && gpr[GPR_RSI] == 0x9007);
+    assert_int_equal(step("f3 6e"), EMU_WAIT);
+    assert_true(count == 7 && gpr[GPR_RCX] == 13 && gpr[GPR_RSI] == 0x9007);
+    port_takes = 100;
+    assert_int_equal(step("f3 6e"), EMU_DONE);
+    assert_true(count == 20 && gpr[GPR_RCX] == 0 && gpr[GPR_RSI] == 0x9014);
+    for (uint32_t i = 0; i < 20; i++)
+        expect_access(i, 'o', 0, 1, i + 1);
+
+    setup(NULL);
+    gpr[GPR_RSI] = 0x9000;
+    port_takes = 0;
+    assert_int_equal(step("6e"), EMU_WAIT);
+    assert_true(count == 0 && gpr[GPR_RSI] == 0x9000);
+    cpu.rflags |= RFLAGS_TF;
+    gpr[GPR_RCX] = 2;
+    assert_int_equal(step("f3 6e"), EMU_WAIT);
+    assert_true(count == 0 && gpr[GPR_RCX] == 2);
+}
+
 /* Downwards, single-stepped, without a count, and without REP: one by one, or none. */
 static void test_port_singles(void **state)
 {
@@ -265,6 +295,7 @@ int main(void)
         cmocka_unit_test_setup(test_port_batches, setup),
         cmocka_unit_test_setup(test_no_time, setup),
         cmocka_unit_test_setup(test_port_singles, setup),
+        cmocka_unit_test_setup(test_port_waits, setup),
         cmocka_unit_test_setup(test_port_batch_faults, setup),
         cmocka_unit_test_setup(test_port_batch_wraps, setup),
     };

@@ -1,4 +1,5 @@
 /* The 16550A. */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,14 +15,17 @@ enum { RBR, IER, IIR, LCR, MCR, LSR, MSR, SCR };
 
 static struct guest_uart uart;
 static uint8_t sent[32];
-static unsigned int sent_count, edges;
+static unsigned int sent_count, edges, room; /* so many are taken */
 static bool line;
 
-static void tx(void *ctx, const uint8_t *data, unsigned int bytes)
+static unsigned int tx(void *ctx, const uint8_t *data, unsigned int bytes)
 {
     assert_ptr_equal(ctx, sent);
+    bytes = MIN(bytes, room);
+    room -= bytes;
     for (unsigned int i = 0; i < bytes; i++)
         sent[sent_count++ % sizeof(sent)] = data[i];
+    return bytes;
 }
 
 static void irq(void *ctx, bool level)
@@ -39,6 +43,7 @@ static int setup(void **state)
     (void)state;
     line = false;
     sent_count = edges = 0;
+    room = UINT_MAX;
     guest_uart_init(&uart, &ops, sent);
     return 0;
 }
@@ -279,6 +284,85 @@ static void test_loopback_modem_lines(void **state)
         assert_int_equal(rd(RBR), i);
 }
 
+/* Who gets the bytes takes no more: one waits in the holding register, and further ones are not
+ * taken. */
+static void test_held(void **state)
+{
+    const uint8_t text[] = "abcdef";
+
+    (void)state;
+    room = 2;
+    assert_int_equal(guest_uart_write_data(&uart, text, 5), 3);
+    assert_int_equal(sent_count, 2);
+    assert_true(guest_uart_tx_waits(&uart) && guest_uart_tx_full(&uart));
+    assert_int_equal(rd(LSR), 0);
+    assert_int_equal(guest_uart_write_data(&uart, text + 3, 2), 0);
+    wr(RBR, 'x'); /* lost, as on a real one */
+    guest_uart_resume(&uart);
+    assert_int_equal(rd(LSR), 0);
+    room = 9;
+    assert_int_equal(guest_uart_write_data(&uart, text + 3, 2), 0);
+    guest_uart_resume(&uart);
+    assert_int_equal(rd(LSR), 0x60);
+    assert_int_equal(guest_uart_write_data(&uart, text + 3, 3), 3);
+    guest_uart_resume(&uart); /* nothing waits */
+    assert_int_equal(sent_count, 6);
+    assert_memory_equal(sent, text, 6);
+    assert_int_equal(edges, 0);
+}
+
+/* The interrupt comes when the byte has been sent, and not before; enabling it does not change
+ * that.
+ */
+static void test_held_interrupt(void **state)
+{
+    (void)state;
+    wr(MCR, OUT2);
+    wr(IER, 2);
+    assert_int_equal(rd(IIR), 0x02);
+    edges = 0;
+    room = 0;
+    wr(RBR, 'a');
+    assert_false(line);
+    wr(IER, 0);
+    wr(IER, 2);
+    assert_false(line);
+    assert_int_equal(rd(IIR), 0x01);
+    room = 1;
+    guest_uart_resume(&uart);
+    assert_true(line);
+    assert_int_equal(edges, 1);
+    assert_int_equal(rd(IIR), 0x02);
+    /* Of several, those that are sent have an edge each. */
+    edges = 0;
+    room = 2;
+    assert_int_equal(guest_uart_write_data(&uart, (const uint8_t *)"bcde", 4), 3);
+    assert_int_equal(edges, 2);
+    assert_false(line);
+}
+
+/* The divisor and loopback do not need the transmitter. */
+static void test_held_elsewhere(void **state)
+{
+    (void)state;
+    room = 0;
+    wr(RBR, 'a');
+    wr(LCR, 0x80);
+    assert_false(guest_uart_tx_full(&uart));
+    wr(RBR, 12);
+    assert_int_equal(rd(RBR), 12);
+    wr(LCR, 0);
+    wr(MCR, 0x10);
+    assert_false(guest_uart_tx_full(&uart));
+    wr(RBR, 'b');
+    assert_int_equal(rd(RBR), 'b');
+    wr(MCR, 0);
+    assert_true(guest_uart_tx_full(&uart));
+    room = 1;
+    guest_uart_resume(&uart);
+    assert_int_equal(sent[0], 'a');
+}
+
 /* Many bytes at once: as one by one. */
 static void test_write_data(void **state)
 {
@@ -333,6 +417,9 @@ int main(void)
         cmocka_unit_test_setup(test_priorities, setup),
         cmocka_unit_test_setup(test_loopback_modem_lines, setup),
         cmocka_unit_test_setup(test_write_data, setup),
+        cmocka_unit_test_setup(test_held, setup),
+        cmocka_unit_test_setup(test_held_interrupt, setup),
+        cmocka_unit_test_setup(test_held_elsewhere, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

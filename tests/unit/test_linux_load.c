@@ -40,7 +40,7 @@ static void start(uint64_t low, uint64_t high)
 
 static void assert_refused(int rc, const char *text)
 {
-    assert_int_equal(kernel_load(&req, &entry), rc);
+    assert_int_equal(fake_load(&req, &entry), rc);
     if (!strstr(err, text))
         fail_msg("message \"%s\" lacks \"%s\"", err, text);
     assert_non_null(strstr(host_log_text, "error: vm linux1: "));
@@ -62,13 +62,48 @@ static void assert_file_at(uint64_t gpa, const struct fake_file *f, uint64_t off
             fail_msg("byte %llu differs", (unsigned long long)i);
 }
 
+/* Bit by bit, never more than it is told; an error ends it. */
+static void test_steps(void **state)
+{
+    static struct load_list list;
+    unsigned int steps = 0;
+    int rc;
+
+    (void)state;
+    start(256 * MIB, 0);
+    req.list = &list;
+    assert_int_equal(kernel_load(&req, &entry), 0);
+    assert_int_equal(list.count, 2);
+    do {
+        unsigned int next = list.next;
+        uint64_t done = list.done;
+        rc = load_step(&req, MIB);
+        assert_true(rc == 0 || list.next != next || list.done == done + MIB);
+        steps++;
+    } while (rc > 0);
+    assert_int_equal(rc, 0);
+    assert_int_equal(steps, (FAKE_IMAGE_SIZE + initrd.size + MIB - 1) / MIB);
+    assert_int_equal(load_step(&req, MIB), 0);
+    assert_file_at(FAKE_PREF, &kernel_file, FAKE_IMAGE_START, FAKE_IMAGE_SIZE);
+
+    assert_int_equal(kernel_load(&req, &entry), 0);
+    initrd_file.fail_at = MIB + MIB / 2;
+    for (steps = 0; (rc = load_step(&req, MIB)) > 0; steps++)
+        ;
+    assert_int_equal(rc, -BH_EIO);
+    assert_int_equal(steps, FAKE_IMAGE_SIZE / MIB + 1);
+    assert_non_null(strstr(err, "initrd.gz cannot be read"));
+    assert_non_null(strstr(host_log_text, "error: vm linux1: "));
+    fake_vm_close(&vm);
+}
+
 static void test_load(void **state)
 {
     const uint64_t initrd_gpa = 256 * MIB - 3 * MIB - 4096;
 
     (void)state;
     start(256 * MIB, 0);
-    assert_int_equal(kernel_load(&req, &entry), 0);
+    assert_int_equal(fake_load(&req, &entry), 0);
 
     const uint64_t bp = entry.rsi;
 
@@ -114,7 +149,7 @@ static void test_e820(void **state)
 {
     (void)state;
     start(3 * GIB, 5 * GIB);
-    assert_int_equal(kernel_load(&req, &entry), 0);
+    assert_int_equal(fake_load(&req, &entry), 0);
     assert_int_equal(peek(entry.rsi + BP_E820_ENTRIES, 1), 5);
     assert_e820(entry.rsi, 0, 0, 0x9fc00, 1);
     assert_e820(entry.rsi, 1, 0x9fc00, 0x400, 2);
@@ -127,7 +162,7 @@ static void test_e820(void **state)
     fake_vm_close(&vm);
 
     start(64 * MIB, 0);
-    assert_int_equal(kernel_load(&req, &entry), 0);
+    assert_int_equal(fake_load(&req, &entry), 0);
     assert_int_equal(peek(entry.rsi + BP_E820_ENTRIES, 1), 4);
     fake_vm_close(&vm);
 }
@@ -162,7 +197,7 @@ static void test_entry_64(void **state)
     start(128 * MIB, 0);
     /* The tables overwrite what was there. */
     memset(vm.low_mem, 0xff, MIB);
-    assert_int_equal(kernel_load(&req, &entry), 0);
+    assert_int_equal(fake_load(&req, &entry), 0);
     assert_int_equal(entry.cr0, CR0_PE | CR0_PG | CR0_ET | CR0_NE);
     assert_int_equal(entry.cr4, CR4_PAE);
     assert_int_equal(entry.efer, EFER_LME | EFER_LMA);
@@ -191,7 +226,7 @@ static void test_entry_32(void **state)
         req.force_32bit = forced;
         if (!forced)
             fake_put(&kernel_file, BP_XLOADFLAGS, 0, 2);
-        assert_int_equal(kernel_load(&req, &entry), 0);
+        assert_int_equal(fake_load(&req, &entry), 0);
         assert_false(entry.long_mode);
         assert_int_equal(entry.rip, FAKE_PREF);
         assert_int_equal(entry.cr0, CR0_PE | CR0_ET | CR0_NE);
@@ -209,7 +244,7 @@ static void test_no_initrd_no_cmdline(void **state)
     start(64 * MIB, 0);
     req.initrd = NULL;
     req.cmdline = NULL;
-    assert_int_equal(kernel_load(&req, &entry), 0);
+    assert_int_equal(fake_load(&req, &entry), 0);
     assert_int_equal(peek(entry.rsi + BP_RAMDISK_IMAGE, 8), 0);
     assert_int_equal(peek(peek(entry.rsi + BP_CMD_LINE_PTR, 4), 1), 0);
     fake_vm_close(&vm);
@@ -223,7 +258,7 @@ static void test_memory_boundary(void **state)
     (void)state;
     start(need, 0);
     req.initrd = NULL;
-    assert_int_equal(kernel_load(&req, &entry), 0);
+    assert_int_equal(fake_load(&req, &entry), 0);
     fake_vm_close(&vm);
 
     start(need - 4096, 0);
@@ -234,13 +269,13 @@ static void test_memory_boundary(void **state)
 
     /* The initrd may also go below the kernel. */
     start(need, 0);
-    assert_int_equal(kernel_load(&req, &entry), 0);
+    assert_int_equal(fake_load(&req, &entry), 0);
     assert_int_equal(peek(entry.rsi + BP_RAMDISK_IMAGE, 4), FAKE_PREF - 3 * MIB - 4096);
     fake_vm_close(&vm);
 
     start(need, 0);
     initrd.size = 15 * MIB;
-    assert_int_equal(kernel_load(&req, &entry), 0);
+    assert_int_equal(fake_load(&req, &entry), 0);
     assert_int_equal(peek(entry.rsi + BP_RAMDISK_IMAGE, 4), MIB);
     fake_vm_close(&vm);
 
@@ -263,7 +298,7 @@ static void test_refusals(void **state)
     req.cmdline = text;
     assert_refused(-BH_EINVAL, "2048 characters, kernel \"vmlinuz\" takes at most 2047");
     text[2047] = '\0';
-    assert_int_equal(kernel_load(&req, &entry), 0);
+    assert_int_equal(fake_load(&req, &entry), 0);
     fake_vm_close(&vm);
 
     start(64 * MIB, 0);
@@ -325,7 +360,7 @@ static void test_not_relocatable(void **state)
     req.e820 = hole;
     req.e820_count = 3;
     /* The preferred place is not free: a relocatable kernel goes above it... */
-    assert_int_equal(kernel_load(&req, &entry), 0);
+    assert_int_equal(fake_load(&req, &entry), 0);
     assert_int_equal(entry.rip, FAKE_PREF + 2 * MIB + 0x200);
     assert_int_equal(peek(entry.rsi + BP_E820_ENTRIES, 1), 3);
     /* ...another one nowhere. */
@@ -362,6 +397,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_load),
+        cmocka_unit_test(test_steps),
         cmocka_unit_test(test_e820),
         cmocka_unit_test(test_entry_64),
         cmocka_unit_test(test_entry_32),

@@ -52,14 +52,14 @@ static void add_module(const char *name, uint64_t size, const char *arguments)
 
 static void load(void)
 {
-    if (kernel_load(&req, &entry) != 0)
+    if (fake_load(&req, &entry) != 0)
         fail_msg("refused: %s", err);
 }
 
 static void refused(int rc, const char *text)
 {
     vm.writes = 0;
-    assert_int_equal(kernel_load(&req, &entry), rc);
+    assert_int_equal(fake_load(&req, &entry), rc);
     if (!strstr(err, text))
         fail_msg("message \"%s\" lacks \"%s\"", err, text);
     assert_non_null(strstr(host_log_text, "error: vm mb1: "));
@@ -398,18 +398,18 @@ static void test_failures_while_writing(void **state)
     start(16 * MIB, 0);
     add_module("m", 9000, "");
     kernel_file.fail_at = TEXT_AT + 0x1000;
-    assert_int_equal(kernel_load(&req, &entry), -BH_EIO);
+    assert_int_equal(fake_load(&req, &entry), -BH_EIO);
     assert_non_null(strstr(err, "kernel.elf cannot be read"));
     kernel_file.fail_at = UINT64_MAX;
     files[1].fail_at = 8999;
-    assert_int_equal(kernel_load(&req, &entry), -BH_EIO);
+    assert_int_equal(fake_load(&req, &entry), -BH_EIO);
     assert_non_null(strstr(err, "m cannot be read"));
     fake_vm_close(&vm);
 
     start(2 * MIB, 0);
     req.ram_low = 64 * MIB;
     put_phdr32(&kernel_file, 2, 1, DATA_AT, 2 * MIB, 2 * MIB, DATA_SIZE, DATA_MEM);
-    assert_int_equal(kernel_load(&req, &entry), -BH_EFAULT);
+    assert_int_equal(fake_load(&req, &entry), -BH_EFAULT);
     assert_non_null(strstr(err, "RAM that is not there"));
     fake_vm_close(&vm);
 }

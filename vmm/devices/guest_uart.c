@@ -105,6 +105,7 @@ static void update_irq(struct guest_uart *uart)
 void guest_uart_init(struct guest_uart *uart, const struct guest_uart_ops *ops, void *ctx)
 {
     *uart = (struct guest_uart){.ops = ops, .ctx = ctx, .msr = MSR_CONNECTED, .thr_empty = true};
+    uart->lsr_tx = LSR_THR | LSR_EMPTY;
     uart->divisor_low = 1; /* 115,200 baud */
 }
 
@@ -136,34 +137,76 @@ static void receive_own(struct guest_uart *uart, const uint8_t *data, unsigned i
         uart->lsr_errors |= LSR_OVERRUN;
 }
 
-static void send(struct guest_uart *uart, const uint8_t *data, unsigned int count)
+static void set_empty(struct guest_uart *uart, bool empty)
 {
+    uart->thr_empty = empty;
+    uart->lsr_tx = empty ? LSR_THR | LSR_EMPTY : 0;
+    update_irq(uart);
+}
+
+static void hold(struct guest_uart *uart, uint8_t c)
+{
+    uart->thr = c;
+    set_empty(uart, false);
+}
+
+void guest_uart_resume(struct guest_uart *uart)
+{
+    if (guest_uart_tx_waits(uart) && uart->ops->tx(uart->ctx, &uart->thr, 1) == 1)
+        set_empty(uart, true);
+}
+
+bool guest_uart_tx_full(const struct guest_uart *uart)
+{
+    return guest_uart_tx_waits(uart) && !(uart->lcr & LCR_DLAB) && !(uart->mcr & MCR_LOOP);
+}
+
+/* Returns how many were sent. */
+static unsigned int transmit(struct guest_uart *uart, const uint8_t *data, unsigned int count)
+{
+    unsigned int sent = 0;
+
     if (!(uart->ier & IER_THR)) {
         uart->thr_empty = true;
-        uart->ops->tx(uart->ctx, data, count);
-        return;
+        return uart->ops->tx(uart->ctx, data, count);
     }
     /* The line falls and rises again around each transmission, because an edge-triggered interrupt
      * controller waits for that. */
-    for (; count > 0; count--, data++) {
+    for (; sent < count; sent++) {
         uart->thr_empty = false;
         update_irq(uart);
-        uart->ops->tx(uart->ctx, data, 1);
+        if (uart->ops->tx(uart->ctx, data + sent, 1) == 0)
+            break;
         uart->thr_empty = true;
         update_irq(uart);
     }
+    return sent;
 }
 
-void guest_uart_write_data(struct guest_uart *uart, const uint8_t *data, unsigned int count)
+static unsigned int send(struct guest_uart *uart, const uint8_t *data, unsigned int count)
+{
+    unsigned int sent;
+
+    if (guest_uart_tx_waits(uart))
+        return 0;
+    sent = transmit(uart, data, count);
+    if (sent == count)
+        return count;
+    hold(uart, data[sent]);
+    return sent + 1;
+}
+
+unsigned int guest_uart_write_data(struct guest_uart *uart, const uint8_t *data, unsigned int count)
 {
     if (uart->lcr & LCR_DLAB) {
         uart->divisor_low = data[count - 1];
     } else if (uart->mcr & MCR_LOOP) {
-        uart->thr_empty = true;
+        uart->thr_empty = !guest_uart_tx_waits(uart);
         receive_own(uart, data, count);
     } else {
-        send(uart, data, count);
+        return send(uart, data, count);
     }
+    return count;
 }
 
 static uint8_t read_iir(struct guest_uart *uart)
@@ -179,7 +222,7 @@ static uint8_t read_iir(struct guest_uart *uart)
 
 static uint8_t line_status(const struct guest_uart *uart)
 {
-    return (uint8_t)(uart->lsr_errors | LSR_THR | LSR_EMPTY | (uart->count ? LSR_DATA : 0));
+    return (uint8_t)(uart->lsr_errors | uart->lsr_tx | (uart->count ? LSR_DATA : 0));
 }
 
 static uint8_t read_lsr(struct guest_uart *uart)
@@ -205,8 +248,8 @@ static void write_ier(struct guest_uart *uart, uint8_t value)
     uint8_t enabled = value & (uint8_t)~uart->ier;
 
     uart->ier = value & (uint8_t)~IER_UNUSED;
-    /* Enabling the interrupt while the transmitter is empty, which it always is, raises it. */
-    if (enabled & IER_THR)
+    /* Enabling the interrupt while the transmitter is empty raises it. */
+    if ((enabled & IER_THR) && !guest_uart_tx_waits(uart))
         uart->thr_empty = true;
     update_irq(uart);
 }
@@ -274,7 +317,7 @@ void guest_uart_write(struct guest_uart *uart, unsigned int reg, uint8_t value)
     bool dlab = (uart->lcr & LCR_DLAB) != 0;
 
     switch (reg % GUEST_UART_PORTS) {
-    case REG_DATA: guest_uart_write_data(uart, &value, 1); break;
+    case REG_DATA: (void)guest_uart_write_data(uart, &value, 1); break;
     case REG_IER:
         if (dlab)
             uart->divisor_high = value;

@@ -1,8 +1,9 @@
 #ifndef BULKHEAD_VMM_DEVICES_GUEST_UART_H
 #define BULKHEAD_VMM_DEVICES_GUEST_UART_H
 
-/* A 16550A serial port for guests. Sending takes no time; what was received waits in a FIFO of 16
- * bytes. The caller serializes. */
+/* A 16550A serial port for guests. Sending takes no time, as long as whoever gets the bytes takes
+ * them; else one waits in the holding register. What was received waits in a FIFO of 16 bytes. The
+ * caller serializes. */
 
 #include "lib/macros.h"
 
@@ -10,8 +11,8 @@
 #define GUEST_UART_FIFO  16
 
 struct guest_uart_ops {
-    /* The guest sent `count` > 0 bytes. */
-    void (*tx)(void *ctx, const uint8_t *data, unsigned int count);
+    /* The guest sends `count` > 0 bytes. Returns how many of them were taken. */
+    unsigned int (*tx)(void *ctx, const uint8_t *data, unsigned int count);
     /* The interrupt line changed. */
     void (*irq)(void *ctx, bool level);
 };
@@ -21,7 +22,9 @@ struct guest_uart {
     uint8_t head;  /* the next byte to be read */
     uint8_t count; /* bytes in the FIFO */
     uint8_t ier, lcr, mcr, lsr_errors, msr, scratch;
-    uint8_t fcr; /* FIFO enable and trigger bits */
+    uint8_t lsr_tx; /* whether the transmitter is empty, as LSR shows it */
+    uint8_t thr;    /* waits when it is not */
+    uint8_t fcr;    /* FIFO enable and trigger bits */
     uint8_t divisor_low, divisor_high;
     uint8_t received; /* what RBR shows when the FIFO is empty */
     bool thr_empty;   /* the transmitter-empty interrupt is pending */
@@ -37,8 +40,20 @@ void guest_uart_init(struct guest_uart *uart, const struct guest_uart_ops *ops, 
 uint32_t guest_uart_read(struct guest_uart *uart, unsigned int reg);
 void guest_uart_write(struct guest_uart *uart, unsigned int reg, uint8_t value);
 
-/* `count` > 0 bytes written to register 0, one after the other. */
-void guest_uart_write_data(struct guest_uart *uart, const uint8_t *data, unsigned int count);
+/* `count` > 0 bytes written to register 0, one after the other. Returns how many of them it took: a
+ * full transmitter takes none. */
+unsigned int guest_uart_write_data(struct guest_uart *uart, const uint8_t *data,
+                                   unsigned int count);
+
+/* True while a byte waits to be sent. guest_uart_resume() tries again to send it. */
+static inline bool guest_uart_tx_waits(const struct guest_uart *uart)
+{
+    return uart->lsr_tx == 0;
+}
+void guest_uart_resume(struct guest_uart *uart);
+
+/* True when one more byte written to register 0 would be lost. */
+bool guest_uart_tx_full(const struct guest_uart *uart);
 
 /* Whether guest_uart_rx() would take a byte now. */
 bool guest_uart_rx_ready(const struct guest_uart *uart);

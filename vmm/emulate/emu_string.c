@@ -41,8 +41,9 @@ static void advance(struct emu_run *run, enum gpr_index reg, unsigned int count)
     emu_write_gpr(run->cpu->gpr, reg, run->insn->addr_size, run->cpu->gpr[reg] + step);
 }
 
-/* The accesses of one iteration; nothing can fail any more. */
-static void transfer(struct emu_run *run, const struct emu_span *src, const struct emu_span *dst)
+/* The accesses of one iteration; nothing can fail any more. Returns false when the device is not
+ * ready. */
+static bool transfer(struct emu_run *run, const struct emu_span *src, const struct emu_span *dst)
 {
     struct emu_cpu *cpu = run->cpu;
     unsigned int size = run->insn->op_size;
@@ -62,8 +63,9 @@ static void transfer(struct emu_run *run, const struct emu_span *src, const stru
         run->ops->io_in(run->ctx, port, size, &in, 1);
         emu_store(run, dst, in);
         break;
-    default: run->ops->io_out(run->ctx, port, size, &a, 1); break;
+    default: return run->ops->io_out(run->ctx, port, size, &a, 1) == 1;
     }
+    return true;
 }
 
 /* The next elements of an INS or OUTS that lie in one page, up to `max`; 0 where one at a time is
@@ -85,7 +87,7 @@ static unsigned int count_batch(const struct emu_run *run, enum seg_index seg, u
 }
 
 /* Several elements of an INS or OUTS at once, from or to RAM. Returns their number; 0: the next one
- * goes alone, which may raise a fault. */
+ * goes alone, which may raise a fault, or have to wait. */
 static unsigned int batch(struct string_run *s, unsigned int max)
 {
     struct emu_run *run = s->run;
@@ -109,7 +111,7 @@ static unsigned int batch(struct string_run *s, unsigned int max)
         ops->io_in(run->ctx, port, size, data, count);
         ops->write(run->ctx, span.gpa[0], data, bytes);
     } else {
-        ops->io_out(run->ctx, port, size, data, count);
+        count = ops->io_out(run->ctx, port, size, data, count);
     }
     advance(run, reg, count);
     return count;
@@ -130,7 +132,8 @@ static enum emu_result iterate(struct string_run *s)
                          s->op->writes ? WALK_WRITE : 0, &s->dst_tlb, &dst);
     if (result != EMU_DONE)
         return result;
-    transfer(run, &src, &dst);
+    if (!transfer(run, &src, &dst))
+        return EMU_WAIT;
     if (s->op->source)
         advance(run, GPR_RSI, 1);
     if (s->op->destination)

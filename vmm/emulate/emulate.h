@@ -52,10 +52,11 @@ struct emu_ops {
     /* One page-table entry of 4 or 8 bytes, see walk.h. */
     int (*read_pte)(void *ctx, uint64_t gpa, unsigned int size, uint64_t *pte);
     /* `count` > 0 elements from or to a port, one after the other; `size` is 1, 2 or 4. The rights
-     * to the port (IOPL, TSS bitmap) are not checked: hardware does before it exits. */
+     * to the port (IOPL, TSS bitmap) are not checked: hardware does before it exits. io_out returns
+     * how many the device took. */
     void (*io_in)(void *ctx, uint16_t port, unsigned int size, void *data, unsigned int count);
-    void (*io_out)(void *ctx, uint16_t port, unsigned int size, const void *data,
-                   unsigned int count);
+    unsigned int (*io_out)(void *ctx, uint16_t port, unsigned int size, const void *data,
+                           unsigned int count);
     /* How many of `count` REP iterations there is time for. NULL: for all. */
     unsigned int (*time_for)(void *ctx, unsigned int count);
 };
@@ -67,6 +68,8 @@ enum emu_result {
     EMU_RETRY,   /* a REP has iterations left: rCX, rSI, rDI are advanced, rip still points at it.
                   * Or the code changed meanwhile. Look for pending interrupts, then call again or
                   * just enter the guest */
+    EMU_WAIT,    /* the same, but a device takes nothing now: later. No iteration was made, or some
+                  * of a REP with TF clear */
 };
 
 /* A REP instruction makes at most this many iterations a call (one with RFLAGS.TF set), so that a

@@ -20,6 +20,9 @@ struct blob {
     void *ctx;
 };
 
+/* Whether the range is inside the blob. */
+bool blob_has(const struct blob *blob, uint64_t offset, uint64_t len);
+
 /* Reads `len` bytes at `offset`. -BH_ERANGE when the range is not inside the blob, else what
  * `read` returns. */
 MUST_CHECK int blob_read(const struct blob *blob, uint64_t offset, void *buf, size_t len);

@@ -103,7 +103,7 @@ static void set_entry(struct guest_entry *out, const struct linux_plan *plan)
     }
 }
 
-/* All writes into the VM; `what` says which one failed. */
+/* All that goes into the VM; `what` says which failed. */
 static int write_all(const struct load_job *job, struct bzimage *image,
                      const struct linux_plan *plan, struct guest_entry *out, const char **what)
 {
@@ -111,11 +111,10 @@ static int write_all(const struct load_job *job, struct bzimage *image,
     int rc;
 
     *what = req->kernel->name;
-    rc = blob_copy_to_guest(req->kernel, req->vm, plan->kernel_gpa, image->image_offset,
-                            image->image_size);
+    rc = load_later(job, req->kernel, plan->kernel_gpa, image->image_offset, image->image_size);
     if (rc == 0 && req->initrd) {
         *what = req->initrd->name;
-        rc = blob_copy_to_guest(req->initrd, req->vm, plan->initrd_gpa, 0, plan->initrd_size);
+        rc = load_later(job, req->initrd, plan->initrd_gpa, 0, plan->initrd_size);
     }
     if (rc != 0)
         return rc;

@@ -6,6 +6,7 @@
 #include "vmm/loader/loader_internal.h"
 
 #define REASON_SIZE 256
+#define PIECES      16 /* of a load_step() */
 
 #define FLAT_CS     0x10
 #define FLAT_DS     0x18
@@ -58,11 +59,41 @@ int load_flat_gdt(struct vm *vm, uint64_t gpa, bool long_mode, struct guest_entr
     return guest_write(vm, gpa, gdt, sizeof(gdt));
 }
 
-int load_copy_failed(const struct load_job *job, const char *what, int rc)
+static int copy_failed(char *err, size_t err_size, const char *what, int rc)
 {
-    format(job->err, job->err_size, "%s cannot be %s (error %d)", what,
+    format(err, err_size, "%s cannot be %s (error %d)", what,
            rc == -BH_EFAULT ? "written: the memory map names RAM that is not there" : "read", -rc);
     return rc == -BH_EFAULT ? rc : -BH_EIO;
+}
+
+int load_copy_failed(const struct load_job *job, const char *what, int rc)
+{
+    return copy_failed(job->err, job->err_size, what, rc);
+}
+
+int load_later(const struct load_job *job, const struct blob *blob, uint64_t gpa, uint64_t offset,
+               uint64_t size)
+{
+    struct load_list *list = job->req->list;
+
+    if (blob && !blob_has(blob, offset, size))
+        return -BH_ERANGE;
+    if (guest_check(job->req->vm, gpa, size) != 0)
+        return -BH_EFAULT;
+    if (size == 0)
+        return 0;
+    if (list->count == LOAD_COPIES_MAX)
+        return -BH_ENOMEM;
+    list->copies[list->count++] =
+        (struct load_copy){blob ? *blob : (struct blob){.name = NULL}, gpa, offset, size};
+    return 0;
+}
+
+static int copy_piece(const struct load_copy *copy, struct vm *vm, uint64_t at, uint64_t size)
+{
+    if (!copy->blob.name)
+        return guest_fill(vm, copy->gpa + at, 0, size);
+    return blob_copy_to_guest(&copy->blob, vm, copy->gpa + at, copy->offset + at, size);
 }
 
 uint64_t load_ram_below_4g(const struct load_job *job)
@@ -95,18 +126,49 @@ static int load(const struct load_request *req, struct guest_entry *out, char *e
            req->kernel->name, LLU(req->kernel->size));
 }
 
+static void report(const struct load_request *request, const char *reason)
+{
+    log_error("vm %s: %s", request->vm_name, reason);
+    if (request->err)
+        safe_copy(request->err, request->err_size, reason);
+}
+
 int kernel_load(const struct load_request *request, struct guest_entry *out)
 {
     char reason[REASON_SIZE] = "";
 
     memset(out, 0, sizeof(*out));
+    request->list->count = request->list->next = 0;
+    request->list->done = 0;
 
     int rc = load(request, out, reason, sizeof(reason));
 
-    if (rc != 0) {
-        log_error("vm %s: %s", request->vm_name, reason);
-        if (request->err)
-            safe_copy(request->err, request->err_size, reason);
-    }
+    if (rc != 0)
+        report(request, reason);
     return rc;
+}
+
+int load_step(const struct load_request *request, uint64_t limit)
+{
+    struct load_list *list = request->list;
+    char reason[REASON_SIZE];
+
+    for (unsigned int i = 0; i < PIECES && limit > 0 && list->next < list->count; i++) {
+        const struct load_copy *copy = &list->copies[list->next];
+        uint64_t size = MIN(limit, copy->size - list->done);
+        int rc = copy_piece(copy, request->vm, list->done, size);
+
+        if (rc != 0) {
+            rc = copy_failed(reason, sizeof(reason), copy->blob.name, rc);
+            report(request, reason);
+            return rc;
+        }
+        limit -= size;
+        list->done += size;
+        if (list->done == copy->size) {
+            list->next++;
+            list->done = 0;
+        }
+    }
+    return list->next < list->count;
 }

@@ -15,9 +15,25 @@ struct load_module {
 
 #define LOAD_MODULES_MAX 8
 
+/* The big pieces of what is loaded: they are planned at once, and copied bit by bit. */
+struct load_copy {
+    struct blob blob; /* without a name: zeros are written */
+    uint64_t gpa, offset, size;
+};
+
+#define LOAD_COPIES_MAX 48
+
+struct load_list {
+    unsigned int count;
+    unsigned int next; /* the one that is being copied, and */
+    uint64_t done;     /* how much of it has been */
+    struct load_copy copies[LOAD_COPIES_MAX];
+};
+
 struct load_request {
     struct vm *vm;
-    const char *vm_name; /* for messages */
+    struct load_list *list; /* where kernel_load() leaves what load_step() is to copy */
+    const char *vm_name;    /* for messages */
     const struct blob *kernel;
     const struct blob *initrd; /* NULL: none */
     const struct load_module *modules;
@@ -50,10 +66,16 @@ struct guest_entry {
     struct segment data; /* all but CS */
 };
 
-/* Finds out what `kernel` is and loads it: checks everything, and only then writes into the VM's
- * memory. Returns 0, or a negative BH_E* after logging the reason with the VM's name: -BH_EINVAL,
- * -BH_ENOMEM (the VM's memory is too small), -BH_EIO (a file cannot be read), -BH_EFAULT (the map
- * claims RAM that the VM has not). The VM must not run. */
+/* Finds out what `kernel` is and loads it: checks everything, and only then writes the small pieces
+ * into the VM's memory, and leaves the others to load_step(). Returns 0, or a negative BH_E* after
+ * logging the reason with the VM's name: -BH_EINVAL, -BH_ENOMEM (the VM's memory is too small),
+ * -BH_EIO (a file cannot be read), -BH_EFAULT (the map claims RAM that the VM has not). The VM must
+ * not run. */
 MUST_CHECK int kernel_load(const struct load_request *request, struct guest_entry *out);
+
+/* Copies up to `limit` bytes, and not more than 16 pieces of it. Returns 1 when something is left,
+ * 0 when all has been copied, or a negative BH_E* after logging it: -BH_EIO as above, where a file
+ * can be read in part only. */
+MUST_CHECK int load_step(const struct load_request *request, uint64_t limit);
 
 #endif

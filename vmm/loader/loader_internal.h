@@ -42,6 +42,11 @@ MUST_CHECK int load_flat_gdt(struct vm *vm, uint64_t gpa, bool long_mode, struct
  * that cannot be read, or RAM that is not there. Returns the error for the caller. */
 MUST_CHECK int load_copy_failed(const struct load_job *job, const char *what, int rc);
 
+/* Leaves a piece of a file, or zeros (`blob` NULL), to load_step(). -BH_ERANGE when it is not
+ * inside the file, -BH_EFAULT when the target is not RAM of the VM. */
+MUST_CHECK int load_later(const struct load_job *job, const struct blob *blob, uint64_t gpa,
+                          uint64_t offset, uint64_t size);
+
 /* RAM below 4 GiB in all, bytes. */
 uint64_t load_ram_below_4g(const struct load_job *job);
 

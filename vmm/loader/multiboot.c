@@ -142,9 +142,9 @@ static int write_segments(const struct load_job *job, const struct multiboot_ima
     for (unsigned int i = 0; i < image->segment_count && rc == 0; i++) {
         const struct multiboot_segment *s = &image->segments[i];
 
-        rc = blob_copy_to_guest(job->req->kernel, job->req->vm, s->gpa, s->offset, s->filled);
+        rc = load_later(job, job->req->kernel, s->gpa, s->offset, s->filled);
         if (rc == 0)
-            rc = guest_fill(job->req->vm, s->gpa + s->filled, 0, (size_t)(s->size - s->filled));
+            rc = load_later(job, NULL, s->gpa + s->filled, 0, s->size - s->filled);
     }
     return rc;
 }
@@ -238,7 +238,9 @@ static int write_block(const struct load_job *job, const struct plan *plan, stru
     return load_flat_gdt(vm, plan->gdt, false, out);
 }
 
-/* All writes into the VM; `what` says which one failed. */
+static_assert(2 * MULTIBOOT_SEGMENTS_MAX + FILES_MAX <= LOAD_COPIES_MAX, "load_later()");
+
+/* All that goes into the VM; `what` says which failed. */
 static int write_all(const struct load_job *job, const struct multiboot_image *image,
                      const struct plan *plan, struct guest_entry *out, const char **what)
 {
@@ -250,7 +252,7 @@ static int write_all(const struct load_job *job, const struct multiboot_image *i
         const struct file f = file_at(job->req, i);
 
         *what = f.blob->name;
-        rc = blob_copy_to_guest(f.blob, job->req->vm, plan->files[i], 0, f.blob->size);
+        rc = load_later(job, f.blob, plan->files[i], 0, f.blob->size);
     }
     if (rc != 0)
         return rc;
