@@ -152,6 +152,28 @@ static void command_worst(const char *arg)
         print("only in a core that was built by \"make CHECKS=1\"");
 }
 
+/* Takes the 2 MiB at an address in MiB away from a VM, or gives them back: what a test of
+ * vm_flush() needs. A core without CHECKS has no such command. */
+static void command_hole(const char *arg)
+{
+    static bool taken;
+    uint64_t gpa = 0;
+    struct vm *vm = vm_count > 0 ? vms[0] : NULL;
+
+    if (!CHECKS || !vm || vm->state != VM_RUNNING) {
+        print("only in a core that was built by \"make CHECKS=1\", while the first VM runs");
+        return;
+    }
+    for (; *arg >= '0' && *arg <= '9' && gpa < UINT32_MAX; arg++)
+        gpa = gpa * 10 + (uint64_t)(*arg - '0');
+    if (vm_take_page(vm, gpa * MIB, !taken) == 0) {
+        taken = !taken;
+        print("%s: 2 MiB at %llu MiB are %s", vm_name(vm), LLU(gpa), taken ? "taken" : "back");
+    } else {
+        print("hole: found %llu, expected an even number of MiB in the VM's memory", LLU(gpa));
+    }
+}
+
 static void command_sched(const char *arg)
 {
     sched_print(console_answer_line);
@@ -199,6 +221,8 @@ static const struct command commands[] = {
      "what each processor has to do, its slots, and who runs where"},
     {"worst", false, command_worst, NULL,
      "the longest that the core took on each processor (CHECKS)"},
+    {"hole", true, command_hole, NULL,
+     "MIB: takes 2 MiB there away from the first VM, and gives them back (CHECKS)"},
     {"memory", false, command_memory, NULL, "what the core and the guests use"},
     {"log", false, command_log, NULL, "the core's log"},
     {"start", true, NULL, command_start, "VM: starts it"},

@@ -132,6 +132,10 @@ extern unsigned int vm_starting_count;
  * entered. */
 void vm_flush(struct vm *vm);
 
+/* Takes 2 MiB at `gpa` out of the guest's address space, or maps them again. 0; -BH_EINVAL: that is
+ * no such piece of its memory. As vm_flush(). */
+MUST_CHECK int vm_take_page(struct vm *vm, uint64_t gpa, bool take);
+
 /* Guards the devices. A VM of one vCPU needs no lock: only its pCPU touches them. */
 static inline bool vm_needs_lock(const struct vm *vm)
 {

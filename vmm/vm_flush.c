@@ -2,6 +2,8 @@
 
 #include "arch/x86/asm.h"
 #include "arch/x86/virt.h"
+#include "lib/error.h"
+#include "vmm/guest_memory.h"
 #include "vmm/mail.h"
 #include "vmm/vm_life.h"
 
@@ -29,4 +31,19 @@ void vm_flush(struct vm *vm)
     for (unsigned int i = 0; i < vm->vcpu_count; i++)
         while (!vcpu_is_here(vm->vcpus[i]) && may_use_old(vm->vcpus[i], wanted))
             cpu_pause();
+}
+
+int vm_take_page(struct vm *vm, uint64_t gpa, bool take)
+{
+    uint64_t hpa;
+    int err;
+
+    if (!IS_ALIGNED(gpa, PAGE_SIZE_2M) || gpa == 0 || guest_physical(vm, gpa, &hpa) != 0 ||
+        !IS_ALIGNED(hpa, PAGE_SIZE_2M))
+        return -BH_EINVAL;
+    if (!take)
+        return pt_map(&vm->nested, gpa, hpa, PAGE_SIZE_2M, PT_READ | PT_WRITE | PT_EXEC);
+    err = pt_unmap(&vm->nested, gpa, PAGE_SIZE_2M);
+    vm_flush(vm);
+    return err;
 }

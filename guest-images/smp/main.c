@@ -2,6 +2,7 @@
  *   check (at first)     checks, one line each; groups=A,B only these
  *   storm=ipi|init       seconds=N
  *   work=share|counter   counts, and prints how far it got, each second
+ *   work=watch           all but one read memory, and how many find none is printed when it changes
  *   work=ping            two CPUs each send one another IPIs; seconds=N (0: for ever)
  *   idle                 all halted
  *   measure              rows for tests/bench
@@ -113,6 +114,8 @@ void guest_main(void)
         work_share();
     else if (option_is("work", "counter"))
         work_counter();
+    else if (option_is("work", "watch"))
+        work_watch();
     else if (option_is("work", "ping"))
         work_ping(seconds);
     else if (guest_has_word("idle"))

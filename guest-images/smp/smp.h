@@ -187,6 +187,7 @@ void storm_init(uint64_t seconds);
 void work_share(void);
 void work_counter(void);
 void work_idle(void);
+void work_watch(void);
 void work_ping(uint64_t seconds);
 void measure_rows(void);
 

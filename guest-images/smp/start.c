@@ -85,7 +85,8 @@ static bool beats(void)
     return SMP_WAIT_TICKS(victim->beat != beat, smp_tsc_ms * QUIET_US / 1000);
 }
 
-/* It stops, if not at once: on a machine whose own CPUs are not always there, an INIT takes a while. */
+/* It stops, if not at once: on a machine whose own CPUs are not always there, an INIT takes a
+ * while. */
 static bool stops(void)
 {
     return SMP_WAIT(!beats());

@@ -58,6 +58,51 @@ void work_counter(void)
     count_all(false);
 }
 
+/* --- memory that is taken away under their feet --- */
+
+#define WATCHED (12ull << 20)
+#define GONE    (~0ull) /* what reads where no memory is */
+
+static volatile uint64_t reads[SMP_MAX];
+static volatile bool gone[SMP_MAX];
+
+static void watch(struct smp_cpu *me, uint64_t arg)
+{
+    for (;;) {
+        gone[me->index] = *(volatile uint64_t *)WATCHED == GONE;
+        reads[me->index]++;
+    }
+}
+
+static unsigned int gone_on(void)
+{
+    unsigned int n = 0;
+
+    for (unsigned int i = 1; i < smp_count; i++)
+        n += gone[i];
+    return n;
+}
+
+/* Tells how many see memory there, whenever that changes. */
+void work_watch(void)
+{
+    unsigned int last = UINT32_MAX;
+
+    *(volatile uint64_t *)WATCHED = 0x1234;
+    for (unsigned int i = 1; i < smp_count; i++)
+        smp_ask(&smp_cpus[i], watch, 0);
+    for (;;) {
+        unsigned int now = gone_on();
+        if (now == last)
+            continue;
+        smp_wait_us(20000);
+        if (gone_on() == now) {
+            print("watch: gone on %u of %u\n", now, smp_count - 1);
+            last = now;
+        }
+    }
+}
+
 void work_idle(void)
 {
     print("idle\n");

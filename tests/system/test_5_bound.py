@@ -72,3 +72,21 @@ def test_many(checked):
         m.expect("bulkhead> ?$", source="core", partial=True, timeout=60)
     m.expect("wide: started", source="core", timeout=60)
     worst(m)
+
+
+def test_memory_that_is_taken_away_is_gone_on_all(boot):
+    """The monitor takes a page from a VM whose vCPUs read it all the time: the next time they look it is gone,
+    on each of them, whether it runs or waits."""
+    m = boot(config(vm("w", "smp.elf", memory="16M", vcpus="4", cpus="0-1", cmdline="smp work=watch"),
+                    core="console = com1\nlog = info\nwhen-done = halt\n"), memory=256, cpus=2, core=CHECKED_CORE)
+    m.expect("^watch: gone on 0 of 3", source="w", timeout=60)
+    monitor(m)
+    m.send("hole 13\r")
+    m.expect("^hole: found 13, expected an even number", source="core")
+    for _ in range(3):
+        m.send("hole 12\r")
+        m.expect("^w: 2 MiB at 12 MiB are taken", source="core")
+        m.expect("^watch: gone on 3 of 3", source="w", timeout=30)
+        m.send("hole 12\r")
+        m.expect("^w: 2 MiB at 12 MiB are back", source="core")
+        m.expect("^watch: gone on 0 of 3", source="w", timeout=30)
