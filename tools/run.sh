@@ -45,6 +45,6 @@ fi
 echo 'Keys: Ctrl-A then a digit = that VM (0 the monitor), n next, ? help, q power off.'
 # Module names are the files' base names: the core takes the last part of the path.
 # shellcheck disable=SC2086
-qemu-system-x86_64 $accel -machine q35 -cpu "$cpu" -m "${MEMORY:-2048}" -nodefaults \
+qemu-system-x86_64 $accel -machine q35 -cpu "$cpu" -smp "${CPUS:-2}" -m "${MEMORY:-2048}" -nodefaults \
     -display none -monitor none -chardev stdio,id=con,signal=off -serial chardev:con \
     ${QEMU_EXTRA:-} "$@"
