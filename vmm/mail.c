@@ -56,14 +56,18 @@ void mail_post(struct vcpu *v, uint32_t what)
 
 /* An INIT whose sender goes on has effect, whether its owner has seen it or not: the owner turns
  * `deaf` on before it takes the bit away. */
-void mail_signal(struct vcpu *v, uint32_t what)
+static bool waits_for_startup(const struct vcpu *v)
 {
     uint32_t posted = __atomic_load_n(&v->mail.posted, __ATOMIC_SEQ_CST);
 
-    if ((posted & (POSTED_INIT | POSTED_STARTUP)) == POSTED_INIT ||
-        __atomic_load_n(&v->mail.deaf, __ATOMIC_SEQ_CST))
-        return;
-    post(v, 0, what);
+    return (posted & (POSTED_INIT | POSTED_STARTUP)) == POSTED_INIT ||
+           __atomic_load_n(&v->mail.deaf, __ATOMIC_SEQ_CST);
+}
+
+void mail_signal(struct vcpu *v, uint32_t what)
+{
+    if (!waits_for_startup(v))
+        post(v, 0, what);
 }
 
 /* What came before and has not been looked at is of no effect after this. */
@@ -94,10 +98,12 @@ void mail_interrupt(struct vcpu *v, uint8_t vector, bool level)
         vcpu_kick(v);
         return;
     }
+    if (waits_for_startup(v))
+        return;
     if (level)
         __atomic_fetch_or(&v->mail.tmr[vector / 32], bit, __ATOMIC_RELAXED);
     __atomic_fetch_or(&v->mail.irr[vector / 32], bit, __ATOMIC_RELEASE);
-    mail_signal(v, POSTED_INTERRUPTS);
+    post(v, 0, POSTED_INTERRUPTS);
 }
 
 void mail_ask_home(unsigned int cpu)

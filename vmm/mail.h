@@ -38,7 +38,7 @@ static inline bool vcpu_is_here(const struct vcpu *v)
 /* Posts POSTED_* to a vCPU, whoever owns it. What was stored before is visible to the owner. */
 void mail_post(struct vcpu *v, uint32_t what);
 
-/* The same with POSTED_NMI, _EXTINT or _INTERRUPTS, which a vCPU that waits for a start-up IPI does
+/* The same with POSTED_NMI or _EXTINT, which a vCPU that waits for a start-up IPI does
  * not get, not even later. */
 void mail_signal(struct vcpu *v, uint32_t what);
 
