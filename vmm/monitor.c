@@ -113,7 +113,7 @@ static void command_start(struct vm *vm)
 
 static void command_stop(struct vm *vm)
 {
-    if (vm->state == VM_OFF)
+    if (vm->state == VM_OFF && vm->request == VM_REQUEST_NONE)
         print("%s is off already", vm_name(vm));
     else
         vm_request(vm, VM_REQUEST_OFF, "stopped by the monitor");

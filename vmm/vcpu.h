@@ -153,6 +153,10 @@ void vcpu_nmi(struct vcpu *v);
 /* Ends its HLT, or the next one, interrupt or not: what KVM's paravirtual kick does. */
 void vcpu_unhalt(struct vcpu *v);
 
+/* On its home, before its VM starts: from then on siblings that have started already may send it
+ * signals, which wait for its own start. */
+void vcpu_plug_in(struct vcpu *v);
+
 /* Power-up, on its pCPU, with the VM's memory in place: the boot CPU as its kernel wants it, the
  * others wait for a start-up IPI. */
 void vcpu_power_on(struct vcpu *v);

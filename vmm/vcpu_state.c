@@ -82,10 +82,14 @@ static void enter_real_mode(struct vcpu *v, uint8_t page)
     virt->set_pat(v, v->pat);
 }
 
+void vcpu_plug_in(struct vcpu *v)
+{
+    lapic_init(&v->lapic, v->lapic.regs, v->id, v->id == 0, &platform_lapic_ops, v);
+    __atomic_store_n(&v->mail.deaf, v->id != 0, __ATOMIC_SEQ_CST);
+}
+
 void vcpu_power_on(struct vcpu *v)
 {
-    uint32_t *apic_page = v->lapic.regs;
-
     memset(v->gpr, 0, sizeof(v->gpr));
     v->pat = PAT_RESET;
     v->mtrr_def_type = MTRR_WB_ON;
@@ -97,7 +101,6 @@ void vcpu_power_on(struct vcpu *v)
     reset_paravirtual(v);
     v->tsc_offset = v->vm->tsc_offset;
     fpu_reset(v);
-    lapic_init(&v->lapic, apic_page, v->id, v->id == 0, &platform_lapic_ops, v);
     if (v->id == 0) {
         lapic_set_virtual_wire(&v->lapic);
         enter_kernel(v, &v->vm->entry);
@@ -106,7 +109,6 @@ void vcpu_power_on(struct vcpu *v)
         enter_real_mode(v, 0);
         v->state = VCPU_WAITING;
     }
-    __atomic_store_n(&v->mail.deaf, v->id != 0, __ATOMIC_SEQ_CST);
 }
 
 /* The boot CPU would start at the firmware's first instruction: this PC has none, so it is that of

@@ -43,6 +43,10 @@ static bool accept_request(struct vm *vm, enum vm_request request)
         vm->request = request;
         return true;
     }
+    if (vm->state == VM_OFF && vm->request == VM_REQUEST_START && request == VM_REQUEST_OFF) {
+        vm->request = request;
+        return true;
+    }
     if ((vm->state == VM_STOPPING || vm->state == VM_ENDING) && vm->start_again &&
         request == VM_REQUEST_OFF) {
         vm->start_again = false;
@@ -108,7 +112,7 @@ bool vm_all_off(void)
 {
     for (unsigned int i = 0; i < vm_count; i++)
         if (__atomic_load_n(&vms[i]->state, __ATOMIC_SEQ_CST) != VM_OFF ||
-            vms[i]->request == VM_REQUEST_START)
+            vms[i]->request != VM_REQUEST_NONE)
             return false;
     return true;
 }
@@ -187,7 +191,8 @@ static void set_state(struct vm *vm, enum vm_state state)
     if (state == VM_STOPPING || (state == VM_ENDING && vm->state == VM_STARTING))
         vm->start_again = vm->request == VM_REQUEST_RESET;
     /* One that came while it started is for the VM that runs now. */
-    if (state != VM_STOPPING && state != VM_RUNNING)
+    if (state != VM_STOPPING && state != VM_RUNNING &&
+        (state != VM_STARTING || vm->request == VM_REQUEST_START))
         vm->request = VM_REQUEST_NONE;
     __atomic_store_n(&vm->state, state, __ATOMIC_SEQ_CST);
     spin_release(&vm->request_lock);
@@ -238,6 +243,7 @@ static void start_vcpus(struct vm *vm)
         entity_init(&v->sched, (enum sched_class)vm->config->sched_class, vm->config->weight);
         v->sched.allowed = vm->config->cpus;
         v->sched.cap = vm->config->cap ? &vm->cap : NULL;
+        vcpu_plug_in(v);
         __atomic_store_n(&v->cpu, balance_choose(v), __ATOMIC_RELEASE);
     }
     /* The boot CPU last: it may send the others signals at once. */
@@ -324,12 +330,22 @@ static void begin_stop(struct vm *vm)
         mail_post(vm->vcpus[i], POSTED_STOP);
 }
 
+static void cancel_start(struct vm *vm)
+{
+    log_info("%s: ended: %s", vm_name(vm), vm->end_text);
+    set_state(vm, VM_OFF);
+    __atomic_sub_fetch(&vm_starting_count, 1, __ATOMIC_RELEASE);
+    check_all_off();
+}
+
 static void attend(struct vm *vm)
 {
     switch (vm->state) {
     case VM_OFF:
         if (vm->request == VM_REQUEST_START)
             start(vm);
+        else if (vm->request == VM_REQUEST_OFF)
+            cancel_start(vm);
         break;
     case VM_STARTING: break; /* its next step looks */
     case VM_RUNNING:

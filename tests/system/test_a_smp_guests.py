@@ -162,8 +162,8 @@ class Crowd:
 
 
 CROWD = {
-    "w1": dict(kernel="counter.img", memory="8M", cmdline="checksum period=500", cpus="0"),
-    "w2": dict(kernel="counter.img", memory="8M", cmdline="checksum period=500", cpus="1"),
+    "w1": dict(kernel="counter.img", memory="16M", cmdline="checksum period=500", cpus="0"),
+    "w2": dict(kernel="counter.img", memory="16M", cmdline="checksum period=500", cpus="1"),
     "w3": dict(kernel="smp.elf", memory="16M", cmdline="smp storm=ipi seconds=1000 " + PATIENCE, vcpus="4", cpus="0-1"),
     "w4": dict(kernel="smp.elf", memory="16M", cmdline="smp storm=init seconds=1000 " + PATIENCE, vcpus="3", cpus="0-1"),
     "w5": dict(kernel="smp.elf", memory="16M", cmdline="smp idle " + PATIENCE, vcpus="2", cpus="0-1"),
