@@ -160,6 +160,11 @@ bool uart_has_room(unsigned int bytes)
     return true;
 }
 
+unsigned int uart_sent(void)
+{
+    return queue_head;
+}
+
 void uart_write(const char *text, size_t len)
 {
     if (uart_port == 0)

@@ -16,6 +16,9 @@ int uart_init(uint16_t port, unsigned int baud);
  * is oldest in the queue. */
 bool uart_has_room(unsigned int bytes);
 
+/* Bytes that have left the queue so far, modulo 2^32. */
+unsigned int uart_sent(void);
+
 /* Queues output; what there is no room for is lost. */
 void uart_write(const char *text, size_t len);
 

@@ -25,8 +25,10 @@ enum escape_state { ESCAPE_NONE, ESCAPE_START, ESCAPE_SEQUENCE };
 
 /* What must fit into the UART's queue: for VMs' output, so that the core's own finds room; for what
  * a key brings about. */
-#define ROOM_VM   4096u
-#define ROOM_KEYS 2048u
+#define ROOM_VM      4096u
+#define ROOM_FOR_ALL 12288u /* a quarter of the queue may wait before VMs get parts */
+#define PART_SPAN    2048u  /* bytes that are sent, of which each has its part */
+#define ROOM_KEYS    2048u
 
 /* Guards all of this, each VM's unfinished line, drivers/uart.c, lib/log.c, and the monitor's line.
  */
@@ -310,13 +312,28 @@ static unsigned int output_piece(struct vm *vm, const uint8_t *data, unsigned in
     return (unsigned int)n;
 }
 
+/* While more is waiting than that, each VM gets an equal part of what the UART sends: all together
+ * less than it, so that there always is room for one that prints little. */
+static bool has_part(struct vm *vm)
+{
+    unsigned int span = uart_sent() / PART_SPAN;
+
+    if (vm->output_span != span) {
+        vm->output_span = span;
+        vm->output_bytes = 0;
+    }
+    return vm->output_bytes < PART_SPAN / (vm_count + 1) || uart_has_room(ROOM_FOR_ALL);
+}
+
 unsigned int console_vm_output(struct vm *vm, const uint8_t *data, unsigned int len)
 {
     bool room = console_acquire(ROOM_VM);
     unsigned int done = 0;
 
-    while (room && done < len) {
-        done += output_piece(vm, data + done, len - done);
+    while (room && done < len && has_part(vm)) {
+        unsigned int n = output_piece(vm, data + done, len - done);
+        done += n;
+        vm->output_bytes += n;
         room = uart_has_room(ROOM_VM);
     }
     restore_line();
@@ -501,6 +518,7 @@ void console_start(void)
         if (vms[i]->state == VM_RUNNING) {
             (void)console_acquire(0);
             focus = vms[i];
+            restore_line(); /* it may be in the middle of one already */
             console_release();
             return;
         }

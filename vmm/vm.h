@@ -101,6 +101,7 @@ struct vm {
     unsigned int input_head, input_tail; /* written by: the VM's side; console.c. Run through */
     char line[VM_LINE_MAX];              /* the output line that is not finished */
     unsigned int line_len;
+    unsigned int output_span, output_bytes; /* its part of the UART, see console_vm_output() */
     bool cr_seen;
     unsigned int escape; /* state of the escape-sequence filter */
 
