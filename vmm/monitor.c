@@ -176,6 +176,8 @@ static void command_hole(const char *arg)
 
 static void command_sched(const char *arg)
 {
+    if (strcmp(arg, "reset") == 0)
+        sched_forget_slots();
     sched_print(console_answer_line);
 }
 
@@ -218,7 +220,7 @@ static const struct command commands[] = {
      "[VM]: its exits, and the cycles that each took in the core"},
     {"cpus", false, command_cpus, NULL, "the processors, their APIC ids and state"},
     {"sched", false, command_sched, NULL,
-     "what each processor has to do, its slots, and who runs where"},
+     "[reset]: what each processor has to do, its slots (counted anew), and who runs where"},
     {"worst", false, command_worst, NULL,
      "the longest that the core took on each processor (CHECKS)"},
     {"hole", true, command_hole, NULL,

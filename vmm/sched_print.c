@@ -49,6 +49,17 @@ static void print_cpu(unsigned int cpu, emit_fn *emit)
         print_slots(table, emit);
 }
 
+void sched_forget_slots(void)
+{
+    for (unsigned int i = 0; i < smp_cpu_count(); i++) {
+        struct slot_table *table = slot_table_of(i);
+        for (unsigned int n = 0; table && n < table->count; n++) {
+            struct slot *slot = &table->slots[n];
+            slot->starts = slot->late_max = slot->late_sum = slot->missed = 0;
+        }
+    }
+}
+
 static const char *class_of(const struct sched_entity *se)
 {
     static const char *const names[] = {

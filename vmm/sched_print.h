@@ -7,4 +7,8 @@
  * it ran and waited). Figures of other pCPUs are read as they are at the moment. */
 void sched_print(emit_fn *emit);
 
+/* Counts the slots' starts anew. One that begins at this moment on another pCPU may still count with
+ * the old ones. */
+void sched_forget_slots(void);
+
 #endif

@@ -18,9 +18,12 @@
 
 /* Memory that is scrubbed, copied into a VM, or mapped, without looking at anything else in
  * between: HANDLER_BOUND_NS. */
-#define SCRUB_STEP (256 * KIB)
-#define LOAD_STEP  (256 * KIB)
+#define SCRUB_STEP (32 * KIB)
+#define LOAD_STEP  (32 * KIB)
 #define MAP_STEP   (4 * GIB)
+#define STEPS_NS                                                                    \
+    (HANDLER_BOUND_NS / 2) /* for several of these: another one is begun until then \
+                            */
 
 enum config_done vm_when_done;
 bool vm_when_done_armed;
@@ -414,6 +417,15 @@ static void change_step(void)
         scrub(vms[*turn]);
 }
 
+static void change_some(void)
+{
+    uint64_t end = rdtsc() + ns_span_to_tsc(STEPS_NS);
+
+    do
+        change_step();
+    while (this_cpu->changing_vms > 0 && rdtsc() < end);
+}
+
 void vm_attend(void)
 {
     uint32_t *asked = &cpu_mails[this_cpu->id].home_asked;
@@ -425,5 +437,5 @@ void vm_attend(void)
                 attend(vms[i]);
     }
     if (unlikely(this_cpu->changing_vms > 0) && sched_has_time(HANDLER_BOUND_NS))
-        change_step();
+        change_some();
 }
