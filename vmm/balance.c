@@ -187,14 +187,16 @@ static void give_one(struct run_queue *queue, uint64_t own)
     }
 }
 
-void balance(uint64_t now)
+/* Of several. */
+void balance_give(uint64_t load)
 {
     struct percpu *cpu = this_cpu;
-    uint64_t load = rq_load(&cpu->queue), *shown = &cpu_mails[cpu->id].load;
+    uint64_t now;
 
-    if (*shown != load)
-        __atomic_store_n(shown, load, __ATOMIC_RELAXED);
-    if (cpu->queue.ready < 2 || (now < cpu->balance_next && !cpu->rebalance))
+    if (others() == 0)
+        return;
+    now = rdtsc();
+    if (now < cpu->balance_next && !cpu->rebalance)
         return;
     cpu->rebalance = false;
     cpu->balance_next = now + ns_span_to_tsc(BALANCE_NS);

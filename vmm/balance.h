@@ -4,6 +4,8 @@
 /* Which pCPU a vCPU runs on. A pCPU with more to do than another one gives vCPUs away, by mail; no
  * pCPU reaches into another's queue. */
 
+#include "arch/x86/percpu.h"
+#include "vmm/mail.h"
 #include "vmm/vcpu.h"
 
 struct config;
@@ -26,8 +28,18 @@ unsigned int balance_choose(const struct vcpu *v);
 /* A vCPU of this pCPU has woken up: sees to it that one goes to a pCPU that is idle. */
 void balance_woken(const struct vcpu *v);
 
+void balance_give(uint64_t load);
+
 /* Tells the others how much this pCPU has to do and, now and then, gives some of it away. Run loop,
  * with no vCPU running. */
-void balance(uint64_t now);
+static inline void balance(void)
+{
+    uint64_t load = rq_load(&this_cpu->queue), *shown = &this_cpu->mail->load;
+
+    if (*shown != load)
+        __atomic_store_n(shown, load, __ATOMIC_RELAXED);
+    if (unlikely(this_cpu->queue.ready > 1))
+        balance_give(load);
+}
 
 #endif

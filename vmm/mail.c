@@ -112,11 +112,6 @@ void mail_ask_home(unsigned int cpu)
     notify(cpu);
 }
 
-void mail_leave_queue(struct vcpu *v)
-{
-    __atomic_store_n(&v->mail.queued, false, __ATOMIC_SEQ_CST); /* seen before the inbox is read */
-}
-
 static void take_interrupts(struct vcpu *v)
 {
     for (unsigned int i = 0; i < ARRAY_SIZE(v->mail.irr); i++) {

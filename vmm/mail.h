@@ -55,8 +55,12 @@ void mail_interrupt(struct vcpu *v, uint8_t vector, bool level);
 /* The home pCPU of some VM has something to do for it: vm_attend(). */
 void mail_ask_home(unsigned int cpu);
 
-/* Before a queued vCPU runs: from here on senders interrupt this pCPU. mail_take() must follow. */
-void mail_leave_queue(struct vcpu *v);
+/* Before a queued vCPU runs: from here on senders interrupt this pCPU. A look at mail_waiting()
+ * must follow. */
+static inline void mail_leave_queue(struct vcpu *v)
+{
+    __atomic_store_n(&v->mail.queued, false, __ATOMIC_SEQ_CST); /* seen before the inbox is read */
+}
 static inline void mail_enter_queue(struct vcpu *v)
 {
     __atomic_store_n(&v->mail.queued, true, __ATOMIC_RELAXED);
@@ -65,7 +69,7 @@ static inline void mail_enter_queue(struct vcpu *v)
 /* What all pCPUs see of one. */
 struct cpu_mail {
     struct vcpu *inbox;
-    uint32_t home_asked; /* some VM whose home this is wants attention */
+    uint64_t home_asked; /* some VM whose home this is wants attention */
     uint64_t load;       /* rq_load(), and what others have just given to it */
     uint64_t idle_tsc;   /* TSC ticks spent with nothing to run */
 } ALIGNED(64);
@@ -73,16 +77,20 @@ extern struct cpu_mail cpu_mails[MAX_PCPUS];
 
 static inline bool mail_waiting(void)
 {
-    return __atomic_load_n(&cpu_mails[this_cpu->id].inbox, __ATOMIC_ACQUIRE) != NULL;
+    return __atomic_load_n(&this_cpu->mail->inbox, __ATOMIC_ACQUIRE) != NULL;
+}
+
+/* The same, or something is to be done for a VM whose home this is: vm_attend(). */
+static inline bool mail_or_home_waiting(void)
+{
+    const struct cpu_mail *mail = this_cpu->mail;
+
+    return ((uintptr_t)__atomic_load_n(&mail->inbox, __ATOMIC_ACQUIRE) |
+            __atomic_load_n(&mail->home_asked, __ATOMIC_ACQUIRE)) != 0;
 }
 
 /* Acts on what is in this pCPU's inbox, or on a part of it: then mail_waiting() still holds. Run
  * loop only. */
 void mail_empty(void);
-static inline void mail_take(void)
-{
-    if (unlikely(mail_waiting()))
-        mail_empty();
-}
 
 #endif

@@ -364,7 +364,7 @@ static NOINLINE enum exit_action skip_and_out(struct vcpu *v, unsigned int port,
 static inline enum exit_action quick_in(struct vcpu *v, unsigned int port, uint64_t next_rip,
                                         unsigned int size)
 {
-    if (unlikely(!vcpu_skip_is_plain(v, next_rip) || vm_needs_lock(v->vm)))
+    if (unlikely(!vcpu_skip_is_plain_alone(v, next_rip)))
         return skip_and_in(v, port, next_rip, size);
     v->rip = next_rip;
     return do_in(v, port, size);
@@ -373,7 +373,7 @@ static inline enum exit_action quick_in(struct vcpu *v, unsigned int port, uint6
 static inline enum exit_action quick_out(struct vcpu *v, unsigned int port, uint64_t next_rip,
                                          unsigned int size)
 {
-    if (unlikely(!vcpu_skip_is_plain(v, next_rip) || v->vm->slow_out))
+    if (unlikely(!vcpu_skip_is_plain_alone(v, next_rip) || v->vm->slow_out))
         return skip_and_out(v, port, next_rip, size);
     v->rip = next_rip;
     return do_out(v, port, size);

@@ -7,8 +7,6 @@
 /* Virtual time starts here, so that one may be behind. */
 #define VRUNTIME_START BIT64(40)
 
-#define FREE_ALL 1024u
-
 void entity_init(struct sched_entity *se, enum sched_class class, uint32_t weight)
 {
     *se = (struct sched_entity){.class = class, .weight = weight, .allowed = UINT64_MAX};
@@ -23,21 +21,8 @@ void rq_init(struct run_queue *rq, uint64_t slice, uint64_t undisturbed)
         .min_vruntime = VRUNTIME_START,
         .slice = slice,
         .undisturbed = undisturbed,
-        .free_part = FREE_ALL,
+        .free_part = RQ_FREE_ALL,
     };
-}
-
-void rq_set_slots(struct run_queue *rq, struct slot_table *slots)
-{
-    uint64_t kept = 0;
-
-    for (unsigned int i = 0; slots && i < slots->count; i++)
-        kept += slots->slots[i].share ? 0 : slots->slots[i].length;
-    rq->free_part = slots ? (uint32_t)((slots->frame - kept) * FREE_ALL / slots->frame) : FREE_ALL;
-    rq->slots = slots;
-    rq->slot_owner = NULL;
-    rq->boundary = TIMER_NEVER;
-    rq->until = 0;
 }
 
 static struct sched_entity *entity_of(struct treap_node *node)
@@ -102,13 +87,19 @@ static void set_until(struct run_queue *rq)
     rq->until = until;
 }
 
-/* Puts a fair one among those that wait, not further behind than a slice. */
-static void enqueue(struct run_queue *rq, struct sched_entity *se)
+/* None is further behind than a slice. */
+static void limit_lag(const struct run_queue *rq, struct sched_entity *se)
 {
     uint64_t floor = rq->min_vruntime - virtual_time(se, rq->slice);
 
-    if ((int64_t)(se->vruntime - floor) < 0)
+    if (unlikely((int64_t)(se->vruntime - floor) < 0))
         se->vruntime = floor;
+}
+
+/* Puts a fair one among those that wait. */
+static void enqueue(struct run_queue *rq, struct sched_entity *se)
+{
+    limit_lag(rq, se);
     se->state = ENTITY_READY;
     se->node.key = se->vruntime;
     treap_insert(&rq->fair, &se->node);
@@ -122,8 +113,39 @@ static void dequeue(struct run_queue *rq, struct sched_entity *se)
         rq->preferred = NULL;
 }
 
-void rq_add(struct run_queue *rq, struct sched_entity *se, uint64_t now)
+/* Whether of the one that wants to run, if it is the only one, nothing is to be thought about: the
+ * usual case, which is kept short. */
+static bool is_alone(const struct run_queue *rq, const struct sched_entity *se)
 {
+    return se->class == SCHED_FAIR && !se->cap && !rq->slots;
+}
+
+/* It gets company, or something else is to be thought about. */
+static void settle(struct run_queue *rq)
+{
+    if (rq->alone)
+        enqueue(rq, rq->alone);
+    rq->alone = NULL;
+}
+
+void rq_set_slots(struct run_queue *rq, struct slot_table *slots)
+{
+    uint64_t kept = 0;
+
+    for (unsigned int i = 0; slots && i < slots->count; i++)
+        kept += slots->slots[i].share ? 0 : slots->slots[i].length;
+    rq->free_part =
+        slots ? (uint32_t)((slots->frame - kept) * RQ_FREE_ALL / slots->frame) : RQ_FREE_ALL;
+    settle(rq);
+    rq->slots = slots;
+    rq->slot_owner = NULL;
+    rq->boundary = TIMER_NEVER;
+    rq->until = 0;
+}
+
+static NOINLINE void add_among(struct run_queue *rq, struct sched_entity *se, uint64_t now)
+{
+    settle(rq);
     charge(rq, now);
     if (se->state == ENTITY_AWAY)
         se->vruntime += least_vruntime(rq);
@@ -143,6 +165,23 @@ void rq_add(struct run_queue *rq, struct sched_entity *se, uint64_t now)
     set_until(rq);
     if (!rq->running || rq->slot_owner == se)
         rq->until = 0;
+}
+
+void rq_add(struct run_queue *rq, struct sched_entity *se, uint64_t now)
+{
+    if (rq->ready > 0 || se->state != ENTITY_ASLEEP || !is_alone(rq, se)) {
+        add_among(rq, se, now);
+        return;
+    }
+    limit_lag(rq, se);
+    rq->min_vruntime = MAX(rq->min_vruntime, se->vruntime);
+    se->state = ENTITY_READY;
+    se->yielded = false;
+    se->woken = se->since = now;
+    rq->ready = 1;
+    rq->weights = se->weight;
+    rq->alone = se;
+    rq->until = 0;
 }
 
 /* Does not want to run any more. */
@@ -172,6 +211,7 @@ void rq_remove(struct run_queue *rq, struct sched_entity *se, uint64_t now)
 {
     if (se->state == ENTITY_AWAY)
         return;
+    settle(rq);
     charge(rq, now);
     if (rq->running == se)
         end_turn(rq, now);
@@ -222,6 +262,11 @@ void rq_put(struct run_queue *rq, uint64_t now, bool wants_cpu)
     }
     se->state = ENTITY_READY;
     se->since = now;
+    if (rq->ready == 1 && is_alone(rq, se)) {
+        se->yielded = false;
+        rq->alone = se;
+        return;
+    }
     if (se->yielded)
         give_way(rq, se);
     if (se->class == SCHED_FAIR)
@@ -282,7 +327,7 @@ static struct sched_entity *choose(struct run_queue *rq, uint64_t now)
     return choose_fair(rq, now);
 }
 
-struct sched_entity *rq_pick(struct run_queue *rq, uint64_t now)
+struct sched_entity *rq_pick_among(struct run_queue *rq, uint64_t now)
 {
     struct sched_entity *se;
 
@@ -311,6 +356,7 @@ void rq_yield(struct run_queue *rq)
 
 void rq_prefer(struct run_queue *rq, struct sched_entity *se)
 {
+    settle(rq);
     if (se->state == ENTITY_READY && se->class == SCHED_FAIR)
         rq->preferred = se;
 }
@@ -327,16 +373,16 @@ bool rq_has_time(const struct run_queue *rq, uint64_t now, uint64_t ticks)
     return slots_boundary(rq->slots, now) - now >= ticks;
 }
 
-uint64_t rq_load(const struct run_queue *rq)
+uint64_t rq_load_beside_others(const struct run_queue *rq)
 {
     if (rq->dedicated || rq->free_part == 0)
         return UINT64_MAX;
-    return (uint64_t)rq->weights * FREE_ALL / rq->free_part;
+    return (uint64_t)rq->weights * RQ_FREE_ALL / rq->free_part;
 }
 
 struct sched_entity *rq_steal(const struct run_queue *rq, uint64_t cpus)
 {
-    struct treap_node *node = treap_last(&rq->fair);
+    struct treap_node *node = rq->alone ? &rq->alone->node : treap_last(&rq->fair);
 
     while (node && !(entity_of(node)->allowed & cpus))
         node = treap_neighbour(node, 0);

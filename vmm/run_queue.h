@@ -15,6 +15,7 @@
 #include "vmm/slots.h"
 #include "vmm/timer.h"
 
+#define RQ_FREE_ALL          1024u
 #define SCHED_WEIGHT_MAX     1000u
 #define SCHED_WEIGHT_DEFAULT 100u
 
@@ -50,11 +51,12 @@ struct run_queue {
     struct sched_entity *dedicated;  /* wants to run */
     struct sched_entity *preferred;  /* is next if it is not too far ahead; ready and fair */
     struct sched_entity *slot_owner; /* of the slot at the last rq_pick() */
+    struct sched_entity *alone;      /* is_alone(): ready, and not in `fair` */
     struct treap fair, throttled;
     uint64_t min_vruntime; /* where the fair ones are; never goes back */
     uint32_t weights;      /* of the fair ones that want to run */
     uint32_t ready;        /* all that want to run */
-    uint32_t free_part;    /* 1024ths of the time that slots leave to fair ones */
+    uint32_t free_part;    /* RQ_FREE_ALL-ths of the time that slots leave to fair ones */
     struct slot_table *slots;
     uint64_t boundary; /* of slots, at the last rq_pick(); TIMER_NEVER */
 
@@ -88,9 +90,25 @@ void rq_add(struct run_queue *rq, struct sched_entity *se, uint64_t now);
 /* Takes one off, in whatever state it is, and out of the books: to stop it, or to move it. */
 void rq_remove(struct run_queue *rq, struct sched_entity *se, uint64_t now);
 
+struct sched_entity *rq_pick_among(struct run_queue *rq, uint64_t now);
+
 /* Chooses who runs now: NULL: nobody. It runs until rq_put() or rq_remove(), one of which comes
  * before the next rq_pick(). */
-struct sched_entity *rq_pick(struct run_queue *rq, uint64_t now);
+static inline struct sched_entity *rq_pick(struct run_queue *rq, uint64_t now)
+{
+    struct sched_entity *se = rq->alone;
+
+    if (!se)
+        return rq_pick_among(rq, now);
+    rq->alone = NULL;
+    rq->preempt = false;
+    se->state = ENTITY_RUNNING;
+    se->waited += now - se->since;
+    rq->running = se;
+    rq->started = rq->charged = now;
+    rq->until = TIMER_NEVER;
+    return se;
+}
 
 /* The one that runs stops; it goes on wanting to or falls asleep. */
 void rq_put(struct run_queue *rq, uint64_t now, bool wants_cpu);
@@ -115,7 +133,13 @@ bool rq_has_time(const struct run_queue *rq, uint64_t now, uint64_t ticks);
 
 /* Sum of the weights of the fair ones that want to run, scaled by the time that slots leave them;
  * UINT64_MAX: they get none. */
-uint64_t rq_load(const struct run_queue *rq);
+uint64_t rq_load_beside_others(const struct run_queue *rq);
+static inline uint64_t rq_load(const struct run_queue *rq)
+{
+    if (unlikely(rq->dedicated || rq->free_part != RQ_FREE_ALL))
+        return rq_load_beside_others(rq);
+    return rq->weights;
+}
 
 /* The fair one that would wait longest of those that may run on a pCPU of the mask, or NULL. It
  * stays in the queue: rq_remove() is next. */

@@ -65,6 +65,7 @@ static void unload_current(void)
     if (cpu->current) {
         steal_time_leave(cpu->current);
         virt->vcpu_unload(cpu->current);
+        timer_hold(&cpu->timers, NULL);
         cpu->current = NULL;
     }
 }
@@ -116,6 +117,8 @@ static void housekeeping(void)
         cpu->timer_armed = TIMER_NEVER;
         lapic_hw_eoi();
         CHECKED_STEP("timers", timer_run(&cpu->timers, rdtsc()));
+        if (likely(!cpu->noted))
+            return;
     }
     if (cpu->nmi_seen) {
         cpu->nmi_seen = false;
@@ -132,7 +135,7 @@ static void idle(void)
     struct percpu *cpu = this_cpu;
     uint64_t start = rdtsc();
 
-    if (cpu->changing_vms > 0 || mail_waiting() || vm_home_asked())
+    if (cpu->changing_vms > 0 || mail_or_home_waiting())
         return;
     /* It is off the pCPU for others of its VM, whether it waits for an interrupt or its share. */
     if (cpu->current && cpu->current->vm->vcpu_count > 1)
@@ -140,7 +143,7 @@ static void idle(void)
     arm_timer(rq_until(&cpu->queue));
     if (!cpu->timer_fired && !cpu->console_input)
         interrupts_wait();
-    cpu_mails[cpu->id].idle_tsc += rdtsc() - start;
+    cpu->mail->idle_tsc += rdtsc() - start;
 }
 
 /* When the turn that began at `start` is over, as things are now. Starting and ending VMs
@@ -158,16 +161,15 @@ static void load(struct vcpu *v)
     speculation_enter_vm(v->vm->serial);
     virt->vcpu_load(v);
     this_cpu->current = v;
+    timer_hold(&this_cpu->timers, &v->lapic_timer);
     vcpu_update_lapic_timer(v);
     if (v->id == 0)
         platform_resume(v->vm);
 }
 
-/* Runs `v` until it waits, its VM ends, or its turn is over. */
-static void run(struct vcpu *v)
+/* Runs `v`, picked at TSC `start`, until it waits, its VM ends, or its turn is over. */
+static void run(struct vcpu *v, uint64_t start)
 {
-    uint64_t start = rdtsc();
-
     assert_owner(v);
     if (this_cpu->current != v)
         load(v);
@@ -183,9 +185,7 @@ static void run(struct vcpu *v)
         if (v->state != VCPU_RUNNABLE)
             break;
         housekeeping();
-    } while (!mail_waiting() && !vm_home_asked() && !this_cpu->rebalance &&
-             rdtsc() < turn_end(start));
-    v->run_tsc += rdtsc() - start;
+    } while (!mail_or_home_waiting() && !this_cpu->rebalance && rdtsc() < turn_end(start));
 }
 
 void sched_moved_in(struct vcpu *v)
@@ -202,13 +202,15 @@ void sched_prefer(struct vcpu *v)
 }
 
 /* Its turn is over, or was interrupted. */
-static void put_back(struct vcpu *v)
+static void put_back(struct vcpu *v, uint64_t start)
 {
     bool goes_on = v->state == VCPU_RUNNABLE;
+    uint64_t now = rdtsc();
 
     if (goes_on)
         mail_enter_queue(v);
-    rq_put(&this_cpu->queue, rdtsc(), goes_on);
+    v->run_tsc += now - start;
+    rq_put(&this_cpu->queue, now, goes_on);
 }
 
 void sched_give_way(void)
@@ -217,19 +219,29 @@ void sched_give_way(void)
     sched_leave();
 }
 
+/* What others have asked for. */
+static NOINLINE void attend(void)
+{
+    if (mail_waiting())
+        CHECKED_STEP("mail", mail_empty());
+    CHECKED_STEP("VMs", vm_attend());
+}
+
 void sched_loop(void)
 {
     struct run_queue *queue = &this_cpu->queue;
 
+    this_cpu->mail = &cpu_mails[this_cpu->id];
     rq_init(queue, slice_tsc, undisturbed_tsc);
     rq_set_slots(queue, slot_table_of(this_cpu->id));
     this_cpu->console_polled = console_polled_by == this_cpu->id;
     for (;;) {
         housekeeping();
-        CHECKED_STEP("mail", mail_take());
-        CHECKED_STEP("VMs", vm_attend());
-        balance(rdtsc());
-        struct sched_entity *se = rq_pick(queue, rdtsc());
+        if (unlikely(mail_or_home_waiting() || this_cpu->changing_vms > 0))
+            attend();
+        balance();
+        uint64_t now = rdtsc();
+        struct sched_entity *se = rq_pick(queue, now);
         if (!se) {
             idle();
             continue;
@@ -237,7 +249,7 @@ void sched_loop(void)
         struct vcpu *v = vcpu_of(se);
         mail_leave_queue(v);
         if (likely(!mail_waiting()))
-            run(v);
-        put_back(v);
+            run(v, now);
+        put_back(v, now);
     }
 }

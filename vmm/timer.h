@@ -20,10 +20,13 @@ struct timer {
 
 static_assert(offsetof(struct timer, node.key) == offsetof(struct timer, deadline), "union");
 
-/* All zero: empty. */
+/* All zero: empty. One timer may be held apart from the others, so that arming it costs the same
+ * however many there are. */
 struct timer_queue {
     struct treap armed;
-    struct treap due; /* while timer_run works: taken out, not yet called */
+    struct treap apart; /* the one that is held, if it is armed */
+    struct treap due;   /* while timer_run works: taken out, not yet called */
+    struct timer *held; /* or NULL */
 };
 
 /* Prepares a timer; not armed. */
@@ -36,6 +39,9 @@ void timer_arm(struct timer_queue *queue, struct timer *timer, uint64_t deadline
  * has not had its call yet. */
 void timer_cancel(struct timer *timer);
 
+/* Holds one timer apart, or none (NULL), instead of the one before. */
+void timer_hold(struct timer_queue *queue, struct timer *timer);
+
 static inline bool timer_is_armed(const struct timer *timer)
 {
     return timer->node.in != NULL;
@@ -44,7 +50,9 @@ static inline bool timer_is_armed(const struct timer *timer)
 /* Earliest deadline, or TIMER_NEVER. */
 static inline uint64_t timer_next(const struct timer_queue *queue)
 {
-    return queue->armed.first ? queue->armed.first->key : TIMER_NEVER;
+    uint64_t next = queue->apart.first ? queue->apart.first->key : TIMER_NEVER;
+
+    return queue->armed.first ? MIN(next, queue->armed.first->key) : next;
 }
 
 /* Calls what is due at `now` in the order of deadlines, each at most once: a timer that a handler

@@ -83,7 +83,13 @@ struct vcpu {
     uint64_t rip;
     uint64_t rflags;
     uint32_t pending; /* PENDING_* */
-    bool in_shadow;   /* STI or MOV SS holds interrupts off for an instruction; as rip */
+    union {
+        struct {
+            bool in_shadow;    /* STI or MOV SS holds interrupts off for an instruction; as rip */
+            bool has_siblings; /* vm_needs_lock() */
+        };
+        uint16_t shadow_or_siblings;
+    };
     bool nmi_blocked; /* an NMI handler has not executed IRET yet */
     bool tpr_exit;    /* the backend may have been asked for an exit when TPR is lowered */
     bool by_cpu;      /* the CPU takes by itself what waits in the LAPIC */
@@ -237,6 +243,13 @@ static inline void vcpu_skip(struct vcpu *v, unsigned int length)
 static inline bool vcpu_skip_is_plain(const struct vcpu *v, uint64_t next)
 {
     return (next ^ v->rip) >> 32 == 0 && !v->in_shadow && !(v->rflags & (RFLAGS_RF | RFLAGS_TF));
+}
+
+/* The same, and no lock is needed for the VM's devices. */
+static inline bool vcpu_skip_is_plain_alone(const struct vcpu *v, uint64_t next)
+{
+    return (next ^ v->rip) >> 32 == 0 && !v->shadow_or_siblings &&
+           !(v->rflags & (RFLAGS_RF | RFLAGS_TF));
 }
 
 /* Chooses what is delivered at the next entry; called when `pending` is not 0. */

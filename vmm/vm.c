@@ -44,6 +44,7 @@ static struct vcpu *vcpu_create(struct vm *vm, unsigned int id)
     v->vm = vm;
     v->id = id;
     v->cpu = vm->home;
+    v->has_siblings = vm->config->vcpus > 1;
     v->lapic.regs = apic_page;
     timer_init(&v->lapic_timer, vcpu_lapic_timer_expired);
     if (fpu_create(v) != 0 || virt->vcpu_create(v) != 0)

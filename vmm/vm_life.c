@@ -428,7 +428,7 @@ static void change_some(void)
 
 void vm_attend(void)
 {
-    uint32_t *asked = &cpu_mails[this_cpu->id].home_asked;
+    uint64_t *asked = &cpu_mails[this_cpu->id].home_asked;
 
     if (unlikely(__atomic_load_n(asked, __ATOMIC_ACQUIRE))) {
         __atomic_store_n(asked, false, __ATOMIC_SEQ_CST);

@@ -10,10 +10,6 @@
 /* Looks after the VMs whose home this pCPU is: what was asked for, and a piece of the scrubbing.
  * Run loop only, with no vCPU running. */
 void vm_attend(void);
-static inline bool vm_home_asked(void)
-{
-    return __atomic_load_n(&cpu_mails[this_cpu->id].home_asked, __ATOMIC_ACQUIRE);
-}
 
 /* On the vCPU's owner. */
 void vm_start_vcpu(struct vcpu *v);

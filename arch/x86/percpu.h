@@ -11,6 +11,7 @@
 #include "vmm/run_queue.h"
 #include "vmm/timer.h"
 
+struct cpu_mail;
 struct vcpu;
 struct vmx_vcpu;
 
@@ -37,6 +38,7 @@ struct percpu {
     struct timer_queue timers;
     uint64_t timer_armed; /* TSC that the LAPIC timer is set to, UINT64_MAX: off */
 
+    struct cpu_mail *mail; /* its own, vmm/mail.h: sched_loop() */
     struct run_queue queue;
     uint64_t balance_next;      /* TSC */
     bool rebalance;             /* a pCPU is idle and could have one of this one's vCPUs */

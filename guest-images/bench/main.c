@@ -2,7 +2,8 @@
  *   bench <row> min=.. median=.. max=.. n=..        or        bench <row> skip: <reason>
  * Words of the command line: rows=A,B,... only these; samples=N; quick: without pauses; magic:
  * stops Bochs's debugger around the last sample; two slice=TICKS: the rows that need another VM
- * which computes; spin: is that VM. */
+ * which computes; spin: is that VM; sleep=COUNTS: another one, which sleeps that long between
+ * interrupts of its LAPIC's timer; aps: this VM's other processors execute HLT. */
 
 #include "bench.h"
 
@@ -11,6 +12,10 @@
 #define LOOP_ROUNDS   10000
 #define SCALE_ROUNDS  10 /* another VM may take the CPU meanwhile */
 #define LOOP_INSNS    2
+
+#define ICR_INIT_OTHERS    0xc4500u
+#define ICR_STARTUP_OTHERS 0xc4600u
+#define AP_CODE            0x8000u
 
 STUB(bench_empty, "");
 STUB(bench_loop, "1: dec %ecx\njnz 1b");
@@ -180,8 +185,37 @@ static void wait_for_console(void)
         guest_wait_us(10000);
 }
 
+/* In real mode, with interrupts off: for ever. */
+static void halt_others(void)
+{
+    static const uint8_t code[] = {0xf4, 0xeb, 0xfd}; /* HLT, again */
+
+    memcpy((void *)(uintptr_t)AP_CODE, code, sizeof(code));
+    lapic_write(LAPIC_REG_ICR, ICR_INIT_OTHERS);
+    guest_wait_us(200);
+    lapic_write(LAPIC_REG_ICR, ICR_STARTUP_OTHERS | AP_CODE / PAGE_SIZE_4K);
+}
+
+NORETURN static void sleep_for_ever(uint32_t counts)
+{
+    bench_set_handler();
+    lapic_write(LAPIC_REG_TIMER_DIV, 0xb);
+    lapic_write(LAPIC_REG_LVT_TIMER, BENCH_VECTOR);
+    for (;;) {
+        interrupts_off();
+        lapic_write(LAPIC_REG_TIMER_INIT, counts);
+        interrupts_wait();
+    }
+}
+
 void guest_main(void)
 {
+    uint32_t sleep = (uint32_t)guest_number("sleep", 0);
+
+    if (sleep)
+        sleep_for_ever(sleep);
+    if (guest_has_word("aps"))
+        halt_others();
     if (guest_has_word("spin")) {
         interrupts_on();
         for (;;)

@@ -5,7 +5,7 @@
  *   work=watch           all but one read memory, and how many find none is printed when it changes
  *   work=ping            two CPUs each send one another IPIs; seconds=N (0: for ever)
  *   idle                 all halted
- *   measure              rows for tests/bench
+ *   measure              rows for tests/bench; share: all vCPUs on one pCPU
  *   cpus=N               so many are expected
  *   patience=MS          how long something may take until it counts as lost (2000)
  *   native               not in Bulkhead: less what only Bulkhead promises */

@@ -1,14 +1,10 @@
-/* Work whose progress is seen from outside, and figures for tests/bench. */
+/* Work whose progress is seen from outside. */
 
 #include "smp.h"
 
-#define SAMPLES  100
 #define PING_MS  2000
 #define VEC_PING 0x55
 #define CHUNK    1000
-#define SLEEP_US 50
-
-static volatile bool stop;
 
 /* --- shares of the processors --- */
 
@@ -146,97 +142,4 @@ void work_ping(uint64_t seconds)
         }
     }
     print("ping-end: %llu lost\n", LLU(lost));
-}
-
-/* --- figures, as bench prints them --- */
-
-static uint64_t samples[SAMPLES];
-
-static void spin_until_stop(struct smp_cpu *me, uint64_t arg)
-{
-    me->mark = 1;
-    while (!stop)
-        cpu_pause();
-}
-
-static uint64_t round_trip(struct smp_cpu *cpu)
-{
-    uint64_t begin = rdtsc();
-
-    pings = 0;
-    smp_send(cpu->apic_id, ICR_ASSERT | VEC_PING);
-    return SMP_WAIT(pings == 2) ? rdtsc() - begin : 0;
-}
-
-static uint64_t send_only(struct smp_cpu *cpu)
-{
-    uint64_t begin = rdtsc();
-
-    pings = 0;
-    smp_send(cpu->apic_id, ICR_ASSERT | VEC_PING);
-    uint64_t ticks = rdtsc() - begin;
-    return SMP_WAIT(pings == 2) ? ticks : 0;
-}
-
-/* From before the ICR is written to the first line of the other's handler. */
-static uint64_t one_way(struct smp_cpu *cpu)
-{
-    uint64_t begin = rdtsc();
-
-    pings = 0;
-    smp_send(cpu->apic_id, ICR_ASSERT | VEC_PING);
-    return SMP_WAIT(pings == 2) ? cpu->stamp - begin : 0;
-}
-
-static const struct {
-    const char *name;
-    uint64_t (*measure)(struct smp_cpu *cpu);
-    bool halted;
-} rows[] = {
-    {"ipi-send", send_only, false},        {"ipi-send-wake", send_only, true},
-    {"ipi-to-running", one_way, false},    {"ipi-wake", one_way, true},
-    {"ipi-round-trip", round_trip, false}, {"ipi-wake-round-trip", round_trip, true},
-};
-
-static void sort_samples(void)
-{
-    for (unsigned int i = 1; i < SAMPLES; i++) {
-        uint64_t value = samples[i];
-        unsigned int at = i;
-        for (; at > 0 && samples[at - 1] > value; at--)
-            samples[at] = samples[at - 1];
-        samples[at] = value;
-    }
-}
-
-void measure_rows(void)
-{
-    struct smp_cpu *cpu = &smp_cpus[1];
-
-    guest_on(VEC_PING, on_ping);
-    for (size_t r = 0; r < ARRAY_SIZE(rows); r++) {
-        bool ok = smp_count > 1;
-        stop = false;
-        if (ok && !rows[r].halted) {
-            cpu->mark = 0;
-            smp_ask(cpu, spin_until_stop, 0);
-            SMP_WAIT(cpu->mark);
-        }
-        for (unsigned int i = 0; ok && i < SAMPLES; i++) {
-            if (rows[r].halted)
-                smp_wait_us(SLEEP_US); /* it is asleep by then */
-            samples[i] = rows[r].measure(cpu);
-            ok = samples[i] != 0;
-        }
-        stop = true;
-        if (smp_count > 1)
-            smp_wait(cpu);
-        sort_samples();
-        if (ok)
-            print("bench %s min=%llu median=%llu max=%llu n=%u\n", rows[r].name, LLU(samples[0]),
-                  LLU(samples[SAMPLES / 2]), LLU(samples[SAMPLES - 1]), SAMPLES);
-        else
-            print("bench %s skip: one CPU, or nothing came\n", rows[r].name);
-    }
-    print("bench-end\n");
 }

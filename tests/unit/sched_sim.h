@@ -108,7 +108,7 @@ static void sim_cpu(unsigned int cpu)
             t->yield_at = sim.now + t->spin;
     }
     /* What runs and what waits is consistent with what is said to be there. */
-    assert_true(rq->running || rq->fair.first == NULL || rq_until(rq) != TIMER_NEVER);
+    assert_true(rq->running || (!rq->fair.first && !rq->alone) || rq_until(rq) != TIMER_NEVER);
 }
 
 static void sim_wake(void)

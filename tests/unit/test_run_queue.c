@@ -356,7 +356,8 @@ static void check(void)
             assert_int_equal(t->se.state == ENTITY_RUNNING, rq->running == &t->se);
             if (t->se.state == ENTITY_THROTTLED)
                 assert_ptr_equal(t->se.node.in, &rq->throttled);
-            else if (t->se.state == ENTITY_READY && t->se.class == SCHED_FAIR)
+            else if (t->se.state == ENTITY_READY && t->se.class == SCHED_FAIR &&
+                     rq->alone != &t->se)
                 assert_ptr_equal(t->se.node.in, &rq->fair);
             else
                 assert_null(t->se.node.in);
@@ -370,10 +371,11 @@ static void check(void)
         assert_int_equal(ready, rq->ready);
         assert_int_equal(weights, rq->weights);
         assert_ptr_equal(rq->dedicated, none);
+        assert_true(!rq->alone || (ready == 1 && rq->alone->state == ENTITY_READY));
         assert_true(!rq->preferred || rq->preferred->state == ENTITY_READY);
         /* Nobody idles while a fair one could run. */
         if (!rq->slots && rq_until(rq) > sim.now)
-            assert_true(rq->running || !rq->fair.first);
+            assert_true(rq->running || (!rq->fair.first && !rq->alone));
     }
 }
 
