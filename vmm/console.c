@@ -316,13 +316,16 @@ static unsigned int output_piece(struct vm *vm, const uint8_t *data, unsigned in
  * less than it, so that there always is room for one that prints little. */
 static bool has_part(struct vm *vm)
 {
-    unsigned int span = uart_sent() / PART_SPAN;
+    unsigned int span;
 
+    if (likely(uart_has_room(ROOM_FOR_ALL)))
+        return true;
+    span = uart_sent() / PART_SPAN;
     if (vm->output_span != span) {
         vm->output_span = span;
         vm->output_bytes = 0;
     }
-    return vm->output_bytes < PART_SPAN / (vm_count + 1) || uart_has_room(ROOM_FOR_ALL);
+    return vm->output_bytes < PART_SPAN / (vm_count + 1);
 }
 
 unsigned int console_vm_output(struct vm *vm, const uint8_t *data, unsigned int len)
