@@ -54,13 +54,17 @@ void mail_post(struct vcpu *v, uint32_t what)
     post(v, 0, what);
 }
 
+/* An INIT is the last of the signals of its kind in these POSTED_*. */
+static bool has_init(uint32_t posted)
+{
+    return (posted & (POSTED_INIT | POSTED_STARTUP)) == POSTED_INIT;
+}
+
 /* An INIT whose sender goes on has effect, whether its owner has seen it or not: the owner turns
  * `deaf` on before it takes the bit away. */
 static bool waits_for_startup(const struct vcpu *v)
 {
-    uint32_t posted = __atomic_load_n(&v->mail.posted, __ATOMIC_SEQ_CST);
-
-    return (posted & (POSTED_INIT | POSTED_STARTUP)) == POSTED_INIT ||
+    return has_init(__atomic_load_n(&v->mail.posted, __ATOMIC_SEQ_CST)) ||
            __atomic_load_n(&v->mail.deaf, __ATOMIC_SEQ_CST);
 }
 
@@ -201,9 +205,7 @@ static void take(struct vcpu *v, uint32_t what)
 
 static void hear_init(struct vcpu *v)
 {
-    uint32_t posted = __atomic_load_n(&v->mail.posted, __ATOMIC_RELAXED);
-
-    if (unlikely((posted & (POSTED_INIT | POSTED_STARTUP)) == POSTED_INIT))
+    if (unlikely(has_init(__atomic_load_n(&v->mail.posted, __ATOMIC_RELAXED))))
         __atomic_store_n(&v->mail.deaf, true, __ATOMIC_SEQ_CST);
 }
 

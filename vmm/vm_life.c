@@ -21,9 +21,8 @@
 #define SCRUB_STEP (32 * KIB)
 #define LOAD_STEP  (32 * KIB)
 #define MAP_STEP   (4 * GIB)
-#define STEPS_NS                                                                    \
-    (HANDLER_BOUND_NS / 2) /* for several of these: another one is begun until then \
-                            */
+/* Another one of these is begun until then. */
+#define STEPS_NS (HANDLER_BOUND_NS / 2)
 
 enum config_done vm_when_done;
 bool vm_when_done_armed;
@@ -31,11 +30,6 @@ unsigned int vm_starting_count;
 static bool ending_all; /* no VM starts any more */
 
 /* ---- Asking, on any pCPU ---- */
-
-static void note_reason(struct vm *vm, const char *fmt, va_list ap)
-{
-    format_v(vm->end_text, sizeof(vm->end_text), fmt, ap);
-}
 
 /* Whether the request counts, and is new. With the lock. */
 static bool accept_request(struct vm *vm, enum vm_request request)
@@ -65,7 +59,7 @@ static void request(struct vm *vm, enum vm_request request, const struct vcpu *c
     bool accepted = accept_request(vm, request);
     if (accepted) {
         vm->culprit = culprit;
-        note_reason(vm, fmt, ap);
+        format_v(vm->end_text, sizeof(vm->end_text), fmt, ap);
     }
     spin_release(&vm->request_lock);
     if (accepted) {
