@@ -39,19 +39,26 @@ PATIENCE = "patience=4000"
 DIFFERENCES = {QEMU_SVM: {}, BOCHS_VMX: {}, BOCHS_SVM: {}}
 
 
-def cpus(count):
-    return "0-%d" % (count - 1) if count > 1 else "0"
+def first_cpu(pcpus, machine_name=QEMU_SVM):
+    """QEMU 7.2 spoils what it knows of the guest on processor 0 when another one loads x87 state (docs/testing.md):
+    with several processors that one stays without VMs there."""
+    return 1 if machine_name == QEMU_SVM and pcpus > 1 else 0
 
 
-def smp_vm(name, vcpus, pcpus, words, **keys):
-    return vm(name, "smp.elf", memory=keys.pop("memory", "16M"), vcpus=str(vcpus), cpus=cpus(pcpus),
+def cpus(pcpus, machine_name=QEMU_SVM):
+    first = first_cpu(pcpus, machine_name)
+    return "%d-%d" % (first, first + pcpus - 1) if pcpus > 1 else "0"
+
+
+def smp_vm(name, vcpus, pcpus, words, machine_name=QEMU_SVM, **keys):
+    return vm(name, "smp.elf", memory=keys.pop("memory", "16M"), vcpus=str(vcpus), cpus=cpus(pcpus, machine_name),
               cmdline="smp %s %s" % (PATIENCE, words), **keys)
 
 
-def options(machine_name, vcpus, pcpus):
+def options(pcpus, vcpus=1, machine_name=QEMU_SVM, memory=256):
     """Of boot(): the core's command line and the processors."""
     shared = machine_name == BOCHS_VMX and vcpus > pcpus
-    return {"memory": 256, "cpus": pcpus, "cmdline": NO_APICV if shared else None}
+    return {"memory": memory, "cpus": pcpus + first_cpu(pcpus, machine_name), "cmdline": NO_APICV if shared else None}
 
 
 def check_all(m, machine_name, at_least):
@@ -68,20 +75,20 @@ def check_all(m, machine_name, at_least):
 @pytest.mark.parametrize("machine_name, vcpus, pcpus", SIZES)
 def test_checks(boot, machine_name, vcpus, pcpus):
     words = "check cpus=%d" % vcpus + (NO_START if (machine_name, vcpus, pcpus) in DEAF else "")
-    m = boot(config(smp_vm("smp", vcpus, pcpus, words)), **options(machine_name, vcpus, pcpus))
+    m = boot(config(smp_vm("smp", vcpus, pcpus, words, machine_name)), **options(pcpus, vcpus, machine_name))
     check_all(m, machine_name, MIN_CHECKS[min(vcpus, 2)])
 
 
 @pytest.mark.parametrize("machine_name, vcpus, pcpus", [(QEMU_SVM, 4, 2), (BOCHS_VMX, 2, 1)])
 def test_checks_in_x2apic_mode_from_the_start(boot, machine_name, vcpus, pcpus):
-    m = boot(config(smp_vm("smp", vcpus, pcpus, "check x2apic cpus=%d" % vcpus)),
-             **options(machine_name, vcpus, pcpus))
+    m = boot(config(smp_vm("smp", vcpus, pcpus, "check x2apic cpus=%d" % vcpus, machine_name)),
+             **options(pcpus, vcpus, machine_name))
     check_all(m, machine_name, 100)
 
 
 @pytest.mark.parametrize("group", ["topology", "start", "memory"])
 def test_sixty_four(boot, group):
-    m = boot(config(smp_vm("smp", 64, 4, "check cpus=64 groups=%s" % group)), memory=256, cpus=4)
+    m = boot(config(smp_vm("smp", 64, 4, "check cpus=64 groups=%s" % group)), **options(4))
     check_all(m, QEMU_SVM, 8)
 
 
@@ -93,15 +100,15 @@ def expect_storm(m, name):
 @pytest.mark.parametrize("mode", ["xapic", "x2apic"])
 @pytest.mark.parametrize("machine_name, vcpus, pcpus", STORMS)
 def test_ipi_storm(boot, machine_name, vcpus, pcpus, mode):
-    m = boot(config(smp_vm("smp", vcpus, pcpus, "%s storm=ipi seconds=%d seed=%d" % (mode, SECONDS, SEED))),
-             **options(machine_name, vcpus, pcpus))
+    words = "%s storm=ipi seconds=%d seed=%d" % (mode, SECONDS, SEED)
+    m = boot(config(smp_vm("smp", vcpus, pcpus, words, machine_name)), **options(pcpus, vcpus, machine_name))
     expect_storm(m, "smp")
 
 
 @pytest.mark.parametrize("machine_name, vcpus, pcpus", [size for size in STORMS if size not in DEAF])
 def test_init_storm(boot, machine_name, vcpus, pcpus):
-    m = boot(config(smp_vm("smp", vcpus, pcpus, "storm=init seconds=%d seed=%d" % (SECONDS, SEED))),
-             **options(machine_name, vcpus, pcpus))
+    m = boot(config(smp_vm("smp", vcpus, pcpus, "storm=init seconds=%d seed=%d" % (SECONDS, SEED), machine_name)),
+             **options(pcpus, vcpus, machine_name))
     expect_storm(m, "smp")
 
 
@@ -109,7 +116,7 @@ def test_storms_side_by_side(boot):
     """Three VMs on the same two processors."""
     words = {"ipi": "storm=ipi", "init": "storm=init", "x2": "x2apic storm=ipi"}
     m = boot(config(*(smp_vm(name, 3, 2, "%s seconds=%d seed=%d" % (text, SECONDS, SEED))
-                      for name, text in words.items())), memory=256, cpus=2)
+                      for name, text in words.items())), **options(2))
     for name in words:
         expect_storm(m, name)
 
@@ -122,11 +129,6 @@ def monitor(m):
 def free_memory(m):
     m.send("memory\r")
     return m.expect(r"^guests: \d+ MiB, (\d+) MiB free", source="core").group(1)
-
-
-# Seen once in some minutes of storms: QEMU 7.2 makes a second #VMEXIT out of one, which writes the core's CR3, GDTR
-# and IDTR into the VMCB, and int_ctl 0 (docs/testing.md). The VM ends by it.
-DOUBLE_EXIT = "page table at 0x[0-9a-f]+, which is not memory"
 
 
 class Crowd:
@@ -145,11 +147,9 @@ class Crowd:
     def stop(self, name):
         self.machine.send("stop %s\r" % name)
         self.on[name] = False
-        self.machine.expect("^.*%s: ended: (stopped by the monitor|%s)" % (name, DOUBLE_EXIT), source="core", timeout=60)
+        self.machine.expect("^.*%s: ended: stopped by the monitor" % name, source="core", timeout=60)
 
     def reset(self, name):
-        if re.search("%s: ended: %s" % (name, DOUBLE_EXIT), self.machine.text()):
-            pytest.skip("QEMU's double exit")
         self.machine.send("reset %s\r" % name)
         self.machine.expect("READY", source=name, timeout=60, forbid="FAIL|LOST|FATAL")
 
@@ -169,22 +169,29 @@ class Crowd:
 
 
 CROWD = {
-    "w1": dict(kernel="counter.img", memory="16M", cmdline="checksum period=500", cpus="0"),
-    "w2": dict(kernel="counter.img", memory="16M", cmdline="checksum period=500", cpus="1"),
-    "w3": dict(kernel="smp.elf", memory="16M", cmdline="smp storm=ipi seconds=1000 " + PATIENCE, vcpus="4", cpus="0-1"),
-    "w4": dict(kernel="smp.elf", memory="16M", cmdline="smp storm=init seconds=1000 " + PATIENCE, vcpus="3", cpus="0-1"),
-    "w5": dict(kernel="smp.elf", memory="16M", cmdline="smp idle " + PATIENCE, vcpus="2", cpus="0-1"),
-    "w6": dict(kernel="smp.elf", memory="16M", cmdline="smp work=counter " + PATIENCE, vcpus="2", cpus="0-1"),
+    "w1": dict(kernel="counter.img", memory="16M", cmdline="checksum period=500"),
+    "w2": dict(kernel="counter.img", memory="16M", cmdline="checksum period=500"),
+    "w3": dict(kernel="smp.elf", memory="16M", cmdline="smp storm=ipi seconds=1000 " + PATIENCE, vcpus="4"),
+    "w4": dict(kernel="smp.elf", memory="16M", cmdline="smp storm=init seconds=1000 " + PATIENCE, vcpus="3"),
+    "w5": dict(kernel="smp.elf", memory="16M", cmdline="smp idle " + PATIENCE, vcpus="2"),
+    "w6": dict(kernel="smp.elf", memory="16M", cmdline="smp work=counter " + PATIENCE, vcpus="2"),
 }
+
+
+def crowd_vm(name, machine_name):
+    """The first two have a processor each, the others both."""
+    first = first_cpu(2, machine_name)
+    own = {"w1": str(first), "w2": str(first + 1)}
+    return vm(name, autostart="no", cpus=own.get(name, cpus(2, machine_name)), **CROWD[name])
 
 
 @pytest.mark.parametrize("machine_name", [QEMU_SVM, BOCHS_VMX, BOCHS_SVM])
 def test_start_and_stop_storm(boot, machine_name):
     choose = random.Random(SEED)
     names = [name for name in CROWD if machine_name != BOCHS_SVM or name not in ("w3", "w4")]
-    m = boot(config(smp_vm("ping", 2, 2, "work=ping seconds=0"),
-                    *(vm(name, autostart="no", **CROWD[name]) for name in names), core=HALT),
-             memory=384, cpus=2, cmdline=NO_APICV if machine_name == BOCHS_VMX else None)
+    m = boot(config(smp_vm("ping", 2, 2, "work=ping seconds=0", machine_name),
+                    *(crowd_vm(name, machine_name) for name in names), core=HALT),
+             **options(2, 8, machine_name, memory=384))
     m.expect("^ping: ", source="ping", timeout=60, forbid="LOST|FATAL")
     monitor(m)
     before = free_memory(m)
@@ -207,7 +214,7 @@ def test_start_and_stop_storm(boot, machine_name):
 @pytest.mark.parametrize("how", ["stop", "reset"])
 def test_one_vcpu_stopped_in_each_state(boot, how):
     """Stopped or reset while its vCPUs run, sleep, wait for SIPI: it always comes up again."""
-    m = boot(config(smp_vm("v", 4, 2, "storm=init seconds=1000"), core=HALT), memory=256, cpus=2)
+    m = boot(config(smp_vm("v", 4, 2, "storm=init seconds=1000"), core=HALT), **options(2))
     crowd = Crowd(m, ["v"])
     m.expect("READY", source="v", timeout=60)
     monitor(m)
@@ -223,7 +230,7 @@ def test_one_vcpu_stopped_in_each_state(boot, how):
 
 
 def test_power_off_with_two(boot):
-    m = boot(config(vm("linux", vcpus="2", cpus="0-1")), memory=1024, cpus=2)
+    m = boot(config(vm("linux", vcpus="2", cpus=cpus(2))), **options(2, memory=1024))
     m.shell("linux", timeout=240)
     m.send("poweroff\n")
     m.expect("linux: ended: powered off", timeout=60, source="core")
@@ -250,7 +257,7 @@ def each_cpu_works(m, name, count):
 
 
 def test_linux_with_four(boot):
-    m = boot(config(vm("linux", vcpus="4", cpus="0-3")), memory=1024, cpus=4)
+    m = boot(config(vm("linux", vcpus="4", cpus=cpus(4))), **options(4, memory=1024))
     m.shell("linux", timeout=240)
     assert m.run("linux", "nproc")[0] == ["4"]
     assert m.run("linux", "grep -c ^processor /proc/cpuinfo")[0] == ["4"]
@@ -274,7 +281,7 @@ def test_linux_with_four(boot):
 
 
 def test_linux_hotplug_storm(boot):
-    m = boot(config(vm("linux", vcpus="4", cpus="0-1")), memory=1024, cpus=2)
+    m = boot(config(vm("linux", vcpus="4", cpus=cpus(2))), **options(2, memory=1024))
     m.shell("linux", timeout=240)
     rounds = max(3, SECONDS // 5)
     script = ("i=0; while [ $i -lt %d ]; do i=$((i+1)); for c in 1 2 3; do for v in 0 1; do "
@@ -288,7 +295,7 @@ def test_linux_hotplug_storm(boot):
 def test_two_linux_with_four_each_under_load(boot):
     """Eight vCPUs that compute, on two processors: both shells answer, and no watchdog minds."""
     names = ("linux1", "linux2")
-    m = boot(config(*(vm(name, vcpus="4", cpus="0-1") for name in names)), memory=1024, cpus=2)
+    m = boot(config(*(vm(name, vcpus="4", cpus=cpus(2)) for name in names)), **options(2, memory=1024))
     for name in names:
         m.shell(name, timeout=400)
     for name in names:
