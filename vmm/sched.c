@@ -248,7 +248,7 @@ void sched_loop(void)
         }
         struct vcpu *v = vcpu_of(se);
         mail_leave_queue(v);
-        if (likely(!mail_waiting()))
+        if (likely(!mail_or_home_waiting())) /* attend() may have asked, too */
             run(v, now);
         put_back(v, now);
     }

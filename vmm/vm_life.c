@@ -8,6 +8,7 @@
 #include "lib/error.h"
 #include "lib/format.h"
 #include "lib/log.h"
+#include "lib/string.h"
 #include "vmm/balance.h"
 #include "vmm/checks.h"
 #include "vmm/console.h"
@@ -34,18 +35,15 @@ static bool ending_all; /* no VM starts any more */
 /* Whether the request counts, and is new. With the lock. */
 static bool accept_request(struct vm *vm, enum vm_request request)
 {
-    if ((vm->state == VM_RUNNING || vm->state == VM_STARTING) &&
-        (vm->request == VM_REQUEST_NONE ||
-         (vm->request == VM_REQUEST_RESET && request == VM_REQUEST_OFF))) {
+    bool off = request == VM_REQUEST_OFF;
+    bool on = vm->state == VM_RUNNING || vm->state == VM_STARTING;
+
+    if ((on && (vm->request == VM_REQUEST_NONE || (vm->request == VM_REQUEST_RESET && off))) ||
+        (vm->state == VM_OFF && vm->request == VM_REQUEST_START && off)) {
         vm->request = request;
         return true;
     }
-    if (vm->state == VM_OFF && vm->request == VM_REQUEST_START && request == VM_REQUEST_OFF) {
-        vm->request = request;
-        return true;
-    }
-    if ((vm->state == VM_STOPPING || vm->state == VM_ENDING) && vm->start_again &&
-        request == VM_REQUEST_OFF) {
+    if ((vm->state == VM_STOPPING || vm->state == VM_ENDING) && vm->start_again && off) {
         vm->start_again = false;
         return true;
     }
@@ -327,10 +325,15 @@ static void begin_stop(struct vm *vm)
         mail_post(vm->vcpus[i], POSTED_STOP);
 }
 
+/* A line that says that a VM has ended comes when it is off: who reads it may start it at once, and
+ * so change why it ends. */
 static void cancel_start(struct vm *vm)
 {
-    log_info("%s: ended: %s", vm_name(vm), vm->end_text);
+    char why[sizeof(vm->end_text)];
+
+    memcpy(why, vm->end_text, sizeof(why));
     set_state(vm, VM_OFF);
+    log_info("%s: ended: %s", vm_name(vm), why);
     __atomic_sub_fetch(&vm_starting_count, 1, __ATOMIC_RELEASE);
     check_all_off();
 }
@@ -364,11 +367,16 @@ static void attend(struct vm *vm)
 
 static void end(struct vm *vm)
 {
+    char why[sizeof(vm->end_text)];
+    bool again;
+
     this_cpu->changing_vms--;
     vm_free_memory(vm);
-    log_info("%s: ended: %s; its %llu MiB are scrubbed and free", vm_name(vm), vm->end_text,
+    memcpy(why, vm->end_text, sizeof(why));
+    again = set_off(vm);
+    log_info("%s: ended: %s; its %llu MiB are scrubbed and free", vm_name(vm), why,
              LLU(vm->config->memory / MIB));
-    if (set_off(vm))
+    if (again)
         ask_to_start(vm);
     else
         check_all_off();

@@ -205,6 +205,14 @@ def test_woken_goes_to_an_idle_one(boot):
     assert spin > 95 and naps > 15, (spin, naps)
 
 
+@BOTH
+def test_resets_beside_one_that_computes(boot):
+    """Nothing but what ends and starts the one makes the other leave the processor, which has not the console."""
+    m = boot(config(small("spin", cpus="1"), small("again", "power", "reset", cpus="1"), core=CORE), cpus=2)
+    for _ in range(4):
+        m.expect("^READY", source="again", timeout=20)
+
+
 def refused(boot, text):
     m = boot(text, cpus=2, memory=256)
     m.expect("boot stops: .*; no VM was started", source="core")
