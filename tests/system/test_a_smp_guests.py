@@ -35,8 +35,9 @@ STORMS = [(QEMU_SVM, 4, 4), (QEMU_SVM, 4, 2), (QEMU_SVM, 2, 1), (BOCHS_VMX, 2, 2
 MIN_CHECKS = {1: 75, 2: 165}
 PATIENCE = "patience=4000"
 
-# machine -> {check: why it fails there}
-DIFFERENCES = {QEMU_SVM: {}, BOCHS_VMX: {}, BOCHS_SVM: {}}
+# Checks that fail there: the second interrupt of those that come while the vCPU has them off does not stop it, for the
+# same reason, and the first is delivered before anybody has looked for more.
+DIFFERENCES = {(BOCHS_VMX, 2, 2): {"delivery.higher-first", "delivery.same-vector-merges"}}
 
 
 def first_cpu(pcpus, machine_name=QEMU_SVM):
@@ -61,13 +62,11 @@ def options(pcpus, vcpus=1, machine_name=QEMU_SVM, memory=256):
     return {"memory": memory, "cpus": pcpus + first_cpu(pcpus, machine_name), "cmdline": NO_APICV if shared else None}
 
 
-def check_all(m, machine_name, at_least):
+def check_all(m, at_least, expected=frozenset()):
     end = m.expect(r"^(\d+) passed, (\d+) failed", timeout=300, source="smp", forbid="FATAL|LOST")
     lines = m.output_of("smp")
     failed = dict(re.match(r"FAIL (\S+): (.*)", line).groups() for line in lines if line.startswith("FAIL "))
-    expected = DIFFERENCES[machine_name]
-    unexpected = ["%s: %s" % (name, text) for name, text in failed.items() if name not in expected]
-    assert not unexpected, "\n".join(unexpected)
+    assert failed.keys() == expected, "\n".join("%s: %s" % each for each in failed.items())
     assert int(end.group(1)) + int(end.group(2)) >= at_least
     m.expect("smp: ended: powered off", source="core")
 
@@ -76,20 +75,20 @@ def check_all(m, machine_name, at_least):
 def test_checks(boot, machine_name, vcpus, pcpus):
     words = "check cpus=%d" % vcpus + (NO_START if (machine_name, vcpus, pcpus) in DEAF else "")
     m = boot(config(smp_vm("smp", vcpus, pcpus, words, machine_name)), **options(pcpus, vcpus, machine_name))
-    check_all(m, machine_name, MIN_CHECKS[min(vcpus, 2)])
+    check_all(m, MIN_CHECKS[min(vcpus, 2)], DIFFERENCES.get((machine_name, vcpus, pcpus), set()))
 
 
 @pytest.mark.parametrize("machine_name, vcpus, pcpus", [(QEMU_SVM, 4, 2), (BOCHS_VMX, 2, 1)])
 def test_checks_in_x2apic_mode_from_the_start(boot, machine_name, vcpus, pcpus):
     m = boot(config(smp_vm("smp", vcpus, pcpus, "check x2apic cpus=%d" % vcpus, machine_name)),
              **options(pcpus, vcpus, machine_name))
-    check_all(m, machine_name, 100)
+    check_all(m, 100)
 
 
 @pytest.mark.parametrize("group", ["topology", "start", "memory"])
 def test_sixty_four(boot, group):
     m = boot(config(smp_vm("smp", 64, 4, "check cpus=64 groups=%s" % group)), **options(4))
-    check_all(m, QEMU_SVM, 8)
+    check_all(m, 8)
 
 
 def expect_storm(m, name):
