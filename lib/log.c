@@ -57,6 +57,11 @@ void log_write(enum log_level level, const char *fmt, ...)
     console_release();
 }
 
+void log_error_detail(const char *text, size_t len)
+{
+    log_error("  %.*s", (int)len, text);
+}
+
 static uint64_t ring_oldest(void)
 {
     return ring_written > LOG_RING_SIZE ? ring_written - LOG_RING_SIZE : 0;

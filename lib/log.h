@@ -12,6 +12,9 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_LEVELS };
  * full. */
 void log_write(enum log_level level, const char *fmt, ...) PRINTF(2, 3);
 
+/* A line that belongs to the error before it: indented. For what prints line by line. */
+void log_error_detail(const char *text, size_t len);
+
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_write(LOG_WARN, __VA_ARGS__)
 #define log_info(...)  log_write(LOG_INFO, __VA_ARGS__)

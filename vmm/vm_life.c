@@ -140,11 +140,6 @@ void vm_end_all(void)
 
 /* ---- On a vCPU's owner ---- */
 
-static void emit_to_log(const char *text, size_t len)
-{
-    log_error("  %.*s", (int)len, text);
-}
-
 void vm_dump_to_console(struct vcpu *v)
 {
     vm_dump(v, console_line);
@@ -161,7 +156,7 @@ static void report_crash(struct vcpu *v)
 {
     console_vm_end(v->vm);
     log_error("%s: crashed: %s", vm_name(v->vm), v->vm->end_text);
-    vm_dump(v, emit_to_log);
+    vm_dump(v, log_error_detail);
 }
 
 void vm_stop_vcpu(struct vcpu *v)

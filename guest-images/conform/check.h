@@ -4,7 +4,7 @@
 /* Checks, one line each on the console, and what the groups share. A check's name is "group.name".
  */
 
-#include "guestlib.h"
+#include "checks.h"
 
 #define EXC_DE  0
 #define EXC_DB  1
@@ -85,12 +85,6 @@ struct features {
     bool tsc_adjust, sse3, nx, pge, svm;
 };
 extern struct features has;
-
-void check_eq(const char *name, uint64_t got, uint64_t expected);
-/* `got` is shown when it is not so. */
-void check_that(const char *name, bool so, uint64_t got, const char *expected);
-void check_range(const char *name, uint64_t got, uint64_t low, uint64_t high);
-void check_skip(const char *name, const char *reason);
 
 /* One piece of code and the exception that it must end in. */
 struct trap_row {

@@ -6,13 +6,8 @@
 #define SIGNATURE_TCG 0x54474354 /* "TCGT" */
 
 struct features has;
-static unsigned int passed, failed, skipped;
-static const char *group;
 
-static const struct {
-    const char *name;
-    void (*run)(void);
-} groups[] = {
+static const struct check_group groups[] = {
     {"boot", group_boot},
     {"cpuid", group_cpuid},
     {"msr", group_msr},
@@ -43,50 +38,6 @@ static const struct {
     {"x2apic", group_x2apic},
 };
 
-static void pass(const char *name)
-{
-    passed++;
-    print("ok   %s.%s\n", group, name);
-}
-
-void check_eq(const char *name, uint64_t got, uint64_t expected)
-{
-    if (got == expected) {
-        pass(name);
-        return;
-    }
-    failed++;
-    print("FAIL %s.%s: got 0x%llx, expected 0x%llx\n", group, name, (unsigned long long)got,
-          (unsigned long long)expected);
-}
-
-void check_that(const char *name, bool so, uint64_t got, const char *expected)
-{
-    if (so) {
-        pass(name);
-        return;
-    }
-    failed++;
-    print("FAIL %s.%s: got 0x%llx, expected %s\n", group, name, (unsigned long long)got, expected);
-}
-
-void check_range(const char *name, uint64_t got, uint64_t low, uint64_t high)
-{
-    if (got >= low && got <= high) {
-        pass(name);
-        return;
-    }
-    failed++;
-    print("FAIL %s.%s: got 0x%llx, expected 0x%llx to 0x%llx\n", group, name,
-          (unsigned long long)got, (unsigned long long)low, (unsigned long long)high);
-}
-
-void check_skip(const char *name, const char *reason)
-{
-    skipped++;
-    print("skip %s.%s: %s\n", group, name, reason);
-}
-
 static void print_trap(int vector, uint64_t error, int64_t at)
 {
     if (vector == GUEST_RETURNED)
@@ -105,11 +56,11 @@ void check_trap(const struct trap_row *row)
 
     if (vector == row->vector &&
         (vector == GUEST_RETURNED || (guest_trap.error == row->error && at == row->at))) {
-        pass(row->name);
+        check_pass(row->name);
         return;
     }
-    failed++;
-    print("FAIL %s.%s: got ", group, row->name);
+    check_fail(row->name);
+    print("got ");
     print_trap(vector, guest_trap.error, at);
     print(", expected ");
     print_trap(row->vector, row->error, row->at);
@@ -207,41 +158,10 @@ static void find_features(void)
     has.rdtscp = r.edx & BIT(27);
 }
 
-/* Whether a list such as "cpuid,msr" of the command line has this name. */
-static bool is_listed(const char *list, const char *name)
-{
-    size_t len = strlen(name);
-
-    while (*list && *list != ' ') {
-        if (strncmp(list, name, len) == 0 &&
-            (list[len] == ',' || list[len] == ' ' || list[len] == '\0'))
-            return true;
-        while (*list && *list != ' ' && *list != ',')
-            list++;
-        if (*list == ',')
-            list++;
-    }
-    return false;
-}
-
-/* groups=A,B chooses; skip=A,B leaves out. */
-static bool is_chosen(const char *name)
-{
-    const char *only = guest_option("groups"), *skip = guest_option("skip");
-
-    return (!only || is_listed(only, name)) && !(skip && is_listed(skip, name));
-}
-
 void guest_main(void)
 {
     find_features();
     print("READY\nconform: %s, %s\n", has.amd ? "AMD" : "Intel",
           guest_on_bulkhead() ? "Bulkhead" : "native");
-    for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
-        if (is_chosen(groups[i].name)) {
-            group = groups[i].name;
-            groups[i].run();
-        }
-    }
-    print("%u skipped\n%u passed, %u failed\n", skipped, passed, failed);
+    check_all(groups, ARRAY_SIZE(groups));
 }

@@ -189,6 +189,8 @@ extern char guest_cmdline[512];
 /* Value behind "name=" in the command line, up to the next blank; NULL when it is not there.
  * A bare word `name` gives "". */
 const char *guest_option(const char *name);
+/* Whether the option's value, such as "a,b", has this name. */
+bool guest_option_lists(const char *option, const char *name);
 bool guest_has_word(const char *name);
 uint64_t guest_number(const char *name, uint64_t otherwise);
 

@@ -69,6 +69,23 @@ bool guest_has_word(const char *name)
     return guest_option(name) != NULL;
 }
 
+bool guest_option_lists(const char *option, const char *name)
+{
+    const char *list = guest_option(option);
+    size_t len = strlen(name);
+
+    while (list && *list && *list != ' ') {
+        if (strncmp(list, name, len) == 0 &&
+            (list[len] == ',' || list[len] == ' ' || list[len] == '\0'))
+            return true;
+        while (*list && *list != ' ' && *list != ',')
+            list++;
+        if (*list == ',')
+            list++;
+    }
+    return false;
+}
+
 uint64_t guest_number(const char *name, uint64_t otherwise)
 {
     const char *text = guest_option(name);

@@ -4,7 +4,7 @@
 /* The SMP guest: up to 64 CPUs, found in the MADT and started by INIT and SIPI. Only the boot
  * processor, index 0, prints. The others sleep (STI; HLT) until smp_call() gives them work. */
 
-#include "guestlib.h"
+#include "checks.h"
 #include "lib/format.h"
 
 #define SMP_MAX          64u
@@ -164,13 +164,9 @@ uint32_t smp_random(uint64_t *state); /* xorshift64 */
     })
 #define SMP_WAIT(cond) SMP_WAIT_TICKS(cond, smp_patience)
 
-/* --- main.c: checks, a line each --- */
+/* --- Checks --- */
 
 extern bool smp_native; /* the word `native`: not in Bulkhead */
-void check_group(const char *name);
-void check_eq(const char *name, uint64_t got, uint64_t expected);
-void check_that(const char *name, bool so, uint64_t got, const char *expected);
-void check_skip(const char *name, const char *reason);
 
 void group_topology(void);
 void topology_ids(const char *mode); /* who is who, in the LAPICs' mode */

@@ -325,14 +325,9 @@ static NOINLINE void redeliver(struct vcpu *v, uint32_t info)
     vcpu_redeliver(v, &event);
 }
 
-static void emit_to_log(const char *text, size_t len)
-{
-    log_error("  %.*s", (int)len, text);
-}
-
 enum exit_action vmx_entry_failed(struct vcpu *v, const char *what)
 {
-    vmx_check_current(emit_to_log);
+    vmx_check_current(log_error_detail);
     vm_crash(v, "%s", what);
     return EXIT_STOP;
 }
