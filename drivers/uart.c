@@ -5,6 +5,7 @@
 #include "arch/x86/asm.h"
 #include "arch/x86/time.h"
 #include "lib/error.h"
+#include "lib/string.h"
 
 #define UART_CLOCK_BAUD 115200u
 
@@ -127,8 +128,10 @@ static bool wait_for_status(uint8_t bit)
 
 static void enqueue(const char *text, unsigned int count)
 {
-    for (unsigned int i = 0; i < count; i++)
-        queue[(queue_tail + i) % QUEUE_SIZE] = text[i];
+    unsigned int at = queue_tail % QUEUE_SIZE, first = MIN(count, QUEUE_SIZE - at);
+
+    memcpy(queue + at, text, first);
+    memcpy(queue, text + first, count - first);
     queue_tail += count;
 }
 
