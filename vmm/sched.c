@@ -237,8 +237,12 @@ void sched_loop(void)
     this_cpu->console_polled = console_polled_by == this_cpu->id;
     for (;;) {
         housekeeping();
-        if (unlikely(mail_or_home_waiting() || this_cpu->changing_vms > 0))
+        if (unlikely(mail_or_home_waiting() || this_cpu->changing_vms > 0)) {
             attend();
+            /* A VM that has ended to start again asks as well, and no interrupt comes for that. */
+            if (mail_or_home_waiting())
+                continue;
+        }
         balance();
         uint64_t now = rdtsc();
         struct sched_entity *se = rq_pick(queue, now);
@@ -248,7 +252,7 @@ void sched_loop(void)
         }
         struct vcpu *v = vcpu_of(se);
         mail_leave_queue(v);
-        if (likely(!mail_or_home_waiting())) /* attend() may have asked, too */
+        if (likely(!mail_waiting()))
             run(v, now);
         put_back(v, now);
     }

@@ -66,9 +66,9 @@ def compare(machine, rows, others, slack=0):
         assert abs(rows[name] - before) <= allowed, "%s: %d, then %d" % (name, before, rows[name])
 
 
-# QEMU's second processor does not start under -icount.
 @pytest.mark.parametrize("machine, others, vcpus, pcpus, counts", [
     (QEMU_SVM, 7, 1, 1, FAR), (QEMU_SVM, 63, 1, 1, FAR), (QEMU_SVM, 63, 1, 1, PERIOD), (QEMU_SVM, 0, 64, 1, FAR),
+    (QEMU_SVM, 0, 1, 2, FAR), (QEMU_SVM, 7, 4, 4, FAR),
     (BOCHS_VMX, 7, 1, 1, FAR), (BOCHS_VMX, 0, 8, 1, FAR),
     (BOCHS_VMX, 0, 1, 2, FAR), (BOCHS_VMX, 7, 4, 2, FAR)])
 def test_company_costs_nothing(machine, others, vcpus, pcpus, counts):
