@@ -23,9 +23,9 @@ include tools/build/host.mk
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-## make            build the core's image (build/bulkhead.elf32); any target with CHECKS=1: one that
-##                 checks itself, in build/checks/
-image: $(CORE_IMAGE)
+## make            build the core's images (build/bulkhead.elf32, and bulkhead.pvh for PVH loaders);
+##                 any target with CHECKS=1: one that checks itself, in build/checks/
+image: $(CORE_IMAGE) $(CORE_PVH)
 
 ## make clean      delete everything that was built, keep downloads (make distclean: those, too)
 clean:

@@ -19,6 +19,16 @@ struct boot_module {
     char name[BOOT_MODULE_NAME_MAX];
 };
 
+enum boot_framebuffer_kind { BOOT_FB_NONE, BOOT_FB_LINEAR, BOOT_FB_TEXT };
+
+struct boot_framebuffer {
+    uint64_t base;          /* physical */
+    uint32_t pitch;         /* bytes a line */
+    uint32_t width, height; /* pixels; of BOOT_FB_TEXT: characters */
+    uint8_t kind, bits_per_pixel;
+    uint8_t red_shift, red_bits, green_shift, green_bits, blue_shift, blue_bits;
+};
+
 struct boot_info {
     const char *protocol; /* for the log */
     uint64_t entry_tsc;   /* TSC at the core's first instruction */
@@ -31,8 +41,13 @@ struct boot_info {
      * are searched for. */
     unsigned int rsdp_size;
     uint8_t rsdp[BOOT_RSDP_SIZE];
+    struct boot_framebuffer framebuffer;
 };
 
 extern struct boot_info boot_info;
+
+/* Takes over what a loader of our own has filled in (boot/core_header.h). Returns 0, or -BH_EINVAL
+ * (logged) when it cannot be right. */
+MUST_CHECK int boot_info_take(struct boot_info *info, const struct boot_info *from);
 
 #endif

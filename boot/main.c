@@ -19,7 +19,9 @@
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
 #include "boot/core_config.h"
+#include "boot/core_header.h"
 #include "boot/multiboot.h"
+#include "boot/pvh.h"
 #include "drivers/cmos.h"
 #include "drivers/uart.h"
 #include "lib/error.h"
@@ -43,11 +45,12 @@ struct boot_info boot_info;
 static uint64_t low_page INIT_DATA; /* below 1 MiB, for the other CPUs' start; 0: none */
 static bool have_ioapic INIT_DATA;
 
-/* From boot/entry.asm, at their physical addresses: only usable on the boot page tables. */
-extern uint64_t boot_tsc;
+/* From boot/entry.asm, linked at their physical addresses. */
 extern uint64_t boot_pdpt_high[], boot_pool_pd[];
 
-void boot_main(uint32_t magic, uint64_t info);
+uint64_t image_delta;
+
+void boot_main(uint32_t magic, uint64_t info, uint64_t entry_tsc);
 
 /* Boot cannot go on: says so and stops. What is wrong has been logged. */
 NORETURN INIT static void refuse(const char *what)
@@ -71,7 +74,7 @@ INIT static void find_low_page(const struct phys_view *memory)
 INIT static void prepare_memory_map(const struct phys_view *memory)
 {
     struct memory_map *map = &boot_info.map;
-    uint64_t image = (uint64_t)boot_start;
+    uint64_t image = boot_part_to_pa(boot_start);
     int err = memory_map_normalise(map);
 
     if (!err)
@@ -92,6 +95,7 @@ INIT static void prepare_memory_map(const struct phys_view *memory)
 
 INIT static void log_boot_info(void)
 {
+    log_debug("boot: the core stands at 0x%llx", LLU(boot_part_to_pa(boot_start)));
     for (unsigned int i = 0; i < boot_info.map.count; i++) {
         const struct memory_range *r = &boot_info.map.r[i];
         log_debug("memory: %012llx-%012llx %s", LLU(r->base), LLU(r->base + r->size - 1),
@@ -118,9 +122,11 @@ INIT static void create_pool(uint64_t size)
                   LLU(size / MIB));
         refuse("not enough memory");
     }
+    uint64_t pd_pa = boot_part_to_pa(boot_pool_pd);
+    uint64_t *pd = (uint64_t *)pd_pa, *pdpt = (uint64_t *)boot_part_to_pa(boot_pdpt_high);
     for (uint64_t at = 0; at < size; at += PAGE_SIZE_2M)
-        boot_pool_pd[at / PAGE_SIZE_2M] = (pa + at) | PTE_P | PTE_W | PTE_LARGE | PTE_NX;
-    boot_pdpt_high[0] = (uint64_t)boot_pool_pd | PTE_P | PTE_W;
+        pd[at / PAGE_SIZE_2M] = (pa + at) | PTE_P | PTE_W | PTE_LARGE | PTE_NX;
+    pdpt[0] = pd_pa | PTE_P | PTE_W;
     page_pool_init((void *)POOL_VA, pa, size);
     if (address_space_init(pa, size) != 0)
         refuse("the core's memory is too small for its page tables");
@@ -317,15 +323,25 @@ NORETURN INIT static void boot_continue(void)
     stack_switch(percpu_stack_top(0), enter_run_loop);
 }
 
-INIT void boot_main(uint32_t magic, uint64_t info)
+/* `info` as a physical address, below BOOT_MAP_LIMIT. */
+INIT static int take_boot_info(uint32_t magic, uint64_t info, const struct phys_view *memory)
+{
+    if (magic == BOOT_MAGIC_INFO)
+        return boot_info_take(&boot_info, (const struct boot_info *)info);
+    if (magic == PVH_MAGIC)
+        return pvh_parse(&boot_info, info, memory);
+    return multiboot_parse(&boot_info, magic, info, memory);
+}
+
+INIT void boot_main(uint32_t magic, uint64_t info, uint64_t entry_tsc)
 {
     const struct phys_view memory = {.base = NULL, .limit = BOOT_MAP_LIMIT};
 
     interrupts_init_early();
     core_config_defaults();
-    if (multiboot_parse(&boot_info, magic, info, &memory) != 0)
+    if (take_boot_info(magic, info, &memory) != 0)
         refuse("the boot loader's information cannot be used");
-    boot_info.entry_tsc = boot_tsc;
+    boot_info.entry_tsc = entry_tsc;
     core_config_cmdline(boot_info.cmdline);
     log_info("Bulkhead %s, booted by %s, %u modules", bulkhead_version, boot_info.protocol,
              boot_info.module_count);

@@ -44,73 +44,6 @@ struct mb2_mmap_entry {
     uint32_t reserved;
 } PACKED;
 
-#define RANGES_MAX 1024u /* in the loader's map, also counting those that are of no use */
-
-static bool view_read(const struct phys_view *view, uint64_t addr, void *dst, uint64_t size)
-{
-    if (addr >= view->limit || size > view->limit - addr)
-        return false;
-    memcpy(dst, view->base + addr, size);
-    return true;
-}
-
-/* Copies a string of at most `max` bytes at `addr`; cut to fit, always terminated. */
-static void view_string(const struct phys_view *view, uint64_t addr, uint64_t max, char *dst,
-                        size_t size)
-{
-    size_t n = 0;
-
-    while (n + 1 < size && n < max && addr + n < view->limit && view->base[addr + n] != '\0') {
-        dst[n] = (char)view->base[addr + n];
-        n++;
-    }
-    dst[n] = '\0';
-}
-
-static void module_name(char name[static BOOT_MODULE_NAME_MAX], const char *string)
-{
-    const char *start = string;
-    size_t n = 0;
-
-    for (const char *p = string; *p != '\0' && *p != ' '; p++)
-        if (*p == '/')
-            start = p + 1;
-    while (start[n] != '\0' && start[n] != ' ' && n + 1 < BOOT_MODULE_NAME_MAX) {
-        name[n] = start[n];
-        n++;
-    }
-    name[n] = '\0';
-}
-
-static int add_module(struct boot_info *info, uint64_t start, uint64_t end, const char *string)
-{
-    if (end < start) {
-        log_error("boot: module \"%s\" ends at 0x%llx, before its start 0x%llx", string, LLU(end),
-                  LLU(start));
-        return -BH_EINVAL;
-    }
-    if (info->module_count == BOOT_MODULES_MAX) {
-        info->modules_dropped++;
-        return 0;
-    }
-    struct boot_module *module = &info->modules[info->module_count++];
-    module->base = start;
-    module->size = end - start;
-    module_name(module->name, string);
-    return 0;
-}
-
-static int add_range(struct boot_info *info, uint64_t base, uint64_t length, uint32_t type)
-{
-    const struct memory_map *map = &info->map;
-
-    if (map->count + map->cut + map->empty >= RANGES_MAX) {
-        log_error("boot: the loader's memory map has more than %u ranges", RANGES_MAX);
-        return -BH_EINVAL;
-    }
-    return memory_map_add(&info->map, base, length, type);
-}
-
 static int mb1_modules(struct boot_info *info, const struct mb1_info *mb,
                        const struct phys_view *view)
 {
@@ -119,12 +52,12 @@ static int mb1_modules(struct boot_info *info, const struct mb1_info *mb,
     uint32_t count = MIN(mb->mods_count, (uint32_t)BOOT_MODULES_MAX);
 
     for (uint32_t i = 0; i < count; i++) {
-        if (!view_read(view, mb->mods_addr + (uint64_t)i * sizeof(mod), &mod, sizeof(mod))) {
+        if (!phys_view_read(view, mb->mods_addr + (uint64_t)i * sizeof(mod), &mod, sizeof(mod))) {
             log_error("boot: multiboot module %u of %u lies outside memory", i, mb->mods_count);
             return -BH_EINVAL;
         }
-        view_string(view, mod.string, sizeof(string), string, sizeof(string));
-        int err = add_module(info, mod.start, mod.end, string);
+        phys_view_string(view, mod.string, sizeof(string), string, sizeof(string));
+        int err = boot_add_module(info, mod.start, mod.end, string);
         if (err)
             return err;
     }
@@ -144,12 +77,12 @@ static int mb1_memory(struct boot_info *info, const struct mb1_info *mb,
         return -BH_EINVAL;
     }
     while (at < end) {
-        if (end - at < sizeof(entry) || !view_read(view, at, &entry, sizeof(entry)) ||
+        if (end - at < sizeof(entry) || !phys_view_read(view, at, &entry, sizeof(entry)) ||
             entry.size < sizeof(entry) - sizeof(entry.size)) {
             log_error("boot: malformed memory map entry at 0x%llx", LLU(at));
             return -BH_EINVAL;
         }
-        int err = add_range(info, entry.base, entry.length, entry.type);
+        int err = boot_add_range(info, entry.base, entry.length, entry.type);
         if (err)
             return err;
         at += (uint64_t)entry.size + sizeof(entry.size);
@@ -162,12 +95,13 @@ static int parse_mb1(struct boot_info *info, uint64_t addr, const struct phys_vi
     struct mb1_info mb;
 
     info->protocol = "multiboot 1";
-    if (!view_read(view, addr, &mb, sizeof(mb))) {
+    if (!phys_view_read(view, addr, &mb, sizeof(mb))) {
         log_error("boot: multiboot information at 0x%llx lies outside memory", LLU(addr));
         return -BH_EINVAL;
     }
     if (mb.flags & MB1_FLAG_CMDLINE)
-        view_string(view, mb.cmdline, sizeof(info->cmdline), info->cmdline, sizeof(info->cmdline));
+        phys_view_string(view, mb.cmdline, sizeof(info->cmdline), info->cmdline,
+                         sizeof(info->cmdline));
     int err = mb1_memory(info, &mb, view);
     if (!err && (mb.flags & MB1_FLAG_MODULES))
         err = mb1_modules(info, &mb, view);
@@ -180,15 +114,15 @@ static int mb2_memory(struct boot_info *info, uint64_t at, uint64_t end,
     struct mb2_mmap mmap;
     struct mb2_mmap_entry entry;
 
-    if (at + sizeof(mmap) > end || !view_read(view, at, &mmap, sizeof(mmap)) ||
+    if (at + sizeof(mmap) > end || !phys_view_read(view, at, &mmap, sizeof(mmap)) ||
         mmap.entry_size < sizeof(entry)) {
         log_error("boot: malformed multiboot2 memory map tag");
         return -BH_EINVAL;
     }
     for (at += sizeof(mmap); at + sizeof(entry) <= end; at += mmap.entry_size) {
-        if (!view_read(view, at, &entry, sizeof(entry)))
+        if (!phys_view_read(view, at, &entry, sizeof(entry)))
             return -BH_EINVAL;
-        int err = add_range(info, entry.base, entry.length, entry.type);
+        int err = boot_add_range(info, entry.base, entry.length, entry.type);
         if (err)
             return err;
     }
@@ -205,22 +139,22 @@ static int mb2_tag(struct boot_info *info, const struct mb2_tag *tag, uint64_t a
 
     switch (tag->type) {
     case MB2_TAG_CMDLINE:
-        view_string(view, body, size, info->cmdline, sizeof(info->cmdline));
+        phys_view_string(view, body, size, info->cmdline, sizeof(info->cmdline));
         return 0;
     case MB2_TAG_MODULE:
-        if (size < sizeof(mod) || !view_read(view, body, &mod, sizeof(mod))) {
+        if (size < sizeof(mod) || !phys_view_read(view, body, &mod, sizeof(mod))) {
             log_error("boot: malformed multiboot2 module tag");
             return -BH_EINVAL;
         }
-        view_string(view, body + sizeof(mod), size - sizeof(mod), string, sizeof(string));
-        return add_module(info, mod.start, mod.end, string);
+        phys_view_string(view, body + sizeof(mod), size - sizeof(mod), string, sizeof(string));
+        return boot_add_module(info, mod.start, mod.end, string);
     case MB2_TAG_MMAP: return mb2_memory(info, body, at + tag->size, view);
     case MB2_TAG_RSDP_V1:
     case MB2_TAG_RSDP_V2:
         /* Version 2 comes with the XSDT and so wins, whatever the order of the tags. */
         if (tag->type == MB2_TAG_RSDP_V2 || info->rsdp_size < BOOT_RSDP_SIZE) {
             unsigned int n = (unsigned int)MIN(size, (uint64_t)BOOT_RSDP_SIZE);
-            if (view_read(view, body, info->rsdp, n))
+            if (phys_view_read(view, body, info->rsdp, n))
                 info->rsdp_size = n;
         }
         return 0;
@@ -234,15 +168,15 @@ static int parse_mb2(struct boot_info *info, uint64_t addr, const struct phys_vi
     struct mb2_tag tag;
 
     info->protocol = "multiboot 2";
-    if (!view_read(view, addr, &header, sizeof(header)) || header.total_size > view->limit - addr ||
-        header.total_size < sizeof(header)) {
+    if (!phys_view_read(view, addr, &header, sizeof(header)) ||
+        header.total_size > view->limit - addr || header.total_size < sizeof(header)) {
         log_error("boot: malformed multiboot2 information at 0x%llx", LLU(addr));
         return -BH_EINVAL;
     }
     uint64_t end = addr + header.total_size;
     for (uint64_t at = addr + sizeof(header); at + sizeof(tag) <= end;
          at += ALIGN_UP((uint64_t)tag.size, 8)) {
-        if (!view_read(view, at, &tag, sizeof(tag)) || tag.size < sizeof(tag) ||
+        if (!phys_view_read(view, at, &tag, sizeof(tag)) || tag.size < sizeof(tag) ||
             tag.size > end - at) {
             log_error("boot: malformed multiboot2 tag at offset %llu", LLU(at - addr));
             return -BH_EINVAL;

@@ -5,7 +5,7 @@
  *
  *   0xffffff8000000000  the core's page pool (1 GiB at most)
  *   0xffffff9000000000  device registers, uncached
- *   0xffffffff80000000  the image, at its physical address + KERNEL_VMA
+ *   0xffffffff80000000  the image, at its physical address - image_delta + KERNEL_VMA
  *   0xffffffffc0000000  what each CPU sees its own copy of (linker.ld: cpu_local)
  *     + 0x000000          struct percpu
  *     + 0x010000          stacks, each with an unmapped page below it
@@ -40,9 +40,19 @@ extern char rodata_start[], rodata_end[];
 extern char init_data_start[], init_data_end[];
 extern char data_start[], data_end[];
 
+/* How far from where it is linked the loader has put the image: a multiple of 2 MiB, set by
+ * boot/entry.asm. */
+extern uint64_t image_delta;
+
 static inline uint64_t image_to_pa(const void *va)
 {
-    return (uint64_t)va - KERNEL_VMA;
+    return (uint64_t)va - KERNEL_VMA + image_delta;
+}
+
+/* The same for the part that is linked at its physical address. */
+static inline uint64_t boot_part_to_pa(const void *linked)
+{
+    return (uint64_t)linked + image_delta;
 }
 
 #endif

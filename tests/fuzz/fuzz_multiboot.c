@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "boot/multiboot.h"
+#include "boot/pvh.h"
 #include "lib/error.h"
 #include "tests/fuzz/require.h"
 #include "tests/unit/host_log.h"
@@ -24,7 +25,7 @@ static void check_module(const struct boot_module *m)
 
     REQUIRE(len < sizeof(m->name));
     REQUIRE(!memchr(m->name, '/', len) && !memchr(m->name, ' ', len));
-    REQUIRE(m->base + m->size >= m->base && m->base + m->size <= UINT32_MAX);
+    REQUIRE(m->base + m->size >= m->base);
 }
 
 static void check_map(struct memory_map *map)
@@ -42,7 +43,7 @@ static void check_map(struct memory_map *map)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const uint32_t magics[] = {MULTIBOOT1_MAGIC, MULTIBOOT2_MAGIC, 0};
+    static const uint32_t magics[] = {MULTIBOOT1_MAGIC, MULTIBOOT2_MAGIC, 0, PVH_MAGIC};
     static struct boot_info info;
 
     if (size < HEAD_SIZE || size - HEAD_SIZE > IMAGE_MAX)
@@ -59,7 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     host_log_clear();
     memset(&info, 0xa5, sizeof(info));
-    int err = multiboot_parse(&info, magic, addr, &view);
+    int err = magic == PVH_MAGIC ? pvh_parse(&info, addr, &view)
+                                 : multiboot_parse(&info, magic, addr, &view);
 
     free(image);
     REQUIRE(err == 0 || err == -BH_EINVAL || err == -BH_ENOTSUP || err == -BH_ENOMEM);

@@ -1,13 +1,18 @@
 """Ways in, machines, and clear refusals."""
 
+import os
 import re
+import shutil
+import subprocess
 
 import pytest
 
-from bulkhead import CPU, config, make_iso, vm
+from bulkhead import BUILD, CPU, TEST_GUESTS, config, make_iso, vm
 from machines import EVERYWHERE
 
 SMALL = config(vm("p", "power.img", cmdline="off after=100", memory="16M"))
+CORE_DEBUG = "console = com1\nlog = debug\n"
+PVH = os.path.join(BUILD, "bulkhead.pvh")
 ALL_ENDED = "the last VM has ended: powering off"
 
 
@@ -51,6 +56,47 @@ def test_multiboot_by_grub(boot, tmp_path, protocol):
     m = boot(SMALL, iso=make_iso(tmp_path, SMALL, protocol))
     m.expect(r"(?i)multiboot ?%d" % protocol, timeout=90, source="core")
     ready_and_off(m)
+
+
+def test_multiboot2_puts_the_core_elsewhere(boot, tmp_path):
+    """As high as there is room, far from where it is linked; the VM still gets all of its memory."""
+    conf = config(vm("p", "power.img", cmdline="off after=100", memory="16M"), core=CORE_DEBUG)
+    m = boot(conf, iso=make_iso(tmp_path, conf), memory=256)
+    at = int(m.expect("boot: the core stands at 0x([0-9a-f]+)", timeout=90, source="core").group(1), 16)
+    assert at > 128 << 20 and at % (2 << 20) == 0
+    ready_and_off(m)
+
+
+def bundle(tmp_path, conf, names):
+    """What goes with the core to a loader that takes one file beside it."""
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    (folder / "bulkhead.conf").write_text(conf)
+    for name in names:
+        shutil.copy(os.path.join(TEST_GUESTS, name), folder)
+    out = tmp_path / "bundle.cpio"
+    with open(out, "wb") as file:
+        subprocess.run(["cpio", "--quiet", "-o", "-H", "newc"], cwd=folder, stdout=file, check=True,
+                       input="\n".join(["bulkhead.conf"] + names).encode())
+    return out
+
+
+@pytest.mark.parametrize("machine", ["pc", "q35"])
+def test_pvh(boot, tmp_path, machine):
+    """The image without a multiboot header, which QEMU boots by its PVH note."""
+    m = boot(None, core=PVH, modules=[bundle(tmp_path, SMALL, ["power.img"])], machine=machine, memory=256)
+    m.expect("booted by PVH, 2 modules")
+    m.expect(r"^p\| READY")
+    m.expect(ALL_ENDED)
+    assert m.wait_exit() == 0
+
+
+def test_pvh_with_a_damaged_bundle(boot, tmp_path):
+    path = bundle(tmp_path, SMALL, ["power.img"])
+    path.write_bytes(path.read_bytes()[:30000])
+    m = boot(None, core=PVH, modules=[path], memory=256)
+    m.expect("the bundle of modules is damaged at byte [0-9]+ of 30000: expected a header of cpio", source="core")
+    m.expect("boot stops: the boot loader's information cannot be used", source="core")
 
 
 def test_linux_by_grub_iso(boot, tmp_path):

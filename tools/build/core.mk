@@ -67,6 +67,13 @@ $(CORE_ELF): $(CORE_OBJS) $(BUILD)/symbols.o linker.ld
 	$(call say,LINK,$@)
 	$(Q)ld $(CORE_LDFLAGS) $(CORE_OBJS) $(BUILD)/symbols.o -o $@
 
+# The same for loaders of PVH images, without the header that QEMU would stumble over.
+CORE_PVH := $(BUILD)/bulkhead.pvh
+$(CORE_PVH): $(CORE_ELF)
+	$(call say,PVH,$@)
+	$(Q)head -c 12 /dev/zero > $@.zero
+	$(Q)objcopy -S --update-section .boot.mb1=$@.zero $< $@ && rm $@.zero
+
 # Multiboot 1 loaders (QEMU's -kernel, for one) take 32-bit ELF files only.
 $(CORE_IMAGE): $(CORE_ELF)
 	$(call say,ELF32,$@)
