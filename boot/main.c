@@ -60,6 +60,13 @@ NORETURN INIT static void refuse(const char *what)
     cpu_stop();
 }
 
+/* What comes next, so that a hang names itself: with `log=debug` on the command line, and in the
+ * log ring always. */
+INIT static void begin(const char *phase)
+{
+    log_debug("boot: %s", phase);
+}
+
 /* With all that the boot loader has put there taken out, and before the rest of the first MiB is.
  */
 INIT static void find_low_page(const struct phys_view *memory)
@@ -277,6 +284,7 @@ NORETURN static void enter_run_loop(void)
              LLU(time_now_ns() / 1000), LLU((page_free_count() - before) * PAGE_SIZE_4K / KIB));
     console_run();
     smp_release(sched_loop);
+    log_debug("boot: starting the VMs");
     start_vms();
     console_start();
     sched_loop();
@@ -301,20 +309,29 @@ NORETURN INIT static void boot_continue(void)
 
     gdt_init();
     interrupts_init();
+    begin("reading the ACPI tables");
     parse_acpi(&acpi);
     power_init(&acpi);
     cpu_protect();
+    begin("measuring the clock");
     if (time_init(boot_info.entry_tsc, &acpi) != 0)
         refuse("no clock");
+    begin("reading the real-time clock");
     read_wall_clock(&acpi);
+    begin("turning on virtualization");
     if (virt_init() != 0)
         refuse("this machine cannot run VMs");
     fpu_init();
     cpuid_policy_init();
+    begin("setting up the interrupt controllers");
     init_interrupts(&acpi);
+    begin("starting the other CPUs");
     smp_start(&acpi, low_page);
     init_console(&acpi);
+    begin(core_config.scrub_at_boot ? "clearing the guests' memory"
+                                    : "counting the guests' memory");
     init_guest_memory();
+    begin("creating the VMs");
     sched_init(core_config.slice_us * 1000ull);
     vm_when_done = core_config.when_done;
     create_vms();
@@ -349,6 +366,7 @@ INIT void boot_main(uint32_t magic, uint64_t info, uint64_t entry_tsc)
     if (core_config_load(&memory) != 0)
         refuse("bulkhead.conf has errors");
     log_boot_info();
+    begin("setting up the core's memory");
     speculation_init();
     create_pool(core_config.memory);
     address_space_enter();
