@@ -6,10 +6,12 @@
 #include "lib/log_ring.h"
 #include "lib/string.h"
 
-#define COM1 0x3f8
+#define COM1       0x3f8
+#define CHECK_WORD "check"
 
 struct config core_config;
 
+bool core_check_only INIT_DATA;
 static bool console_from_cmdline INIT_DATA;
 static bool log_from_cmdline INIT_DATA;
 
@@ -68,6 +70,8 @@ INIT void core_config_cmdline(const char *cmdline)
         size_t len = 0;
         while (word[len] != '\0' && word[len] != ' ')
             len++;
+        if (len == strlen(CHECK_WORD) && strncmp(word, CHECK_WORD, len) == 0)
+            core_check_only = true;
         for (unsigned int i = 0; i < ARRAY_SIZE(keys); i++) {
             size_t k = strlen(keys[i]);
             if (len > k && strncmp(word, keys[i], k) == 0 && word[k] == '=')
@@ -87,9 +91,12 @@ INIT static void report_file(void *ctx, unsigned int line, const char *text)
 INIT int core_config_load(const struct phys_view *memory)
 {
     const struct config_sink sink = {.report = report_file};
+    static const char usual[] = "log=info";
     const char *names[BOOT_MODULES_MAX];
     const struct boot_module *file = NULL;
 
+    if (core_check_only)
+        return config_parse_core_key(&core_config, usual, strlen(usual), &sink);
     for (unsigned int i = 0; i < boot_info.module_count; i++) {
         names[i] = boot_info.modules[i].name;
         if (strcmp(names[i], CONFIG_FILE_NAME) == 0)

@@ -9,6 +9,7 @@
 #include "vmm/config.h"
 
 extern struct config core_config;
+extern bool core_check_only; /* the word `check`: machine_report(), and no configuration is read */
 
 /* Console on COM1 at 115200 baud. */
 void core_config_defaults(void);
@@ -17,7 +18,8 @@ void core_config_defaults(void);
  * `on=`. */
 void core_config_cmdline(const char *cmdline);
 
-/* Finds and reads bulkhead.conf. Returns 0, or a negative error after logging every mistake. */
+/* Finds and reads bulkhead.conf, unless `check` asks for the usual values. Returns 0, or a negative
+ * error after logging every mistake. */
 MUST_CHECK int core_config_load(const struct phys_view *memory);
 
 #endif

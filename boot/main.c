@@ -20,6 +20,7 @@
 #include "arch/x86/virt.h"
 #include "boot/core_config.h"
 #include "boot/core_header.h"
+#include "boot/machine_report.h"
 #include "boot/multiboot.h"
 #include "boot/pvh.h"
 #include "drivers/cmos.h"
@@ -147,15 +148,16 @@ INIT static int read_firmware(void *ctx, uint64_t pa, void *buf, size_t len)
     return 0;
 }
 
+static const struct acpi_memory firmware_memory = {.read = read_firmware};
+
 INIT static void parse_acpi(struct acpi_info *acpi)
 {
-    const struct acpi_memory memory = {.read = read_firmware};
     int err;
 
     if (boot_info.rsdp_size > 0)
-        err = acpi_parse_rsdp_copy(acpi, &memory, boot_info.rsdp, boot_info.rsdp_size);
+        err = acpi_parse_rsdp_copy(acpi, &firmware_memory, boot_info.rsdp, boot_info.rsdp_size);
     else
-        err = acpi_parse(acpi, &memory, 0);
+        err = acpi_parse(acpi, &firmware_memory, 0);
     if (err)
         log_warn("acpi: no usable tables: power-off and several clocks will be missing");
     log_info("acpi: %u tables, %u CPUs, %u I/O APICs%s%s", acpi->table_count, acpi->cpu_count,
@@ -319,14 +321,21 @@ NORETURN INIT static void boot_continue(void)
     begin("reading the real-time clock");
     read_wall_clock(&acpi);
     begin("turning on virtualization");
-    if (virt_init() != 0)
+    bool can_run_vms = virt_init() == 0;
+    if (!can_run_vms && !core_check_only)
         refuse("this machine cannot run VMs");
     fpu_init();
     cpuid_policy_init();
     begin("setting up the interrupt controllers");
     init_interrupts(&acpi);
     begin("starting the other CPUs");
-    smp_start(&acpi, low_page);
+    if (can_run_vms)
+        smp_start(&acpi, low_page);
+    if (core_check_only) {
+        machine_report(&acpi, &firmware_memory, can_run_vms);
+        uart_flush();
+        cpu_stop();
+    }
     init_console(&acpi);
     begin(core_config.scrub_at_boot ? "clearing the guests' memory"
                                     : "counting the guests' memory");

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from bulkhead import BUILD, CPU, TEST_GUESTS, config, make_iso, vm
-from machines import EVERYWHERE
+from machines import EVERYWHERE, QEMU_SVM
 
 SMALL = config(vm("p", "power.img", cmdline="off after=100", memory="16M"))
 CORE_DEBUG = "console = com1\nlog = debug\n"
@@ -97,6 +97,31 @@ def test_pvh_with_a_damaged_bundle(boot, tmp_path):
     m = boot(None, core=PVH, modules=[path], memory=256)
     m.expect("the bundle of modules is damaged at byte [0-9]+ of 30000: expected a header of cpio", source="core")
     m.expect("boot stops: the boot loader's information cannot be used", source="core")
+
+
+@EVERYWHERE
+def test_check(boot, machine_name):
+    """The word `check`: a page on what the machine has, and no VM, whatever is in the configuration."""
+    m = boot(SMALL.replace("memory", "memori"), cmdline="check")
+    m.expect("check: processors: 1 started of 1 ")
+    m.expect("check: virtualization: yes")
+    m.expect(r"check: IOMMU: none: no DMAR or IVRS table")
+    m.expect(r"check: TSC: \d+\.\d+ MHz, .*deadline timer: %s" % ("no" if machine_name == QEMU_SVM else "(yes|no)"))
+    m.expect(r"check: memory: \d+ MiB for guests")
+    m.expect("check: serial port: COM1 at port 0x3f8")
+    m.expect("check: end: no VM is started")
+    assert "error" not in m.text()
+
+
+def test_check_of_a_machine_with_less_and_more(boot):
+    """Without AMD-V, which ends any other boot; with VT-d."""
+    m = boot(None, modules=[], cmdline="check", cpu=CPU.replace("+svm", "-svm"), cpus=2,
+             machine="q35,kernel-irqchip=split", extra=["-device", "intel-iommu,intremap=on"])
+    m.expect("error this processor has|error .*AMD-V")
+    m.expect("check: processors: 1 started of 2 ")
+    m.expect("check: virtualization: NO: see the error above")
+    m.expect(r"check: IOMMU: VT-d \(DMAR table\), interrupt remapping: yes")
+    m.expect("check: end: no VM is started")
 
 
 PHASES = ["setting up the core's memory", "reading the ACPI tables", "measuring the clock", "reading the real-time clock",
