@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.DEFAULT_GOAL := image
+.DEFAULT_GOAL := core
 
 # CHECKS=1: a core that checks itself (lib/checks.h), in a folder of its own.
 CHECKS ?= 0
@@ -17,15 +17,16 @@ say    = @printf '  %-7s %s\n' $(1) $(2)
 include tools/build/core.mk
 include tools/build/host.mk
 -include guest-images/images.mk
+-include tools/build/image.mk
 -include tests/tests.mk
 
-.PHONY: help clean image unit fuzz
+.PHONY: help clean core unit fuzz
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
 ## make            build the core's images (build/bulkhead.elf32, and bulkhead.pvh for PVH loaders);
 ##                 any target with CHECKS=1: one that checks itself, in build/checks/
-image: $(CORE_IMAGE) $(CORE_PVH)
+core: $(CORE_IMAGE) $(CORE_PVH)
 
 ## make clean      delete everything that was built, keep downloads (make distclean: those, too)
 clean:

@@ -1,5 +1,5 @@
 # What runs inside: Debian's kernel with a busybox initramfs, and the small test guests. Also the
-# ways to start all of it: `make run`, `make iso`, `make run-iso`.
+# ways to start it: `make run`. Images to boot from: tools/build/image.mk.
 
 LINUX_DIR    := guest-images/linux
 GUEST_DIR    := $(BUILD)/guest
@@ -8,12 +8,14 @@ GUEST_INITRD := $(GUEST_DIR)/guest.cpio.gz
 GUEST_CONF   := $(GUEST_DIR)/bulkhead.conf
 KERNEL_STAMP := $(DOWNLOAD)/kernel.stamp
 BUSYBOX      := /bin/busybox
+MAKE_IMAGE   := tools/make_image.py
 GUEST_FILES  := $(GUEST_CONF) $(GUEST_KERNEL) $(GUEST_INITRD)
 
 # The stamp says that DIR/linux-image-*.deb is there; `make distclean` fetches a newer one.
 $(KERNEL_STAMP):
 	@mkdir -p $(@D)
-	$(Q)ls $(@D)/linux-image-*.deb >/dev/null 2>&1 || tools/fetch-kernel.sh $(@D)
+	$(Q)ls $(@D)/linux-image-*.deb >/dev/null 2>&1 || \
+	  tools/fetch-deb.sh $(@D) linux-image-cloud-amd64
 	$(Q)touch $@
 
 $(GUEST_KERNEL): $(KERNEL_STAMP)
@@ -46,7 +48,7 @@ $(GUEST_DIR)/tests/%.img: guest-images/tests/%.asm $(wildcard guest-images/tests
 	$(Q)$(NASM) -f bin -w+all -i guest-images/tests/ $< -o $@
 
 ## make guests     build all guests: Debian's kernel, its initramfs, the small test guests
-.PHONY: guests run iso run-iso run-iso-now
+.PHONY: guests run
 guests: $(GUEST_FILES) $(TEST_GUEST_IMGS)
 
 ## make run        install what is missing, build, and start two Linux VMs in QEMU, with AMD-V.
@@ -66,24 +68,12 @@ BOCHS_CONF := $(GUEST_DIR)/bochs/bulkhead.conf
 $(BOCHS_CONF): guest-images/bulkhead-bochs.conf
 	@mkdir -p $(@D)
 	$(Q)cp $< $@
-$(BOCHS_ISO): $(CORE_IMAGE) $(BOCHS_CONF) $(GUEST_KERNEL) $(GUEST_INITRD) tools/mkiso.sh
+$(BOCHS_ISO): $(CORE_IMAGE) $(BOCHS_CONF) $(GUEST_KERNEL) $(GUEST_INITRD) $(MAKE_IMAGE)
 	$(call say,ISO,$@)
-	$(Q)tools/mkiso.sh $@ $(CORE_IMAGE) $(BOCHS_CONF) $(GUEST_KERNEL) $(GUEST_INITRD)
+	$(Q)$(MAKE_IMAGE) --timeout 0 iso $@ boot/bulkhead.elf32=$(CORE_IMAGE) $(BOCHS_CONF) $(GUEST_KERNEL) \
+	  $(GUEST_INITRD)
 run-intel: $(BOCHS_ISO)
 	@/usr/bin/python3 tools/bochs_run.py $(BOCHS_ISO)
-
-## make iso        build/bulkhead.iso: the same system, to boot by GRUB on a PC
-ISO := $(BUILD)/bulkhead.iso
-iso:
-	@tools/deps.sh build run iso
-	@$(MAKE) --no-print-directory $(ISO)
-$(ISO): $(CORE_IMAGE) $(GUEST_FILES) tools/mkiso.sh
-	$(call say,ISO,$@)
-	$(Q)tools/mkiso.sh -t 3 $@ $(CORE_IMAGE) $(GUEST_FILES)
-
-## make run-iso    start QEMU from that ISO
-run-iso: iso
-	@tools/run.sh iso $(ISO)
 
 # Guests in C: one folder each under guest-images/, with guestlib/ as their runtime. 64-bit ELF at
 # 1 MiB; as ELF32, which multiboot loaders such as QEMU's -kernel take.

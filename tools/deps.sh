@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what Bulkhead's build, run and tests need from Debian, after saying what and why.
-# Usage: tools/deps.sh [build] [run] [intel] [iso] [test]
+# Usage: tools/deps.sh [build] [run] [intel] [image] [test]
 # Does nothing, quickly, when all is there. As root it uses apt-get directly, otherwise sudo, once.
 set -eu
 
@@ -8,13 +8,13 @@ BUILD='gcc make nasm acpica-tools binutils python3'
 BUILD_WHY='compiler, assembler and ACPI compiler for the core and the small test guests'
 RUN='qemu-system-x86 busybox-static cpio'
 RUN_WHY='the emulator, and the shell that runs inside the Linux guests'
-INTEL='bochs bochs-term bochsbios vgabios grub-pc-bin grub-common xorriso mtools busybox-static cpio'
+INTEL='bochs bochs-term bochsbios vgabios grub-pc-bin grub-common xorriso mtools dosfstools busybox-static cpio'
 INTEL_WHY='the emulator with VT-x, a boot loader for it, and the shell of the Linux guests'
 TEST='bochs bochs-term bochsbios vgabios python3-pytest-xdist libc6-dev libcmocka-dev clang libclang-rt-14-dev llvm lcov python3-pytest libcapstone-dev
-    grub-pc-bin grub-common xorriso mtools'
+    grub-pc-bin grub-common xorriso mtools dosfstools gdisk'
 TEST_WHY='unit tests, fuzzers, coverage, and system tests, in Bochs as well'
-ISO='grub-pc-bin grub-common xorriso mtools'
-ISO_WHY='GRUB and what writes a bootable ISO image'
+IMAGE='grub-pc-bin grub-common xorriso mtools dosfstools gdisk'
+IMAGE_WHY='GRUB and what writes bootable images of a CD and a disk'
 
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null |
     sed -n 's/^installed //p')
@@ -34,8 +34,8 @@ for set in "$@"; do
     run) packages=$RUN why=$RUN_WHY ;;
     intel) packages=$INTEL why=$INTEL_WHY ;;
     test) packages=$TEST why=$TEST_WHY ;;
-    iso) packages=$ISO why=$ISO_WHY ;;
-    *) echo "deps.sh: unknown set '$set' (build, run, intel, test, iso)" >&2; exit 2 ;;
+    image) packages=$IMAGE why=$IMAGE_WHY ;;
+    *) echo "deps.sh: unknown set '$set' (build, run, intel, image, test)" >&2; exit 2 ;;
     esac
     list=
     for package in $packages; do

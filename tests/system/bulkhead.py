@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 
 from console import CORE_SOURCE, SCALE, Console, Failure, end_with_parent  # noqa: F401
@@ -70,7 +69,7 @@ class Machine(Console):
     emulator = "QEMU"
 
     def __init__(self, tmp, conf, memory=1024, machine="q35", cpu=CPU, icount=False, extra=(),
-                 modules=None, iso=None, cmdline=None, cpus=1, core=CORE):
+                 modules=None, iso=None, disk=None, cmdline=None, cpus=1, core=CORE):
         self.reset(conf)
         args = ["qemu-system-x86_64", "-accel", "tcg", "-machine", machine, "-m", str(memory),
                 "-cpu", cpu, "-nodefaults", "-display", "none", "-monitor", "none",
@@ -81,6 +80,9 @@ class Machine(Console):
             args += ["-smp", str(cpus)]
         if iso:
             args += ["-cdrom", iso, "-boot", "d"]
+        elif disk:
+            args += ["-drive", "if=none,id=stick,format=raw,snapshot=on,file=%s" % disk, "-device",
+                     "qemu-xhci", "-device", "usb-storage,drive=stick,bootindex=0"]
         else:
             args += self.kernel_args(module_files(tmp, conf, modules), cmdline, core)
         self.args = args + list(extra)
@@ -107,12 +109,19 @@ class Machine(Console):
         self.process.stdout.close()
 
 
+def make_image(kind, out, contents, *options):
+    """An image of that kind (tools/make_image.py) with the core, GRUB for BIOS, and `contents`."""
+    tool = os.path.join(ROOT, "tools", "make_image.py")
+    done = subprocess.run([tool, *options, kind, str(out), "boot/bulkhead.elf32=" + CORE, *map(str, contents)],
+                          check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        raise Failure("%s: tools/deps.sh test\n%s" % (tool, done.stdout.decode()))
+    return str(out)
+
+
 def make_iso(tmp, conf, protocol=2, modules=None, cmdline=None, madt=None):
     """A GRUB ISO in `tmp` with the core, this configuration and what it names. `madt`: a file that
     takes the place of the machine's ACPI table of that name."""
-    if not shutil.which("grub-mkrescue") or not os.path.isdir("/usr/lib/grub/i386-pc"):
-        raise Failure("GRUB for BIOS is not installed: tools/deps.sh test")
-    iso = os.path.join(str(tmp), "bulkhead.iso")
-    subprocess.run([os.path.join(ROOT, "tools", "mkiso.sh"), "-p", str(protocol), "-c", cmdline or ""] +
-                   (["-a", str(madt)] if madt else []) + [iso, CORE] + module_files(tmp, conf, modules), check=True)
-    return iso
+    return make_image("iso", os.path.join(str(tmp), "bulkhead.iso"),
+                      module_files(tmp, conf, modules) + (["boot/madt.aml=%s" % madt] if madt else []),
+                      "--timeout=0", "--protocol=%d" % protocol, "--cmdline=" + (cmdline or ""))

@@ -1,14 +1,18 @@
 #!/bin/sh
-# Downloads Debian's cloud kernel package into DIR (never installed). Usage: fetch-kernel.sh DIR
-# Prints nothing but progress; the file is DIR/linux-image-*.deb, complete or not there at all.
+# Downloads a Debian package into DIR (never installed). Usage: fetch-deb.sh DIR PACKAGE
+# Of a metapackage for kernels, the kernel that it names. Prints nothing but progress; the file is
+# DIR/PACKAGE_*.deb (or the kernel's), complete or not there at all.
 set -eu
 
 dir=$1
-mkdir -p "$dir/partial"
+wanted=$2
+partial=$dir/partial-$wanted
+mkdir -p "$partial"
 
-real_package() { # the versioned package behind the metapackage
-    apt-cache depends linux-image-cloud-amd64 2>/dev/null |
-        sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1
+real_package() {
+    apt-cache show "$wanted" >/dev/null 2>&1 || return 0
+    kernel=$(apt-cache depends "$wanted" | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+    echo "${kernel:-$wanted}"
 }
 
 refresh() {
@@ -18,7 +22,7 @@ refresh() {
     elif command -v sudo >/dev/null; then
         sudo apt-get -q update
     else
-        echo "fetch-kernel.sh: there is no sudo here. As root, run: apt-get update" >&2
+        echo "fetch-deb.sh: there is no sudo here. As root, run: apt-get update" >&2
         exit 1
     fi
 }
@@ -29,13 +33,13 @@ if [ -z "$package" ]; then
     package=$(real_package)
 fi
 if [ -z "$package" ]; then
-    echo "fetch-kernel.sh: apt knows no linux-image-cloud-amd64: no network, or not Debian amd64?" >&2
+    echo "fetch-deb.sh: apt knows no $wanted: no network, or not Debian amd64?" >&2
     exit 1
 fi
 
 # "signed" kernels come as real packages of that name; -dbg and -unsigned are others.
 echo "  FETCH   $package (into $dir, not installed)"
-cd "$dir/partial"
+cd "$partial"
 rm -f ./*.deb
 sandbox=
 [ "$(id -u)" = 0 ] && sandbox='-o APT::Sandbox::User=root'
@@ -51,4 +55,4 @@ for deb in ./*.deb; do
     dpkg-deb --info "$deb" >/dev/null
     mv "$deb" ..
 done
-cd .. && rmdir partial
+cd .. && rmdir "partial-$wanted"

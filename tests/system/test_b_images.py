@@ -1,0 +1,158 @@
+"""The images that `make image` makes (tools/make_image.py): what is in them, and that they boot."""
+
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from bulkhead import BUILD, CORE, GUESTS, ROOT, config, find_module, make_image, vm
+
+SMALL = config(vm("p", "power.img", cmdline="off after=100", memory="16M"))
+ALL_ENDED = "the last VM has ended: powering off"
+LOADER = os.path.join(BUILD, "BOOTX64.EFI")
+HAS_LOADER = os.path.exists(os.path.join(ROOT, "tools", "build", "uefi.mk"))
+OVMF = "/usr/share/OVMF/OVMF_%s_4M.fd"
+USB_SIZE = "--size=42"
+FILES_AT = 1 << 20  # where the file system of the usb image begins
+ENVIRONMENT = {**os.environ, "MTOOLS_SKIP_CHECK": "1", "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
+
+
+def run(*args):
+    """A program's output; it must end well."""
+    done = subprocess.run([str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          stdin=subprocess.DEVNULL, env=ENVIRONMENT, check=False)
+    assert done.returncode == 0, done.stdout.decode()
+    return done.stdout.decode()
+
+
+def contents(folder, conf=SMALL, guests=("power.img",)):
+    path = os.path.join(str(folder), "bulkhead.conf")
+    with open(path, "w", encoding="ascii") as out:
+        out.write(conf)
+    uefi = ["EFI/BOOT/BOOTX64.EFI=" + LOADER, "bulkhead.elf=" + os.path.splitext(CORE)[0] + ".elf"]
+    return [path] + [find_module(guest) for guest in guests] + (uefi if HAS_LOADER else [])
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Both images with a small guest; the menu waits for nobody."""
+    folder = tmp_path_factory.mktemp("images")
+    files = contents(folder)
+    return {kind: make_image(kind, folder / ("image." + kind), files, "--timeout=0", USB_SIZE)
+            for kind in ("iso", "usb")}
+
+
+def put_in(images, medium):
+    """Options of `boot` for a machine with that medium in it."""
+    return {"iso-cd": {"iso": images["iso"]}, "iso-stick": {"disk": images["iso"]},
+            "usb-stick": {"disk": images["usb"]}}[medium]
+
+
+def ready_and_off(machine, timeout=60):
+    machine.expect("^READY", timeout=timeout, source="p")
+    machine.expect(ALL_ENDED, source="core")
+    assert machine.wait_exit() == 0
+
+
+@pytest.mark.parametrize("machine", ["pc", "q35"])
+@pytest.mark.parametrize("medium", ["iso-cd", "iso-stick", "usb-stick"])
+def test_bios(boot, images, medium, machine):
+    m = boot(SMALL, machine=machine, memory=256, **put_in(images, medium))
+    m.expect("(?i)booted by multiboot ?2, 2 modules", timeout=60, source="core")
+    ready_and_off(m)
+
+
+@pytest.mark.skipif(not HAS_LOADER, reason="this tree has no UEFI loader (tools/build/uefi.mk)")
+@pytest.mark.parametrize("machine", ["pc", "q35"])
+@pytest.mark.parametrize("medium", ["iso-cd", "iso-stick", "usb-stick"])
+def test_uefi(boot, images, tmp_path, medium, machine):
+    variables = shutil.copy(OVMF % "VARS", tmp_path / "vars.fd")
+    flash = ["if=pflash,format=raw,unit=0,readonly=on,file=" + OVMF % "CODE",
+             "if=pflash,format=raw,unit=1,file=%s" % variables]
+    m = boot(SMALL, machine=machine, memory=512, **put_in(images, medium),
+             extra=[word for drive in flash for word in ("-drive", drive)])
+    m.expect("booted by .*UEFI.*, 2 modules", timeout=90, source="core")
+    ready_and_off(m)
+
+
+def test_edited_stick(boot, images, tmp_path):
+    """What a person does: another configuration, another kernel beside it, and what systems leave there."""
+    stick = shutil.copy(images["usb"], tmp_path / "stick.img")
+    files = "%s@@%d" % (stick, FILES_AT)
+    conf = config(vm("Mine", "My_Kernel-2.img", cmdline="checksum period=300", memory="16M"))
+    (tmp_path / "bulkhead.conf").write_bytes(conf.replace("\n", "\r\n").encode())
+    (tmp_path / "dots").write_bytes(b"Mac OS X" + bytes(4088))
+    run("mcopy", "-o", "-i", files, tmp_path / "bulkhead.conf", "::/")
+    run("mcopy", "-i", files, find_module("counter.img"), "::/My_Kernel-2.img")
+    run("mdel", "-i", files, "::/power.img")
+    run("mmd", "-i", files, "::/System Volume Information")
+    run("mcopy", "-i", files, tmp_path / "dots", "::/System Volume Information/IndexerVolumeGuid")
+    run("mcopy", "-i", files, tmp_path / "dots", "::/._bulkhead.conf")
+    run("mcopy", "-i", files, tmp_path / "dots", "::/.DS_Store")
+    run("mcopy", "-i", files, tmp_path / "dots", "::/read me.txt")
+    m = boot(conf, memory=256, disk=stick)
+    m.expect("booted by .*, 3 modules", timeout=60, source="core")
+    m.expect("^checksum ok", source="Mine", forbid="FAIL")
+
+
+@pytest.mark.parametrize("key, pattern", [
+    ("v", r"debug +module: power\.img"), ("s", "nested pages up to 2 MiB"), ("m", r"(?i)memtest86\+? v?6")],
+    ids=["verbose", "safe", "memory-check"])
+def test_menu(boot, tmp_path, key, pattern):
+    memtest = os.path.join(GUESTS, "memtest", "memtest86+x64.bin")
+    iso = make_image("iso", tmp_path / "menu.iso", contents(tmp_path) + ["boot/memtest.bin=" + memtest],
+                     "--timeout=60")
+    m = boot(SMALL, memory=256, iso=iso)
+    m.expect("Memory check", timeout=60, partial=True)
+    m.send(key + "\r")
+    m.expect(pattern, timeout=60, partial=True)
+    if key != "m":
+        ready_and_off(m)
+
+
+@pytest.mark.parametrize("kind", ["iso", "usb"])
+def test_same_input_same_bytes(tmp_path, monkeypatch, kind):
+    made = []
+    for name, zone, reverse in (("one", "UTC", False), ("two", "Asia/Tokyo", True)):
+        folder = tmp_path / name
+        folder.mkdir()
+        time.sleep(2.1 * reverse)  # FAT counts in steps of 2 s
+        # Copies: other inodes, other times, another order in the folder.
+        files = [f if "=" in f else shutil.copy(f, folder / os.path.basename(f)) if
+                 os.path.dirname(f) != str(folder) else f for f in contents(folder)]
+        monkeypatch.setenv("TZ", zone)
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+        mask = os.umask(0o077 if reverse else 0o022)
+        try:
+            made.append(make_image(kind, folder / "out", files[::-1] if reverse else files, USB_SIZE))
+        finally:
+            os.umask(mask)
+    assert subprocess.run(["cmp", *made], check=False).returncode == 0
+
+
+def test_stick_is_sound(images, tmp_path):
+    """Both partition tables and the file system, as other programs see them."""
+    assert "No problems found" in run("sgdisk", "--verify", images["usb"])
+    table = run("sgdisk", "--print", images["usb"])
+    assert " EF02 " in table and " 0700 " in table
+    files = tmp_path / "files.fat"
+    with open(images["usb"], "rb") as image:
+        image.seek(FILES_AT)
+        files.write_bytes(image.read()[:-FILES_AT])
+    run("fsck.fat", "-n", files)
+    assert files.read_bytes()[82:90] == b"FAT32   "
+    assert SMALL in run("mtype", "-i", files, "::/bulkhead.conf")
+
+
+@pytest.mark.parametrize("words, error", [
+    (["bulkhead.conf"], "found no boot/bulkhead.elf32=FILE"),
+    (["/nowhere/vmlinuz"], "no such file: /nowhere/vmlinuz"),
+    (["VMLINUZ=" + CORE, "vmlinuz=" + CORE], "two files for vmlinuz")], ids=["no-core", "no-file", "twice"])
+def test_refused(tmp_path, words, error):
+    (tmp_path / "bulkhead.conf").write_text(SMALL)
+    done = subprocess.run([os.path.join(ROOT, "tools", "make_image.py"), "usb", "out.img", *words], cwd=tmp_path,
+                          check=False, stderr=subprocess.PIPE)
+    assert done.returncode == 1 and error in done.stderr.decode()
+    assert os.listdir(tmp_path) == ["bulkhead.conf"]
