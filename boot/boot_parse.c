@@ -4,7 +4,7 @@
 #include "lib/log.h"
 #include "lib/string.h"
 
-#define RANGES_MAX 1024u /* in the loader's map, also counting those that are of no use */
+#define RANGES_MAX 4096u /* in the loader's map, also counting those that are of no use */
 
 bool phys_view_read(const struct phys_view *view, uint64_t addr, void *dst, uint64_t size)
 {
@@ -61,9 +61,7 @@ int boot_add_module(struct boot_info *info, uint64_t start, uint64_t end, const 
 
 int boot_add_range(struct boot_info *info, uint64_t base, uint64_t length, uint32_t type)
 {
-    const struct memory_map *map = &info->map;
-
-    if (map->count + map->cut + map->empty >= RANGES_MAX) {
+    if (info->map.given >= RANGES_MAX) {
         log_error("boot: the loader's memory map has more than %u ranges", RANGES_MAX);
         return -BH_EINVAL;
     }

@@ -46,9 +46,11 @@ INIT static bool clip(struct memory_map *map, struct memory_range *r)
     if (r->base < PHYSICAL_LIMIT && r->size <= PHYSICAL_LIMIT - r->base)
         return true;
     map->cut++;
-    log_warn("memory map: 0x%llx bytes at 0x%llx (%s) reach beyond 2^52, cut", LLU(r->size),
-             LLU(r->base), memory_type_name(r->type));
-    if (r->base >= PHYSICAL_LIMIT)
+    bool dropped = r->base >= PHYSICAL_LIMIT || r->type == MEM_USABLE;
+
+    log_warn("memory map: 0x%llx bytes at 0x%llx (%s) reach beyond 2^52, %s", LLU(r->size),
+             LLU(r->base), memory_type_name(r->type), dropped ? "ignored" : "cut");
+    if (dropped)
         return false;
     r->size = PHYSICAL_LIMIT - r->base;
     return true;
@@ -57,9 +59,16 @@ INIT static bool clip(struct memory_map *map, struct memory_range *r)
 INIT int memory_map_add(struct memory_map *map, uint64_t base, uint64_t size, uint32_t type)
 {
     struct memory_range r = {.base = base, .size = size, .type = type};
+    struct memory_range *last = map->count > 0 ? &map->r[map->count - 1] : NULL;
 
+    map->given++;
     if (!clip(map, &r))
         return 0;
+    /* UEFI maps are mostly of neighbours that differ in what UEFI alone cares for. */
+    if (last != NULL && last->type == r.type && last->base + last->size == r.base) {
+        last->size += r.size;
+        return 0;
+    }
     if (map->count == MEMORY_MAP_MAX) {
         log_error("memory map: more than %d ranges", MEMORY_MAP_MAX);
         return -BH_ENOMEM;
@@ -87,17 +96,34 @@ INIT static void look_at(const struct memory_range *r, uint64_t at, struct stret
     }
 }
 
-/* Rebuilds the map with `extra` in it (NULL: nothing more), stretch by stretch: the number of
- * ranges is small, and this happens a few dozen times at boot. */
+/* By address. Maps are mostly in order already. */
+INIT static void sort(struct memory_map *map)
+{
+    for (unsigned int i = 1; i < map->count; i++) {
+        struct memory_range r = map->r[i];
+        unsigned int to = i;
+
+        for (; to > 0 && map->r[to - 1].base > r.base; to--)
+            map->r[to] = map->r[to - 1];
+        map->r[to] = r;
+    }
+}
+
+/* Rebuilds a sorted map with `extra` in it (NULL: nothing more), stretch by stretch. */
 INIT static int sweep(struct memory_map *map, const struct memory_range *extra)
 {
-    unsigned int n = 0;
+    unsigned int n = 0, first = 0; /* the first range that does not end before `at` */
 
     for (uint64_t at = 0; at != UINT64_MAX;) {
         struct stretch s = {.type = 0, .end = UINT64_MAX};
 
-        for (unsigned int i = 0; i < map->count; i++)
+        while (first < map->count && map->r[first].base + map->r[first].size <= at)
+            first++;
+        for (unsigned int i = first; i < map->count; i++) {
             look_at(&map->r[i], at, &s);
+            if (map->r[i].base > at)
+                break;
+        }
         if (extra != NULL)
             look_at(extra, at, &s);
         struct memory_range *last = n > 0 ? &sweep_result[n - 1] : NULL;
@@ -120,6 +146,7 @@ INIT static int sweep(struct memory_map *map, const struct memory_range *extra)
 
 INIT int memory_map_normalise(struct memory_map *map)
 {
+    sort(map);
     return sweep(map, NULL);
 }
 

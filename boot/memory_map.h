@@ -9,10 +9,12 @@
 
 #include "lib/macros.h"
 
-#define MEMORY_MAP_MAX 256
+/* Room for a firmware's map of 1,000 ranges and what the core and its modules take out of it. */
+#define MEMORY_MAP_MAX 1280
 
-/* The firmware's own numbers (ACPI 6.5, table 15.3). Every other number counts as reserved. Where
- * ranges overlap, the later one in the order usable, ACPI, NVS, reserved, bad wins. */
+/* The firmware's own numbers (ACPI 6.5, table 15.3). Every other number, such as those of
+ * persistent memory (7; 12 before ACPI 6) and of memory for special purposes, counts as reserved.
+ * Where ranges overlap, the later one in the order usable, ACPI, NVS, reserved, bad wins. */
 enum memory_type { MEM_USABLE = 1, MEM_RESERVED = 2, MEM_ACPI = 3, MEM_NVS = 4, MEM_BAD = 5 };
 
 struct memory_range {
@@ -23,18 +25,20 @@ struct memory_range {
 
 struct memory_map {
     unsigned int count;
-    unsigned int cut;   /* ranges cut at 2^52, the architecture's limit, or dropped beyond it */
+    unsigned int given; /* ranges that memory_map_add was called for */
+    unsigned int cut;   /* ranges cut at 2^52, the architecture's limit, or dropped */
     unsigned int empty; /* ranges of no bytes, ignored */
     struct memory_range r[MEMORY_MAP_MAX];
 };
 
-/* Appends a range. One of no bytes is ignored and counted; one that reaches beyond 2^52, or wraps,
- * is cut there, counted and logged. Returns -BH_ENOMEM when the table is full; the map is then as
- * it was. */
+/* Appends a range, or lengthens the last one that it continues. One of no bytes is ignored and
+ * counted. One that reaches beyond 2^52, or wraps, is wrong: it is counted, logged, and, when it is
+ * called usable, ignored, else cut there. Returns -BH_ENOMEM when the table is full; its ranges are
+ * then as they were. */
 MUST_CHECK int memory_map_add(struct memory_map *map, uint64_t base, uint64_t size, uint32_t type);
 
 /* Sorts by address, resolves overlaps in favour of the more restrictive type, and merges neighbours
- * of one type. Returns -BH_ENOMEM when the result does not fit; the map is then as it was. All
+ * of one type. Returns -BH_ENOMEM when the result does not fit; the map is then only sorted. All
  * functions below demand a map that was normalised, and leave it so. */
 MUST_CHECK int memory_map_normalise(struct memory_map *map);
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "arch/x86/acpi/acpi.h"
+#include "arch/x86/acpi/spcr.h"
 #include "lib/error.h"
 #include "tests/unit/host_log.h"
 
@@ -28,9 +28,9 @@ static uint64_t reads;
 static int image_read(void *ctx, uint64_t pa, void *buf, size_t len)
 {
     (void)ctx;
-    /* Bounded work: 64 tables and the root of up to 1 MiB, read in pieces of 512 bytes or as MADT
-     * entries of two reads each. */
-    if (++reads > 65 * 2048 * 4 + 2 * (1 << 19))
+    /* Bounded work: 64 tables by each of two root tables, of up to IMAGE_MAX, read in pieces of 512
+     * bytes; MADT entries of two reads each in any of them. */
+    if (++reads > 130 * (IMAGE_MAX / 512 + 1) * 4 + 64 * IMAGE_MAX)
         abort();
     if (pa >= IMAGE_BASE)
         pa -= IMAGE_BASE;
@@ -63,7 +63,8 @@ static uint32_t get32(size_t at)
 /* Mends whatever looks like a table, from the end to the front: later ones lie in earlier ones. */
 static void fix_sums(void)
 {
-    static const char names[][5] = {"XSDT", "RSDT", "FACP", "APIC", "HPET", "DSDT", "SSDT"};
+    static const char names[][5] = {"XSDT", "RSDT", "FACP", "APIC", "HPET",
+                                    "DSDT", "SSDT", "SPCR", "DBG2"};
 
     for (size_t at = image_size; at-- > 0;) {
         if (at + 36 > image_size)
@@ -100,7 +101,7 @@ static void check_info(const struct acpi_info *info)
         const struct acpi_table *t = &info->tables[i];
 
         check(strlen(t->signature) == 4);
-        check(t->length >= 36 && t->length <= MIB && t->address + t->length > t->address);
+        check(t->length >= 36 && t->length <= IMAGE_MAX && t->address + t->length > t->address);
     }
     for (unsigned int i = 0; i < info->cpu_count; i++)
         for (unsigned int k = 0; k < i; k++)
@@ -120,6 +121,28 @@ static void check_info(const struct acpi_info *info)
         int rc = acpi_irq_to_gsi(info, irq, &gsi, &level, &low);
 
         check(rc == 0 || irq >= ACPI_ISA_IRQS);
+    }
+}
+
+static void check_serial(const struct acpi_info *info, const struct acpi_memory *mem)
+{
+    enum { MAX_PORTS = 4 };
+    struct acpi_serial ports[MAX_PORTS];
+    unsigned int count = acpi_find_serial(info, mem, ports, MAX_PORTS);
+
+    check(count <= MAX_PORTS);
+    for (unsigned int i = 0; i < count; i++) {
+        const struct acpi_serial *p = &ports[i];
+
+        check(p->space <= ACPI_SPACE_IO && p->address != 0);
+        check(p->stride == 1 ||
+              (p->space == ACPI_SPACE_MEMORY && (p->stride & (p->stride - 1)) == 0));
+        check(p->stride >= 1 && p->stride <= 4 && p->address <= BIT64(52) - 8u * p->stride);
+        check(p->space != ACPI_SPACE_IO || p->address <= 0xfff8);
+        check(!p->is_console || i == 0);
+        check(!p->is_pci || p->pci_vendor != 0);
+        for (unsigned int k = 0; k < i; k++)
+            check(p->space != ports[k].space || p->address != ports[k].address);
     }
 }
 
@@ -148,7 +171,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else {
         rc = acpi_parse(&info, &memory, data[0] & USE_HINT ? IMAGE_BASE : 0);
     }
-    if (rc == 0)
+    if (rc == 0) {
         check_info(&info);
+        check_serial(&info, &memory);
+    }
     return 0;
 }

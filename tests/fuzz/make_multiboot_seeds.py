@@ -84,6 +84,11 @@ SEEDS = {
     "mb2_tag_far": mb2(tag(1, b"x", size=0xFFFFFFFF)),
     "mb2_total": mb2(*ALL, total=0xFFFFFFFF),
     "mb2_total_small": mb2(*ALL, total=7),
+    "mb1_types": mb1(ranges=[(0, 1 << 32, 1)] + [((i + 1) << 20, 4096, kind) for i, kind in enumerate(
+        (0, 6, 7, 12, 13, 14, 20, 0xEFFFFFFF, 0xFFFFFFFF))]),
+    "mb1_wraps": mb1(ranges=[(1 << 63, 1 << 63, 1), ((1 << 64) - 1, 1, 3), (4096, (1 << 64) - 1, 1),
+                             (1 << 51, 1 << 51, 7), (1 << 51, 1 << 62, 2)]),
+    "mb1_neighbours": mb1(ranges=[(i << 12, 4096, 1 + (i % 8 == 7)) for i in range(64)]),
     "unknown": seed(UNKNOWN, 0, b""),
 }
 

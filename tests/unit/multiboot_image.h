@@ -19,7 +19,7 @@
 #include "lib/error.h"
 #include "tests/unit/host_log.h"
 
-#define IMAGE_SIZE 0x8000u
+#define IMAGE_SIZE 0x10000u
 
 static uint8_t *image;
 static struct phys_view view;

@@ -102,6 +102,7 @@ static void test_precedence(void **state)
     assert_string_equal(memory_type_name(6), "unknown");
 }
 
+/* Wrong ranges: what they call usable is not used at all; the rest is kept from use. */
 static void test_nonsense(void **state)
 {
     const uint64_t limit = 1ull << 52;
@@ -109,18 +110,48 @@ static void test_nonsense(void **state)
     (void)state;
     add(0x1000, 0, MEM_USABLE);
     add(limit, 0x1000, MEM_USABLE);
+    add(limit, 0x1000, MEM_RESERVED);
     add(UINT64_MAX, 1, MEM_USABLE);
     assert_int_equal(map.count, 0);
     add(limit - 0x2000, 0x2000, MEM_RESERVED); /* exactly up to the limit */
-    assert_int_equal(map.cut, 2);
+    assert_int_equal(map.cut, 3);
     add(limit - 0x1000, 0x1001, MEM_USABLE);
     add(0x1000, UINT64_MAX, MEM_USABLE); /* wraps */
-    assert_int_equal(map.cut, 4);
+    assert_int_equal(map.cut, 5);
     assert_int_equal(map.empty, 1);
+    assert_int_equal(map.given, 7);
+    assert_int_equal(map.count, 1);
     assert_non_null(strstr(host_log_text, "warn: memory map: 0xffffffffffffffff bytes at 0x1000 "
-                                          "(usable) reach beyond 2^52, cut"));
+                                          "(usable) reach beyond 2^52, ignored"));
+    add(limit - 0x10000, 0x4000, MEM_USABLE); /* right below is fine */
+    add(limit - 0x8000, UINT64_MAX - 0x10000, MEM_NVS);
+    assert_non_null(strstr(host_log_text, "(ACPI NVS) reach beyond 2^52, cut"));
     assert_int_equal(memory_map_normalise(&map), 0);
-    EXPECT({0x1000, limit - 0x3000, MEM_USABLE}, {limit - 0x2000, 0x2000, MEM_RESERVED});
+    EXPECT({limit - 0x10000, 0x4000, MEM_USABLE}, {limit - 0x8000, 0x6000, MEM_NVS},
+           {limit - 0x2000, 0x2000, MEM_RESERVED});
+}
+
+/* Neighbours become one as they are added, overlaps and gaps do not. */
+static void test_coalesce(void **state)
+{
+    (void)state;
+    for (unsigned int i = 0; i < 4 * MEMORY_MAP_MAX; i++)
+        add(i * 0x1000ull, 0x1000, MEM_USABLE);
+    EXPECT({0, 0x1000ull * 4 * MEMORY_MAP_MAX, MEM_USABLE});
+    assert_int_equal(map.given, 4 * MEMORY_MAP_MAX);
+    setup(NULL);
+    add(0x1000, 0x1000, MEM_USABLE);
+    add(0x2000, 0x1000, MEM_NVS);
+    add(0x3000, 0x1000, 99);
+    add(0x4000, 0x1000, MEM_RESERVED); /* 99 is reserved, too */
+    add(0x6000, 0x1000, MEM_RESERVED);
+    add(0x6800, 0x1000, MEM_RESERVED);
+    add(0x5000, 0x1000, MEM_RESERVED);
+    EXPECT({0x1000, 0x1000, MEM_USABLE}, {0x2000, 0x1000, MEM_NVS}, {0x3000, 0x2000, MEM_RESERVED},
+           {0x6000, 0x1000, MEM_RESERVED}, {0x6800, 0x1000, MEM_RESERVED},
+           {0x5000, 0x1000, MEM_RESERVED});
+    assert_int_equal(memory_map_normalise(&map), 0);
+    EXPECT({0x1000, 0x1000, MEM_USABLE}, {0x2000, 0x1000, MEM_NVS}, {0x3000, 0x4800, MEM_RESERVED});
 }
 
 static void test_full(void **state)
@@ -332,6 +363,7 @@ int main(void)
         cmocka_unit_test_setup(test_overlaps, setup),
         cmocka_unit_test_setup(test_precedence, setup),
         cmocka_unit_test_setup(test_nonsense, setup),
+        cmocka_unit_test_setup(test_coalesce, setup),
         cmocka_unit_test_setup(test_full, setup),
         cmocka_unit_test_setup(test_reserve, setup),
         cmocka_unit_test_setup(test_find, setup),

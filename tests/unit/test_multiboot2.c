@@ -193,7 +193,7 @@ static void test_mb2_map(void **state)
     begin2();
     map_tag(24, MEMORY_MAP_MAX + 1);
     assert_int_equal(parse2(), -BH_ENOMEM);
-    expect_log("more than 256 ranges");
+    expect_log("more than 1280 ranges");
 }
 
 static void test_mb2_strings(void **state)

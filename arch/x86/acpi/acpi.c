@@ -167,33 +167,54 @@ static void INIT find_s5(struct acpi_info *info, const struct acpi_memory *mem)
         log_warn("ACPI: no usable \\_S5 object: the machine cannot be switched off");
 }
 
-static int INIT parse_tables(struct acpi_info *info, const struct acpi_memory *mem,
-                             const struct acpi_roots *roots)
+/* Fills the list of tables. The XSDT counts (ACPI 6.5, 5.2.5.3); but there are such as are empty or
+ * lead nowhere, so that the RSDT is asked, too, when no machine could do with what there is. */
+static int INIT list_tables(struct acpi_info *info, const struct acpi_memory *mem,
+                            const struct acpi_roots *roots)
 {
-    const struct acpi_table *table;
     int rc = -BH_EINVAL;
 
     if (roots->xsdt != 0)
         rc = walk_root(info, mem, roots->xsdt, "XSDT", XSDT_ENTRY_SIZE);
-    if (rc != 0 && roots->rsdt != 0)
-        rc = walk_root(info, mem, roots->rsdt, "RSDT", RSDT_ENTRY_SIZE);
-    if (rc != 0) {
+    if (rc == 0 && acpi_find_table(info, "FACP", 0) && acpi_find_table(info, "APIC", 0))
+        return 0;
+    if (roots->rsdt == 0)
+        return rc;
+    if (rc == 0)
+        log_warn("ACPI: the XSDT names no sound FADT or MADT: those of the RSDT are added");
+    return walk_root(info, mem, roots->rsdt, "RSDT", RSDT_ENTRY_SIZE) == 0 ? 0 : rc;
+}
+
+/* Has the first table of a kind parsed that is of use; `found` says whether it was. */
+static void INIT parse_first(struct acpi_info *info, const struct acpi_memory *mem,
+                             const char *signature, const bool *found,
+                             void (*parse)(struct acpi_info *info, const struct acpi_memory *mem,
+                                           const struct acpi_table *table))
+{
+    const struct acpi_table *table;
+    unsigned int nth = 0;
+
+    while (!*found && (table = acpi_find_table(info, signature, nth++)) != NULL)
+        parse(info, mem, table);
+    if (acpi_find_table(info, signature, nth))
+        log_info("ACPI: more than one table %s: the first that is of use counts", signature);
+}
+
+static int INIT parse_tables(struct acpi_info *info, const struct acpi_memory *mem,
+                             const struct acpi_roots *roots)
+{
+    if (list_tables(info, mem, roots) != 0) {
         log_error("ACPI: neither XSDT (0x%llx) nor RSDT (0x%llx) is usable", LLU(roots->xsdt),
                   LLU(roots->rsdt));
         return -BH_EINVAL;
     }
-
-    table = acpi_find_table(info, "FACP", 0);
-    if (table)
-        acpi_parse_fadt(info, mem, table);
-    table = acpi_find_table(info, "APIC", 0);
-    if (table)
-        acpi_parse_madt(info, mem, table);
-    table = acpi_find_table(info, "HPET", 0);
-    if (table)
-        acpi_parse_hpet(info, mem, table);
+    parse_first(info, mem, "FACP", &info->has_fadt, acpi_parse_fadt);
+    parse_first(info, mem, "APIC", &info->has_madt, acpi_parse_madt);
+    parse_first(info, mem, "HPET", &info->has_hpet, acpi_parse_hpet);
     if (info->dsdt_address != 0)
         add_table(info, mem, info->dsdt_address, "DSDT");
+    if (info->dsdt_address_old != 0 && !acpi_find_table(info, "DSDT", 0))
+        add_table(info, mem, info->dsdt_address_old, "DSDT");
     find_s5(info, mem);
     return 0;
 }

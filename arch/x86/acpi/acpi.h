@@ -109,6 +109,7 @@ struct acpi_info {
     uint8_t century;                                  /* index in CMOS, 0: none */
     bool hw_reduced;
     uint64_t dsdt_address, facs_address;
+    uint64_t dsdt_address_old; /* the 32-bit field's, when the other one is in use and differs */
 
     /* \_S5: the values for SLP_TYP in PM1a/PM1b control */
     bool has_s5;

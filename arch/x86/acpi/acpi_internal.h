@@ -9,8 +9,8 @@
 #define ACPI_HEADER_LENGTH   4
 #define ACPI_HEADER_REVISION 8
 #define ACPI_HEADER_SIZE     36
-#define ACPI_TABLE_SIZE_MAX  (1 * MIB)
-#define ACPI_CHUNK           512 /* tables are read in pieces of this size */
+#define ACPI_TABLE_SIZE_MAX  (8 * MIB) /* DSDTs of servers have some 2 MiB */
+#define ACPI_CHUNK           512       /* tables are read in pieces of this size */
 
 /* Little-endian fields at any alignment. */
 uint16_t acpi_get16(const uint8_t *p);

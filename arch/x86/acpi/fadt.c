@@ -121,18 +121,25 @@ static void INIT take_registers(struct acpi_info *info, const uint8_t *fadt, uin
     info->reset_value = fadt[FADT_RESET_VALUE];
 }
 
+/* Where versions 6, 5, 3, 2 and 1 of the table end: never within a field. */
+static const uint16_t fadt_sizes[] = {FADT_SIZE, 268, 244, 129, FADT_V1_SIZE};
+
 void INIT acpi_parse_fadt(struct acpi_info *info, const struct acpi_memory *mem,
                           const struct acpi_table *table)
 {
     uint8_t fadt[FADT_SIZE] = {0};
+    size_t size = 0;
 
     if (table->length < FADT_V1_SIZE) {
         log_warn("ACPI: FADT has length %u, expected at least %d; ignored", table->length,
                  FADT_V1_SIZE);
         return;
     }
-    /* Fields that a shorter, older table has not stay 0, which means "none" for all of them. */
-    if (acpi_read(mem, table->address, fadt, MIN(sizeof(fadt), (size_t)table->length)) != 0)
+    /* Fields that a shorter, older table has not stay 0, which means "none" for all of them; so do
+     * those that one of no version's length ends in the middle of. */
+    for (unsigned int i = 0; i < ARRAY_SIZE(fadt_sizes) && size == 0; i++)
+        size = table->length >= fadt_sizes[i] ? fadt_sizes[i] : 0;
+    if (acpi_read(mem, table->address, fadt, size) != 0)
         return;
 
     uint64_t dsdt = acpi_get64(fadt + FADT_X_DSDT);
@@ -149,6 +156,8 @@ void INIT acpi_parse_fadt(struct acpi_info *info, const struct acpi_memory *mem,
     if (info->fadt_revision <= 1)
         info->iapc_boot_arch = ACPI_BOOT_LEGACY_DEVICES | ACPI_BOOT_8042;
     info->dsdt_address = dsdt ? dsdt : acpi_get32(fadt + FADT_DSDT);
+    if (acpi_get32(fadt + FADT_DSDT) != info->dsdt_address)
+        info->dsdt_address_old = acpi_get32(fadt + FADT_DSDT);
     info->facs_address = facs ? facs : acpi_get32(fadt + FADT_FACS);
     take_registers(info, fadt, acpi_get32(fadt + FADT_FLAGS));
 }
