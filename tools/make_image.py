@@ -76,7 +76,7 @@ function files {{
 """
 MENU = (("b", "Bulkhead (key b)", ""), ("v", "Bulkhead, verbose (key v)", "log=debug"),
         ("s", "Bulkhead, safe mode without optional processor features (key s)", "log=debug off=all"),
-        ("c", "What this machine has, without starting a VM (key c)", "check"))
+        ("h", "What hardware this machine has, without starting a VM (key h)", "check"))
 MENU_ENTRY = """\
 menuentry '{title}' --hotkey={key} {{
     echo 'Loading Bulkhead and the files of bulkhead.conf ...'

@@ -99,7 +99,7 @@ def test_edited_stick(boot, images, tmp_path):
 
 @pytest.mark.parametrize("key, pattern", [
     ("v", r"debug +module: power\.img"), ("s", "nested pages up to 2 MiB"), ("m", r"(?i)memtest86\+? v?6"),
-    ("c", "check: end: no VM is started")], ids=["verbose", "safe", "memory-check", "check"])
+    ("h", "check: end: no VM is started")], ids=["verbose", "safe", "memory-check", "check"])
 def test_menu(boot, tmp_path, key, pattern):
     memtest = os.path.join(GUESTS, "memtest", "memtest86+x64.bin")
     iso = make_image("iso", tmp_path / "menu.iso", contents(tmp_path) + ["boot/memtest.bin=" + memtest],
