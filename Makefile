@@ -15,6 +15,7 @@ Q     := $(if $(filter 1,$(V)),,@)
 say    = @printf '  %-7s %s\n' $(1) $(2)
 
 include tools/build/core.mk
+include tools/build/uefi.mk
 include tools/build/host.mk
 -include guest-images/images.mk
 -include tools/build/image.mk

@@ -5,12 +5,23 @@
 #include "lib/string.h"
 
 /* At the end at the latest. */
-static bool is_terminated(const char *text, size_t size)
+INIT static bool is_terminated(const char *text, size_t size)
 {
     return text[size - 1] == '\0';
 }
 
-int boot_info_take(struct boot_info *info, const struct boot_info *from)
+/* As if firmware had said it. */
+INIT static int take_map(struct memory_map *map, const struct memory_map *from)
+{
+    int err = 0;
+
+    memset(map, 0, sizeof(*map));
+    for (unsigned int i = 0; i < from->count && !err; i++)
+        err = memory_map_add(map, from->r[i].base, from->r[i].size, from->r[i].type);
+    return err;
+}
+
+INIT int boot_info_take(struct boot_info *info, const struct boot_info *from)
 {
     *info = *from;
     info->protocol = "the UEFI loader";
@@ -21,6 +32,8 @@ int boot_info_take(struct boot_info *info, const struct boot_info *from)
                   info->map.count, info->module_count, MEMORY_MAP_MAX, BOOT_MODULES_MAX);
         return -BH_EINVAL;
     }
+    if (take_map(&info->map, &from->map) != 0)
+        return -BH_ENOMEM;
     for (unsigned int i = 0; i < info->module_count; i++) {
         const struct boot_module *m = &info->modules[i];
         if (!is_terminated(m->name, sizeof(m->name)) || m->base + m->size < m->base) {

@@ -46,8 +46,8 @@ struct boot_info {
 
 extern struct boot_info boot_info;
 
-/* Takes over what a loader of our own has filled in (boot/core_header.h). Returns 0, or -BH_EINVAL
- * (logged) when it cannot be right. */
+/* Takes over what a loader of our own has filled in (boot/core_header.h). Returns 0, -BH_EINVAL
+ * when it cannot be right, or -BH_ENOMEM when its memory map does not fit (all logged). */
 MUST_CHECK int boot_info_take(struct boot_info *info, const struct boot_info *from);
 
 #endif

@@ -13,7 +13,7 @@ test-now:
 	@$(MAKE) --no-print-directory -j$(TEST_JOBS) test-build
 	@BULKHEAD_BUILD=$(abspath $(BUILD)) FUZZ_SECONDS=$(FUZZ_SECONDS) \
 	  /usr/bin/python3 tests/run.py --unit '$(UNIT_TESTS)' --fuzz '$(FUZZERS)' $(TEST_ARGS)
-test-build: $(CORE_IMAGE) $(CORE_PVH) checked-core guests $(MEMTEST_FILES) $(UNIT_BINS) $(FUZZ_BINS) $(if $(wildcard $(TOOL_SRCS)),tools)
+test-build: $(CORE_IMAGE) $(CORE_PVH) $(UEFI_LOADER) checked-core guests $(MEMTEST_FILES) $(UNIT_BINS) $(FUZZ_BINS) $(if $(wildcard $(TOOL_SRCS)),tools)
 
 # The core that checks itself, for test_5_bound.py.
 .PHONY: checked-core
@@ -21,7 +21,7 @@ checked-core:
 	@$(MAKE) --no-print-directory CHECKS=1 core
 
 ## make system     the system tests alone (TESTS='-k name' chooses some)
-system: $(CORE_IMAGE) $(CORE_PVH) checked-core guests $(MEMTEST_FILES) tools
+system: $(CORE_IMAGE) $(CORE_PVH) $(UEFI_LOADER) checked-core guests $(MEMTEST_FILES) tools
 	@BULKHEAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/run.py --only system -- $(TESTS)
 
 ## make bench      what an exit costs, in instructions: a table; build/bench.json, build/bench.svg.

@@ -4,15 +4,15 @@
 # Does nothing, quickly, when all is there. As root it uses apt-get directly, otherwise sudo, once.
 set -eu
 
-BUILD='gcc make nasm acpica-tools binutils python3'
-BUILD_WHY='compiler, assembler and ACPI compiler for the core and the small test guests'
+BUILD='gcc make nasm acpica-tools binutils python3 gnu-efi'
+BUILD_WHY='compiler, assembler and ACPI compiler for the core and the small test guests; the UEFI loader'
 RUN='qemu-system-x86 busybox-static cpio'
 RUN_WHY='the emulator, and the shell that runs inside the Linux guests'
 INTEL='bochs bochs-term bochsbios vgabios grub-pc-bin grub-common xorriso mtools dosfstools busybox-static cpio'
 INTEL_WHY='the emulator with VT-x, a boot loader for it, and the shell of the Linux guests'
 TEST='bochs bochs-term bochsbios vgabios python3-pytest-xdist libc6-dev libcmocka-dev clang libclang-rt-14-dev llvm lcov python3-pytest libcapstone-dev
-    grub-pc-bin grub-common xorriso mtools dosfstools gdisk'
-TEST_WHY='unit tests, fuzzers, coverage, and system tests, in Bochs as well'
+    grub-pc-bin grub-common xorriso mtools dosfstools gdisk ovmf'
+TEST_WHY='unit tests, fuzzers, coverage, and system tests, in Bochs and with UEFI as well'
 IMAGE='grub-pc-bin grub-common xorriso mtools dosfstools gdisk'
 IMAGE_WHY='GRUB and what writes bootable images of a CD and a disk'
 

@@ -267,6 +267,6 @@ load_end:
 absolute load_end
 bss:
     resb BSS_SIZE
-bss_end:
     resb 0x1000
 stack_top:
+bss_end:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 
 from console import CORE_SOURCE, SCALE, Console, Failure, end_with_parent  # noqa: F401
@@ -12,6 +13,9 @@ BUILD = os.environ.get("BULKHEAD_BUILD", os.path.join(ROOT, "build"))
 CHECKED_CORE = os.path.join(BUILD if os.path.basename(BUILD) == "checks" else os.path.join(BUILD, "checks"),
                             "bulkhead.elf32")
 CORE = CHECKED_CORE if os.environ.get("BULKHEAD_CHECKS") == "1" else os.path.join(BUILD, "bulkhead.elf32")
+CORE_ELF = CORE[:-len("32")]  # what the UEFI loader takes
+UEFI_LOADER = os.path.join(BUILD, "BOOTX64.EFI")
+OVMF_CODE, OVMF_VARS = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
 GUESTS = os.path.join(BUILD, "guest")
 TEST_GUESTS = os.path.join(GUESTS, "tests")
 
@@ -69,7 +73,7 @@ class Machine(Console):
     emulator = "QEMU"
 
     def __init__(self, tmp, conf, memory=1024, machine="q35", cpu=CPU, icount=False, extra=(),
-                 modules=None, iso=None, disk=None, cmdline=None, cpus=1, core=CORE):
+                 modules=None, iso=None, disk=None, cmdline=None, cpus=1, core=CORE, uefi=None):
         self.reset(conf)
         args = ["qemu-system-x86_64", "-accel", "tcg", "-machine", machine, "-m", str(memory),
                 "-cpu", cpu, "-nodefaults", "-display", "none", "-monitor", "none",
@@ -83,6 +87,8 @@ class Machine(Console):
         elif disk:
             args += ["-drive", "if=none,id=stick,format=raw,snapshot=on,file=%s" % disk, "-device",
                      "qemu-xhci", "-device", "usb-storage,drive=stick,bootindex=0"]
+        elif uefi:
+            args += self.uefi_args(tmp, uefi)
         else:
             args += self.kernel_args(module_files(tmp, conf, modules), cmdline, core)
         self.args = args + list(extra)
@@ -99,6 +105,15 @@ class Machine(Console):
         if cmdline:
             args += ["-append", cmdline]
         return args
+
+    @staticmethod
+    def uefi_args(tmp, disk):
+        """OVMF, with variables of its own, and a disk that it boots from."""
+        variables = os.path.join(str(tmp), "vars.fd")
+        shutil.copyfile(OVMF_VARS, variables)
+        return ["-drive", "if=pflash,format=raw,unit=0,readonly=on,file=" + OVMF_CODE,
+                "-drive", "if=pflash,format=raw,unit=1,file=" + variables,
+                "-drive", "if=none,format=raw,id=d0,file=" + disk, "-device", "ide-hd,drive=d0,bootindex=0"]
 
     def write(self, data):
         self.process.stdin.write(data)
@@ -125,3 +140,26 @@ def make_iso(tmp, conf, protocol=2, modules=None, cmdline=None, madt=None):
     return make_image("iso", os.path.join(str(tmp), "bulkhead.iso"),
                       module_files(tmp, conf, modules) + (["boot/madt.aml=%s" % madt] if madt else []),
                       "--timeout=0", "--protocol=%d" % protocol, "--cmdline=" + (cmdline or ""))
+
+
+def make_uefi_disk(tmp, conf, modules=None, core=CORE_ELF, cmdline=None):
+    """A FAT disk image in `tmp` with the UEFI loader, this core (None: none), configuration and what that
+    names. `cmdline`: the text of bulkhead.cmdline."""
+    if not shutil.which("mformat") or not os.path.exists(OVMF_CODE):
+        raise Failure("mtools or OVMF is not installed: tools/deps.sh test")
+    files = module_files(tmp, conf, modules)
+    if core:
+        files.append(os.path.join(str(tmp), "bulkhead.elf"))
+        shutil.copyfile(core, files[-1])
+    if cmdline is not None:
+        files.append(os.path.join(str(tmp), "bulkhead.cmdline"))
+        with open(files[-1], "w", encoding="utf-8") as out:
+            out.write(cmdline)
+    disk = os.path.join(str(tmp), "uefi.img")
+    with open(disk, "wb") as out:
+        out.truncate((64 << 20) + sum(os.path.getsize(name) for name in files))
+    for command in (["mformat", "-i", disk, "-F", "::"], ["mmd", "-i", disk, "::/EFI", "::/EFI/BOOT"],
+                    ["mcopy", "-i", disk, UEFI_LOADER, "::/EFI/BOOT/BOOTX64.EFI"],
+                    ["mcopy", "-i", disk] + files + ["::/"]):
+        subprocess.run(command, check=True)
+    return disk

@@ -1,0 +1,121 @@
+/* Files of the partition that the loader came from. */
+
+#include "boot/uefi/loader.h"
+
+/* Some firmware fails on reads that are much longer. */
+#define READ_CHUNK (16 * MIB)
+
+/* No file of ours is longer; a wrong size of a broken file system must not wrap. */
+#define FILE_SIZE_MAX BIT64(52)
+
+#define PATH_MAX                                                                    \
+    (BOOT_MODULE_NAME_MAX + 1) /* characters, with the backslash and the terminator \
+                                */
+
+void *pages_allocate(uint64_t size, EFI_PHYSICAL_ADDRESS max, EFI_MEMORY_TYPE type)
+{
+    EFI_PHYSICAL_ADDRESS at = max;
+    UINTN pages = MAX(ALIGN_UP(size, PAGE_SIZE_4K) / PAGE_SIZE_4K, 1ull);
+    EFI_STATUS status = BS->AllocatePages(AllocateMaxAddress, type, pages, &at);
+
+    return EFI_ERROR(status) ? NULL : (void *)at;
+}
+
+EFI_STATUS files_open_root(EFI_LOADED_IMAGE *self, EFI_FILE_HANDLE *root)
+{
+    EFI_FILE_IO_INTERFACE *volume;
+    EFI_STATUS status =
+        BS->HandleProtocol(self->DeviceHandle, &gEfiSimpleFileSystemProtocolGuid, (void **)&volume);
+
+    if (!EFI_ERROR(status))
+        status = volume->OpenVolume(volume, root);
+    if (EFI_ERROR(status))
+        return refuse(status,
+                      L"the partition that the loader came from cannot be opened: found "
+                      L"\"%r\", expected a file system that firmware reads, such as FAT",
+                      status);
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS open_file(EFI_FILE_HANDLE root, const char *name, EFI_FILE_HANDLE *handle)
+{
+    CHAR16 path[PATH_MAX] = L"\\";
+
+    for (unsigned int i = 0; name[i] != '\0' && i + 2 < PATH_MAX; i++) {
+        path[i + 1] = (CHAR16)name[i];
+        path[i + 2] = L'\0';
+    }
+    return root->Open(root, handle, path, EFI_FILE_MODE_READ, 0);
+}
+
+bool file_exists(EFI_FILE_HANDLE root, const char *name)
+{
+    EFI_FILE_HANDLE handle;
+
+    if (EFI_ERROR(open_file(root, name, &handle)))
+        return false;
+    handle->Close(handle);
+    return true;
+}
+
+static EFI_STATUS find_size(EFI_FILE_HANDLE handle, const char *name, uint64_t *size)
+{
+    EFI_FILE_INFO *info = LibFileInfo(handle);
+
+    if (info == NULL)
+        return refuse(EFI_DEVICE_ERROR, L"%a: found no size of it, expected one from firmware",
+                      name);
+    bool is_folder = info->Attribute & EFI_FILE_DIRECTORY;
+
+    *size = info->FileSize;
+    FreePool(info);
+    if (is_folder)
+        return refuse(EFI_INVALID_PARAMETER, L"%a: found a folder, expected a file", name);
+    if (*size > FILE_SIZE_MAX)
+        return refuse(EFI_VOLUME_CORRUPTED, L"%a: found 0x%lx bytes, expected at most 0x%lx", name,
+                      *size, FILE_SIZE_MAX);
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS read_all(EFI_FILE_HANDLE handle, const char *name, struct file *file)
+{
+    for (uint64_t at = 0; at < file->size;) {
+        UINTN n = MIN(file->size - at, READ_CHUNK);
+        EFI_STATUS status = handle->Read(handle, &n, (uint8_t *)file->at + at);
+
+        if (EFI_ERROR(status))
+            return refuse(status, L"%a: found \"%r\" at byte %ld, expected %ld bytes", name, status,
+                          at, file->size);
+        if (n == 0)
+            return refuse(EFI_END_OF_FILE, L"%a: found its end at byte %ld, expected %ld bytes",
+                          name, at, file->size);
+        at += n;
+    }
+    return EFI_SUCCESS;
+}
+
+EFI_STATUS file_load(EFI_FILE_HANDLE root, const char *name, EFI_PHYSICAL_ADDRESS max,
+                     struct file *file)
+{
+    EFI_FILE_HANDLE handle;
+    EFI_STATUS status = open_file(root, name, &handle);
+
+    if (EFI_ERROR(status))
+        return refuse(status,
+                      L"%a: found \"%r\", expected a file of that name in the top folder "
+                      L"of the partition that the loader came from",
+                      name, status);
+    status = find_size(handle, name, &file->size);
+    if (!EFI_ERROR(status)) {
+        Print(L"bulkhead: loading %a, %ld bytes\n", name, file->size);
+        file->at = pages_allocate(file->size, max, EfiLoaderData);
+        if (file->at != NULL)
+            status = read_all(handle, name, file);
+        else
+            status = refuse(EFI_OUT_OF_RESOURCES,
+                            L"%a: found no memory for it in one piece%a, expected %ld bytes", name,
+                            max <= LOADER_MAX_BELOW_4G ? " below 4 GiB" : "", file->size);
+    }
+    handle->Close(handle);
+    return status;
+}

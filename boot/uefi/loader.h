@@ -1,0 +1,52 @@
+#ifndef BULKHEAD_BOOT_UEFI_LOADER_H
+#define BULKHEAD_BOOT_UEFI_LOADER_H
+
+/* The UEFI loader's parts (UEFI 2.10). All run on firmware's boot services, on one CPU; a function
+ * that returns an error has said why on the console. */
+
+#include <efi.h>
+#include <efilib.h>
+
+#include "boot/boot_info.h"
+
+#define LOADER_MAX_BELOW_4G (4 * GIB - 1) /* the last address that the core's entry reaches */
+
+struct file {
+    void *at; /* page-aligned; the last page's rest is undefined */
+    uint64_t size;
+};
+
+/* Says "bulkhead: refused: ..." and returns `status`. */
+EFI_STATUS refuse(EFI_STATUS status, const CHAR16 *format, ...);
+
+/* `size` bytes of pages up to the address `max`. NULL when there is no such piece; silent. */
+void *pages_allocate(uint64_t size, EFI_PHYSICAL_ADDRESS max, EFI_MEMORY_TYPE type);
+
+/* The root folder of the partition that the loader came from. */
+MUST_CHECK EFI_STATUS files_open_root(EFI_LOADED_IMAGE *self, EFI_FILE_HANDLE *root);
+
+/* Reads a whole file into pages up to the address `max`, and says so. */
+MUST_CHECK EFI_STATUS file_load(EFI_FILE_HANDLE root, const char *name, EFI_PHYSICAL_ADDRESS max,
+                                struct file *file);
+
+/* Whether there is such a file. */
+bool file_exists(EFI_FILE_HANDLE root, const char *name);
+
+/* Describes the first screen with a linear framebuffer of 32 bits a pixel, changing its mode when
+ * it must; without one, leaves `framebuffer` at BOOT_FB_NONE. */
+void video_find(struct boot_framebuffer *framebuffer);
+
+/* Stores a copy of the ACPI tables' root pointer, when firmware has one. */
+void acpi_find_rsdp(struct boot_info *info);
+
+/* Remembers the PCI devices that may read and write memory on their own, but for screens and
+ * bridges; and, when firmware has ended, keeps them from that. */
+void pci_find_bus_masters(void);
+void pci_stop_bus_masters(void);
+
+/* Ends boot services and stores the memory map. Firmware's memory for boot services is usable then,
+ * and no firmware function may be called. Returns an error when firmware refuses, or when the map
+ * does not fit. */
+MUST_CHECK EFI_STATUS memory_leave_firmware(EFI_HANDLE image, struct memory_map *map);
+
+#endif

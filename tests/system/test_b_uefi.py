@@ -1,0 +1,137 @@
+"""The UEFI loader, in OVMF: what it loads, and what it says when something is wrong."""
+
+import json
+import os
+import re
+import socket
+
+import pytest
+
+from bulkhead import CORE_ELF, config, find_module, make_uefi_disk, vm
+
+SMALL = config(vm("p", "power.img", cmdline="off after=100", memory="16M"))
+ECAM, BUS_MASTER = 0xB0000000, 4  # OVMF's choice on q35; a bit of PCI's command register
+KEY = "^Press a key to return to the firmware"
+
+
+def start(boot, tmp_path, conf=SMALL, memory=512, machine="q35", extra=(), **files):
+    return boot(conf, uefi=make_uefi_disk(tmp_path, conf, **files), memory=memory, machine=machine, extra=extra)
+
+
+def test_boots_a_guest(boot, tmp_path):
+    m = start(boot, tmp_path)
+    size = os.path.getsize(find_module("power.img"))
+    m.expect("^bulkhead: loading bulkhead.conf, %d bytes$" % len(SMALL), timeout=60)
+    m.expect("^bulkhead: loading power.img, %d bytes$" % size)
+    m.expect("^bulkhead: loading bulkhead.elf, %d bytes$" % os.path.getsize(CORE_ELF))
+    m.expect("booted by the UEFI loader, 2 modules$", source="core", forbid="refused")
+    m.expect(r"acpi: \d+ tables", source="core")
+    m.expect("^READY", source="p")
+    assert m.wait_exit() == 0
+
+
+def test_module_above_4_gib_and_command_line(boot, tmp_path):
+    """One that is read in several pieces; it comes to its VM as it was. A screen changes nothing."""
+    big = tmp_path / "big.bin"
+    big.write_bytes(bytes(range(256)) * 4096 * 50 + bytes(1 << 20) + b"\1" * 12345)
+    conf = config(vm("m", "mbinfo.img", memory="96M") + "module = big.bin\n")
+    m = start(boot, tmp_path, conf=conf, modules=[big, find_module("mbinfo.img")], memory=1024,
+              machine="q35,max-ram-below-4g=128M", cmdline="log=debug\r\nlog=error\n", extra=["-device", "VGA"])
+    size = big.stat().st_size
+    found = m.expect(r"debug module: big\.bin, %d bytes at 0x([0-9a-f]+)$" % size, timeout=60, source="core")
+    assert int(found.group(1), 16) >= 4 << 30
+    m.expect("^module \"big.bin\" at [0-9a-f]+ size %08x sum %08x$" % (size, sum(big.read_bytes()) & 0xFFFFFFFF),
+             timeout=60, source="m")
+    assert m.wait_exit() == 0
+
+
+def read_physical(qmp, address):
+    """A 16-bit word of the machine's memory, by QEMU's monitor."""
+    command = {"execute": "human-monitor-command", "arguments": {"command-line": "xp /1hx 0x%x" % address}}
+    qmp.write(json.dumps(command) + "\n")
+    qmp.flush()
+    for line in qmp:
+        if "return" in json.loads(line):
+            return int(json.loads(line)["return"].split()[1], 16)
+    raise AssertionError("QEMU's monitor has closed")
+
+
+def test_devices_write_no_memory(boot, tmp_path):
+    """Bus masters are off when the core has started: the disk's, which was read from, and a USB
+    controller's, which its driver sets back when firmware ends; not a screen's."""
+    path = str(tmp_path / "qmp")
+    m = start(boot, tmp_path, conf=config(vm("p", "sleeper.img", memory="16M")),
+              extra=["-device", "VGA", "-device", "qemu-xhci", "-qmp", "unix:%s,server,nowait" % path])
+    m.expect("p: started", timeout=60, source="core")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(path)
+        with connection.makefile("rw") as qmp:
+            qmp.write('{"execute": "qmp_capabilities"}\n')
+            qmp.flush()
+            next(line for line in qmp if "return" in line)
+            for device, function, is_on in ((0x1F, 2, False), (1, 0, True), (2, 0, False)):
+                command = read_physical(qmp, ECAM + (device << 15) + (function << 12) + 4)
+                assert bool(command & BUS_MASTER) == is_on, "device %x.%x" % (device, function)
+
+
+def cut(keep):
+    """The core's first `keep` bytes; less than none: all but so many."""
+    return lambda whole: whole[:keep]
+
+
+def patch(offset, data):
+    return lambda whole: whole[:offset] + data + whole[offset + len(data):]
+
+
+CORES = {
+    "empty": (cut(0), "the file is cut: its bytes: found 0 .*, expected at least 64 "),
+    "half": (cut(100000), "the file is cut: its bytes: found 100000 .*, expected at least [0-9]{6}"),
+    "last-byte": (cut(-1), "the file is cut: its bytes: found ([0-9]+) .*, expected at least ([0-9]+) "),
+    "text": (lambda _: b"kernel = x\n" * 20, r"ELF's magic number\): found .*, expected 1179403647 "),
+    "other-info": (patch(0x1004, b"\1\2"), "struct boot_info .*: found .*, expected "),
+}
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_damaged_core(boot, tmp_path, name):
+    damage, message = CORES[name]
+    core = tmp_path / "damaged.elf"
+    with open(CORE_ELF, "rb") as good:
+        core.write_bytes(damage(good.read()))
+    m = start(boot, tmp_path, core=str(core))
+    m.expect("^bulkhead: refused: bulkhead.elf: .*" + message, timeout=60, forbid="starting the core")
+    m.expect(KEY)
+
+
+def test_missing_files(boot, tmp_path):
+    """Each message names the file; a key leads back to the firmware."""
+    def refusal(m, name):
+        m.expect('^bulkhead: refused: %s: found "Not Found", expected a file of that name' % re.escape(name),
+                 timeout=60, forbid="starting the core")
+        m.expect(KEY)
+        m.quiet_for(1)
+        m.send("x")
+        m.expect("BdsDxe: failed to (load|start)|EFI Shell|Not Found")
+        m.close()
+
+    refusal(start(boot, tmp_path, conf=None, modules=[find_module("power.img")]), "bulkhead.conf")
+    refusal(start(boot, tmp_path, modules=[]), "power.img")
+    refusal(start(boot, tmp_path, core=None), "bulkhead.elf")
+
+
+def test_more_files_than_a_core_takes(boot, tmp_path):
+    keys = "".join("module = m%d\n" % i for i in range(31))
+    m = start(boot, tmp_path, conf=SMALL + keys, modules=[])
+    m.expect("^bulkhead: refused: bulkhead.conf: found more than 31 files", timeout=60)
+    m.expect(KEY)
+
+
+def test_file_that_does_not_fit_into_memory(boot, tmp_path):
+    big = tmp_path / "big.bin"
+    with open(big, "wb") as out:
+        out.truncate(600 << 20)
+    m = start(boot, tmp_path, conf=SMALL + "module = big.bin\n", modules=[big, find_module("power.img")])
+    m.expect("^bulkhead: refused: big.bin: found no memory for it in one piece, expected 629145600 bytes",
+             timeout=60)
+    m.expect(KEY)

@@ -1,0 +1,36 @@
+# The UEFI loader: a PE file of its own, from Debian's gnu-efi. It shares some files with the core and
+# is linked with none of its objects.
+
+UEFI_C   := $(wildcard boot/uefi/*.c) vmm/config_text.c lib/string.c
+UEFI_OBJS := $(UEFI_C:%.c=$(BUILD)/uefi/%.o)
+UEFI_LOADER := $(BUILD)/BOOTX64.EFI
+
+UEFI_CFLAGS := -std=gnu11 -O2 -g -ffreestanding -nostdinc \
+    -isystem $(shell $(CC) -print-file-name=include 2>/dev/null) \
+    -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 -DGNU_EFI_USE_MS_ABI \
+    -fpic -fshort-wchar -mno-red-zone -maccumulate-outgoing-args -fno-stack-protector \
+    -fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-aliasing \
+    -fno-delete-null-pointer-checks -fno-tree-loop-distribute-patterns -I. $(CORE_WARN) -MMD -MP
+# muldefs: gnu-efi has a memcpy and a memset as well, which give way to lib/string.c's.
+UEFI_LDFLAGS := -nostdlib -znocombreloc -shared -Bsymbolic --no-undefined --no-warn-rwx-segments \
+    -z noexecstack -z muldefs -T /usr/lib/elf_x86_64_efi.lds -L/usr/lib
+
+# gnu-efi's linker script knows nothing of the core's boot-only section.
+$(BUILD)/uefi/%.o: %.c tools/build/uefi.mk
+	$(call say,EFICC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(UEFI_CFLAGS) -c $< -o $@
+	$(Q)objcopy --rename-section .init.text=.text $@
+
+$(BUILD)/uefi/loader.so: $(UEFI_OBJS)
+	$(Q)ld $(UEFI_LDFLAGS) /usr/lib/crt0-efi-x86_64.o $^ -o $@ -lefi -lgnuefi
+
+## make uefi       the UEFI loader, build/BOOTX64.EFI
+.PHONY: uefi
+uefi: $(UEFI_LOADER)
+$(UEFI_LOADER): $(BUILD)/uefi/loader.so
+	$(call say,PE,$@)
+	$(Q)objcopy -j .text -j .sdata -j .data -j .dynamic -j .dynsym -j .rel -j .rela -j '.rel.*' \
+	    -j '.rela.*' -j .reloc --target efi-app-x86_64 --subsystem=10 $< $@
+
+-include $(UEFI_OBJS:.o=.d)
