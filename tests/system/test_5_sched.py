@@ -179,7 +179,8 @@ def test_dedicated(boot):
     m.send("list\rhelp\r")
     after = exits(m, "d")
     assert before and after == before
-    assert ran > 99 and books.cpu["d"] == 0
+    # The two sides of the quotient are read by another processor, which a busy host may stop in between.
+    assert ran > (95 if machine_name == QEMU_SVM else 99) and books.cpu["d"] == 0
     m.expect("^checksum ok", source="a", timeout=60)
 
 
