@@ -180,7 +180,7 @@ def test_dedicated(boot):
     after = exits(m, "d")
     assert before and after == before
     # The two sides of the quotient are read by another processor, which a busy host may stop in between.
-    assert ran > (95 if machine_name == QEMU_SVM else 99) and books.cpu["d"] == 0
+    assert ran > (95 if m.name == QEMU_SVM else 99) and books.cpu["d"] == 0
     m.expect("^checksum ok", source="a", timeout=60)
 
 
