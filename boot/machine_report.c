@@ -1,7 +1,6 @@
 #include "boot/machine_report.h"
 
 #include "arch/x86/asm.h"
-#include "arch/x86/mm/frame_alloc.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/time.h"
 #include "boot/boot_info.h"
@@ -25,14 +24,6 @@ static const uint16_t com_ports[] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 
 /* One line: what, and how it is here. */
 #define report(what, ...) log_info("check: " what __VA_ARGS__)
-
-INIT static const struct acpi_table *find(const struct acpi_info *acpi, const char *signature)
-{
-    for (unsigned int i = 0; i < acpi->table_count; i++)
-        if (strcmp(acpi->tables[i].signature, signature) == 0)
-            return &acpi->tables[i];
-    return NULL;
-}
 
 INIT static const char *yes_no(bool yes)
 {
@@ -59,10 +50,10 @@ INIT static void report_processor(const struct acpi_info *acpi)
 
 INIT static void report_iommu(const struct acpi_info *acpi, const struct acpi_memory *memory)
 {
-    const struct acpi_table *dmar = find(acpi, "DMAR");
+    const struct acpi_table *dmar = acpi_find_table(acpi, "DMAR", 0);
     uint8_t flags = 0;
 
-    if (find(acpi, "IVRS")) {
+    if (acpi_find_table(acpi, "IVRS", 0)) {
         report("IOMMU: ", "AMD-Vi (IVRS table), which remaps interrupts");
     } else if (!dmar) {
         report("IOMMU: ", "none: no DMAR or IVRS table; look for \"VT-d\" or \"IOMMU\" in the "
@@ -101,7 +92,7 @@ INIT static void report_serial(const struct acpi_info *acpi)
         report("serial port: ", "COM%u at port 0x%x", i + 1, com_ports[i]);
         found++;
     }
-    if (find(acpi, "SPCR"))
+    if (acpi_find_table(acpi, "SPCR", 0))
         report("serial port: ", "the firmware names a console (SPCR table)");
     if (found == 0)
         report("serial port: ", "none at COM1 to COM4");

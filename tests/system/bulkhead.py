@@ -67,6 +67,14 @@ def module_files(tmp, conf, modules=None):
     return files + (modules_of(conf or "") if modules is None else [str(m) for m in modules])
 
 
+def uefi_firmware(tmp):
+    """Arguments for OVMF, with variables of its own."""
+    variables = os.path.join(str(tmp), "vars.fd")
+    shutil.copyfile(OVMF_VARS, variables)
+    return ["-drive", "if=pflash,format=raw,unit=0,readonly=on,file=" + OVMF_CODE,
+            "-drive", "if=pflash,format=raw,unit=1,file=" + variables]
+
+
 class Machine(Console):
     """QEMU with the core in it. `conf` is the text of bulkhead.conf (None: no such module)."""
 
@@ -88,7 +96,8 @@ class Machine(Console):
             args += ["-drive", "if=none,id=stick,format=raw,snapshot=on,file=%s" % disk, "-device",
                      "qemu-xhci", "-device", "usb-storage,drive=stick,bootindex=0"]
         elif uefi:
-            args += self.uefi_args(tmp, uefi)
+            args += uefi_firmware(tmp) + ["-drive", "if=none,format=raw,id=d0,file=" + uefi, "-device",
+                                          "ide-hd,drive=d0,bootindex=0"]
         else:
             args += self.kernel_args(module_files(tmp, conf, modules), cmdline, core)
         self.args = args + list(extra)
@@ -105,15 +114,6 @@ class Machine(Console):
         if cmdline:
             args += ["-append", cmdline]
         return args
-
-    @staticmethod
-    def uefi_args(tmp, disk):
-        """OVMF, with variables of its own, and a disk that it boots from."""
-        variables = os.path.join(str(tmp), "vars.fd")
-        shutil.copyfile(OVMF_VARS, variables)
-        return ["-drive", "if=pflash,format=raw,unit=0,readonly=on,file=" + OVMF_CODE,
-                "-drive", "if=pflash,format=raw,unit=1,file=" + variables,
-                "-drive", "if=none,format=raw,id=d0,file=" + disk, "-device", "ide-hd,drive=d0,bootindex=0"]
 
     def write(self, data):
         self.process.stdin.write(data)

@@ -7,13 +7,11 @@ import time
 
 import pytest
 
-from bulkhead import BUILD, CORE, GUESTS, ROOT, config, find_module, make_image, vm
+from bulkhead import BUILD, CORE, GUESTS, ROOT, config, find_module, make_image, uefi_firmware, vm
 
 SMALL = config(vm("p", "power.img", cmdline="off after=100", memory="16M"))
 ALL_ENDED = "the last VM has ended: powering off"
 LOADER = os.path.join(BUILD, "BOOTX64.EFI")
-HAS_LOADER = os.path.exists(os.path.join(ROOT, "tools", "build", "uefi.mk"))
-OVMF = "/usr/share/OVMF/OVMF_%s_4M.fd"
 USB_SIZE = "--size=42"
 FILES_AT = 1 << 20  # where the file system of the usb image begins
 ENVIRONMENT = {**os.environ, "MTOOLS_SKIP_CHECK": "1", "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
@@ -32,7 +30,7 @@ def contents(folder, conf=SMALL, guests=("power.img",)):
     with open(path, "w", encoding="ascii") as out:
         out.write(conf)
     uefi = ["EFI/BOOT/BOOTX64.EFI=" + LOADER, "bulkhead.elf=" + os.path.splitext(CORE)[0] + ".elf"]
-    return [path] + [find_module(guest) for guest in guests] + (uefi if HAS_LOADER else [])
+    return [path] + [find_module(guest) for guest in guests] + uefi
 
 
 @pytest.fixture(scope="module")
@@ -64,15 +62,10 @@ def test_bios(boot, images, medium, machine):
     ready_and_off(m)
 
 
-@pytest.mark.skipif(not HAS_LOADER, reason="this tree has no UEFI loader (tools/build/uefi.mk)")
 @pytest.mark.parametrize("machine", ["pc", "q35"])
 @pytest.mark.parametrize("medium", ["iso-cd", "iso-stick", "usb-stick"])
 def test_uefi(boot, images, tmp_path, medium, machine):
-    variables = shutil.copy(OVMF % "VARS", tmp_path / "vars.fd")
-    flash = ["if=pflash,format=raw,unit=0,readonly=on,file=" + OVMF % "CODE",
-             "if=pflash,format=raw,unit=1,file=%s" % variables]
-    m = boot(SMALL, machine=machine, memory=512, **put_in(images, medium),
-             extra=[word for drive in flash for word in ("-drive", drive)])
+    m = boot(SMALL, machine=machine, memory=512, extra=uefi_firmware(tmp_path), **put_in(images, medium))
     m.expect("booted by .*UEFI.*, 2 modules", timeout=90, source="core")
     ready_and_off(m)
 

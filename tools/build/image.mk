@@ -22,16 +22,14 @@ IMAGE_FILES    := $(CORE_IMAGE) $(GUEST_FILES) $(MEMTEST_FILES)
 IMAGE_CONTENTS := boot/bulkhead.elf32=$(CORE_IMAGE) $(GUEST_FILES) \
     boot/memtest.bin=$(MEMTEST)/memtest86+x64.bin
 
-# For UEFI: its loader, where there is one (tools/build/uefi.mk), and the core as it takes it, less the
-# debugging information, which names the folder of the build.
-ifdef UEFI_LOADER
+# For UEFI: its loader, and the core as it takes it, less the debugging information, which names the
+# folder of the build.
 IMAGE_CORE := $(BUILD)/bulkhead.stripped
 IMAGE_FILES += $(UEFI_LOADER) $(IMAGE_CORE)
 IMAGE_CONTENTS += EFI/BOOT/BOOTX64.EFI=$(UEFI_LOADER) bulkhead.elf=$(IMAGE_CORE) \
     EFI/BOOT/memtest.efi=$(MEMTEST)/memtest86+x64.efi
 $(IMAGE_CORE): $(CORE_ELF)
 	$(Q)objcopy -S $< $@
-endif
 
 ## make image      build/bulkhead.iso (CD or USB) and build/bulkhead-usb.img, to boot a PC: docs/usb.md
 .PHONY: image images run-iso
