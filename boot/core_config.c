@@ -5,6 +5,7 @@
 #include "lib/error.h"
 #include "lib/log_ring.h"
 #include "lib/string.h"
+#include "vmm/console_screen.h"
 
 #define COM1       0x3f8
 #define CHECK_WORD "check"
@@ -20,11 +21,22 @@ INIT void core_config_defaults(void)
     (void)uart_init(COM1, CONFIG_BAUD_MAX);
 }
 
+/* Where there is none, it is no mistake to ask for it as long as something else is left. */
+INIT static void apply_screen(const struct config *config)
+{
+    if (config->screen == CONFIG_SCREEN_NO)
+        console_has_screen = false;
+    else if (config->screen == CONFIG_SCREEN_YES && !console_has_screen)
+        log_warn("console: the boot loader has set up no screen that can be used");
+}
+
 INIT static void apply_console(const struct config *config)
 {
     uint16_t port = config->console == CONFIG_CONSOLE_UART ? config->console_port : 0;
     int err;
 
+    if (port == 0 && config->screen == CONFIG_SCREEN_YES && !console_has_screen)
+        return; /* stays on COM1 */
     uart_flush();
     err = uart_init(port, config->console_baud);
     if (err) {
@@ -54,6 +66,7 @@ INIT static void apply_word(const char *key, const char *word, size_t len)
         return;
     if (strcmp(key, "console") == 0) {
         console_from_cmdline = true;
+        apply_screen(&core_config);
         apply_console(&core_config);
     } else {
         log_from_cmdline = true;
@@ -117,6 +130,8 @@ INIT int core_config_load(const struct phys_view *memory)
         err = -BH_EINVAL;
     if (err)
         return err;
+    if (!console_from_cmdline)
+        apply_screen(&core_config);
     if (!console_from_cmdline &&
         (core_config.console != CONFIG_CONSOLE_UART || core_config.console_port != COM1 ||
          core_config.console_baud != CONFIG_BAUD_MAX))

@@ -60,6 +60,9 @@ align 8
     dd 24
     dd IMAGE_BASE, 0xffffffff, IMAGE_ALIGN, 2 ; as high as there is room
 align 8
+    dw 5, 1                         ; a linear framebuffer of 1024 x 768 x 32 bits; optional
+    dd 20, 1024, 768, 32
+align 8
     dw 0, 0
     dd 8
 mb2_end:

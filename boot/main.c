@@ -18,6 +18,7 @@
 #include "arch/x86/speculation.h"
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
+#include "boot/boot_screen.h"
 #include "boot/core_config.h"
 #include "boot/core_header.h"
 #include "boot/machine_report.h"
@@ -31,6 +32,7 @@
 #include "lib/version.h"
 #include "vmm/balance.h"
 #include "vmm/console.h"
+#include "vmm/console_screen.h"
 #include "vmm/cpuid.h"
 #include "vmm/guest_memory_bulk.h"
 #include "vmm/platform.h"
@@ -56,8 +58,9 @@ void boot_main(uint32_t magic, uint64_t info, uint64_t entry_tsc);
 /* Boot cannot go on: says so and stops. What is wrong has been logged. */
 NORETURN INIT static void refuse(const char *what)
 {
+    boot_screen_refuse();
     log_error("boot stops: %s; no VM was started", what);
-    uart_flush();
+    console_crash_flush();
     cpu_stop();
 }
 
@@ -186,6 +189,7 @@ INIT static void init_console(const struct acpi_info *acpi)
     } else {
         uart_enable_interrupts();
     }
+    console_screen_served_by(cpu);
     log_info("console: served by CPU %u", cpu);
 }
 
@@ -311,6 +315,7 @@ NORETURN INIT static void boot_continue(void)
 
     gdt_init();
     interrupts_init();
+    boot_screen_map();
     begin("reading the ACPI tables");
     parse_acpi(&acpi);
     power_init(&acpi);
@@ -368,6 +373,7 @@ INIT void boot_main(uint32_t magic, uint64_t info, uint64_t entry_tsc)
     if (take_boot_info(magic, info, &memory) != 0)
         refuse("the boot loader's information cannot be used");
     boot_info.entry_tsc = entry_tsc;
+    boot_screen_find();
     core_config_cmdline(boot_info.cmdline);
     log_info("Bulkhead %s, booted by %s, %u modules", bulkhead_version, boot_info.protocol,
              boot_info.module_count);

@@ -14,6 +14,7 @@
 #define MB1_FLAG_MODULES BIT(3)
 #define MB1_FLAG_MMAP    BIT(6)
 #define MB1_FLAG_LOADER  BIT(9)
+#define MB1_FLAG_SCREEN  BIT(12)
 
 /* Up to the last field that the core reads; what follows is up to the flags. */
 struct mb1_info {
@@ -29,6 +30,26 @@ struct mb1_info {
     uint32_t mmap_addr;
 } PACKED;
 static_assert(offsetof(struct mb1_info, mmap_addr) == 48, "multiboot 1 layout");
+
+#define MB1_SCREEN_AT 88u /* where struct mb_screen stands in the information */
+
+/* The same in multiboot 2, tag 8 (Multiboot2 2.0, 3.6.12, but that its reserved field has two bytes
+ * in GRUB's header). */
+struct mb_screen {
+    uint64_t base;
+    uint32_t pitch;
+    uint32_t width;
+    uint32_t height;
+    uint8_t bits_per_pixel;
+    uint8_t type;
+} PACKED;
+static_assert(sizeof(struct mb_screen) == 22, "multiboot layout");
+
+enum mb_screen_type { MB_SCREEN_INDEXED, MB_SCREEN_RGB, MB_SCREEN_TEXT };
+
+struct mb_screen_colours {
+    uint8_t red_shift, red_bits, green_shift, green_bits, blue_shift, blue_bits;
+} PACKED;
 
 struct mb1_module {
     uint32_t start;

@@ -13,6 +13,7 @@ enum mb2_tag_type {
     MB2_TAG_CMDLINE = 1,
     MB2_TAG_MODULE = 3,
     MB2_TAG_MMAP = 6,
+    MB2_TAG_SCREEN = 8,
     MB2_TAG_RSDP_V1 = 14,
     MB2_TAG_RSDP_V2 = 15,
 };
@@ -43,6 +44,42 @@ struct mb2_mmap_entry {
     uint32_t type;
     uint32_t reserved;
 } PACKED;
+
+#define MB1_SCREEN_SIZE (sizeof(struct mb_screen) + sizeof(struct mb_screen_colours))
+#define MB2_COLOURS_AT  (sizeof(struct mb_screen) + sizeof(uint16_t))
+
+/* What cannot be used is passed over: it boots without a screen. */
+static void add_screen(struct boot_info *info, uint64_t at, uint64_t size, uint64_t colours_at,
+                       const struct phys_view *view)
+{
+    struct boot_framebuffer *fb = &info->framebuffer;
+    struct mb_screen_colours colours = {0};
+    struct mb_screen screen;
+
+    if (size < sizeof(screen) || !phys_view_read(view, at, &screen, sizeof(screen)))
+        return;
+    if (screen.type == MB_SCREEN_RGB) {
+        if (size < colours_at + sizeof(colours) ||
+            !phys_view_read(view, at + colours_at, &colours, sizeof(colours)))
+            return;
+        fb->kind = BOOT_FB_LINEAR;
+    } else if (screen.type == MB_SCREEN_TEXT) {
+        fb->kind = BOOT_FB_TEXT;
+    } else {
+        return;
+    }
+    fb->base = screen.base;
+    fb->pitch = screen.pitch;
+    fb->width = screen.width;
+    fb->height = screen.height;
+    fb->bits_per_pixel = screen.bits_per_pixel;
+    fb->red_shift = colours.red_shift;
+    fb->red_bits = colours.red_bits;
+    fb->green_shift = colours.green_shift;
+    fb->green_bits = colours.green_bits;
+    fb->blue_shift = colours.blue_shift;
+    fb->blue_bits = colours.blue_bits;
+}
 
 static int mb1_modules(struct boot_info *info, const struct mb1_info *mb,
                        const struct phys_view *view)
@@ -99,6 +136,8 @@ static int parse_mb1(struct boot_info *info, uint64_t addr, const struct phys_vi
         log_error("boot: multiboot information at 0x%llx lies outside memory", LLU(addr));
         return -BH_EINVAL;
     }
+    if (mb.flags & MB1_FLAG_SCREEN)
+        add_screen(info, addr + MB1_SCREEN_AT, MB1_SCREEN_SIZE, sizeof(struct mb_screen), view);
     if (mb.flags & MB1_FLAG_CMDLINE)
         phys_view_string(view, mb.cmdline, sizeof(info->cmdline), info->cmdline,
                          sizeof(info->cmdline));
@@ -149,6 +188,7 @@ static int mb2_tag(struct boot_info *info, const struct mb2_tag *tag, uint64_t a
         phys_view_string(view, body + sizeof(mod), size - sizeof(mod), string, sizeof(string));
         return boot_add_module(info, mod.start, mod.end, string);
     case MB2_TAG_MMAP: return mb2_memory(info, body, at + tag->size, view);
+    case MB2_TAG_SCREEN: add_screen(info, body, size, MB2_COLOURS_AT, view); return 0;
     case MB2_TAG_RSDP_V1:
     case MB2_TAG_RSDP_V2:
         /* Version 2 comes with the XSDT and so wins, whatever the order of the tags. */

@@ -79,14 +79,17 @@ static void print_core(const struct config *c)
 {
     static const char *const levels[] = {"error", "warn", "info", "debug"};
     static const char *const actions[] = {"poweroff", "reboot", "halt"};
+    static const char *const screens[] = {"", "screen", "screen if there is one"};
 
     printf("[core]\n  console    ");
     if (c->console == CONFIG_CONSOLE_NONE) {
-        printf("none\n");
+        printf(c->screen == CONFIG_SCREEN_NO ? "none" : "");
     } else {
-        printf("UART at port 0x%x, %u baud\n", (unsigned int)c->console_port,
+        printf("UART at port 0x%x, %u baud", (unsigned int)c->console_port,
                (unsigned int)c->console_baud);
     }
+    printf("%s%s\n", c->console != CONFIG_CONSOLE_NONE && c->screen != CONFIG_SCREEN_NO ? ", " : "",
+           screens[c->screen]);
     printf("  log        %s\n", levels[c->log]);
     printf("  slice      %u us\n", (unsigned int)c->slice_us);
     print_size("  memory     ", c->memory);

@@ -28,7 +28,7 @@ MIB = 1 << 20
 SECTOR = 512
 GRUB_DIR = os.environ.get("GRUB_DIR", "/usr/lib/grub/i386-pc")
 GRUB_MODULES = ("biosdisk part_gpt fat iso9660 loopback normal test true regexp echo serial terminal "
-                "multiboot multiboot2 linux16 acpi halt reboot configfile").split()
+                "multiboot multiboot2 vbe linux16 acpi halt reboot configfile").split()
 # FAT cannot tell of a time before 1980.
 FAT_EPOCH = 315532800
 VOLUME = "BULKHEAD"
@@ -81,9 +81,11 @@ MENU_ENTRY = """\
 menuentry '{title}' --hotkey={key} {{
     echo 'Loading Bulkhead and the files of bulkhead.conf ...'
     {load} /{core} {words}
-    files
+{screen}    files
 }}
 """
+# multiboot2 sets gfxpayload to what the core's header asks for.
+TEXT_SCREEN = "    set gfxpayload=text\n"
 MENU_MEMTEST = """\
 menuentry 'Memory check, memtest86+ (key m)' --hotkey=m {{
     linux16 /{memtest} $memtest
@@ -126,7 +128,8 @@ def menu(contents, options, prepare):
                              module="module" + number)
     for key, title, words in MENU:
         text += MENU_ENTRY.format(key=key, title=title, load="multiboot" + number, core=CORE,
-                                  words=(options.cmdline + " " + words).strip())
+                                  words=(options.cmdline + " " + words).strip(),
+                                  screen="" if options.graphics else TEXT_SCREEN)
     return text + (MENU_MEMTEST.format(memtest=MEMTEST) if MEMTEST in contents else "")
 
 
@@ -216,6 +219,7 @@ def arguments():
     parser.add_argument("--timeout", type=int, default=3, help="seconds that the menu waits (3)")
     parser.add_argument("--protocol", type=int, choices=(1, 2), default=2, help="multiboot 1 or 2 (2)")
     parser.add_argument("--cmdline", default="", help="the core's command line")
+    parser.add_argument("--graphics", action="store_true", help="in the mode that the core asks for")
     parser.add_argument("--size", type=int, default=USB_MIB,
                         help="MiB of a usb image, more if it must (%d)" % USB_MIB)
     parser.add_argument("kind", choices=("iso", "usb"))

@@ -48,6 +48,7 @@ INIT static void set_defaults(struct config *c)
     c->console = CONFIG_CONSOLE_UART;
     c->console_port = CONFIG_CONSOLE_DEFAULT_PORT;
     c->console_baud = CONFIG_BAUD_MAX;
+    c->screen = CONFIG_SCREEN_IF_THERE;
     c->log = LOG_INFO;
     c->slice_us = CONFIG_SLICE_DEFAULT_US;
     c->memory = CONFIG_POOL_DEFAULT;

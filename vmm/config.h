@@ -65,6 +65,7 @@
 #define CONFIG_UART_PORT_MAX        0xfff8
 
 enum config_console { CONFIG_CONSOLE_NONE, CONFIG_CONSOLE_UART };
+enum config_screen { CONFIG_SCREEN_NO, CONFIG_SCREEN_YES, CONFIG_SCREEN_IF_THERE };
 enum config_role { CONFIG_ROLE_GUEST, CONFIG_ROLE_MANAGEMENT };
 enum config_class { CONFIG_CLASS_FAIR, CONFIG_CLASS_DEDICATED, CONFIG_CLASS_SLOTS };
 enum config_done { CONFIG_DONE_POWEROFF, CONFIG_DONE_REBOOT, CONFIG_DONE_HALT };
@@ -123,7 +124,8 @@ struct config_cpu {
 
 /* Some 190 KiB. It points into itself: not to be copied. */
 struct config {
-    enum config_console console;
+    enum config_console console; /* the serial port */
+    enum config_screen screen;
     uint16_t console_port; /* first I/O port of the UART; 0 without one */
     uint32_t console_baud;
     enum log_level log;

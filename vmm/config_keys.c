@@ -84,38 +84,50 @@ INIT static bool take_port(struct text_span where, uint64_t *port)
     return text_hex(where, port) && *port >= CONFIG_UART_PORT_MIN && *port <= CONFIG_UART_PORT_MAX;
 }
 
-INIT static void set_console(struct config_parser *p, struct text_span value)
+INIT static void bad_console(struct config_parser *p, struct text_span value, struct text_span item)
 {
-    struct text_span where, rate;
-    uint64_t port, baud = CONFIG_BAUD_MAX;
-    bool has_rate = text_split(value, ',', &where, &rate);
-
-    if (text_equals(where, "fb") || text_starts_with(where, "pci:")) {
-        config_error(p, p->line,
-                     "console: found \"%.*s%s\", which is not supported yet by this version, "
-                     "expected %s",
-                     SHOW(value), p->key->expected);
-        return;
-    }
-    if (text_equals(value, "none")) {
-        p->out->console = CONFIG_CONSOLE_NONE;
-        p->out->console_port = 0;
-        p->out->console_baud = 0;
-        return;
-    }
-    if (!take_port(where, &port)) {
+    if (!text_starts_with(item, "pci:")) {
         config_bad_value(p, value);
         return;
     }
-    if (has_rate && (!text_decimal(rate, &baud) || !is_baud_rate(baud))) {
-        config_bad_value_expected(p, value,
-                                  "a baud rate that divides " STRING(CONFIG_BAUD_MAX) ", " STRING(
-                                      CONFIG_BAUD_MIN) " at least");
-        return;
+    config_error(p, p->line,
+                 "console: found \"%.*s%s\", which is not supported yet by this version, expected "
+                 "%s",
+                 SHOW(value), p->key->expected);
+}
+
+/* `PORT`, `PORT,BAUD` or nothing, each with `screen` before or behind it. */
+INIT static void set_console(struct config_parser *p, struct text_span value)
+{
+    struct text_span rest = value, item;
+    uint64_t port = 0, baud = CONFIG_BAUD_MAX;
+    bool screen = false, rate_may_follow = false, more = !text_equals(value, "none");
+
+    while (more) {
+        more = text_split(rest, ',', &item, &rest);
+        if (rate_may_follow && !text_equals(item, "screen")) {
+            if (!text_decimal(item, &baud) || !is_baud_rate(baud)) {
+                config_bad_value_expected(
+                    p, value,
+                    "a baud rate that divides " STRING(CONFIG_BAUD_MAX) ", " STRING(
+                        CONFIG_BAUD_MIN) " at least");
+                return;
+            }
+            rate_may_follow = false;
+        } else if (text_equals(item, "screen") && !screen) {
+            screen = true;
+            rate_may_follow = false;
+        } else if (port == 0 && take_port(item, &port)) {
+            rate_may_follow = true;
+        } else {
+            bad_console(p, value, item);
+            return;
+        }
     }
-    p->out->console = CONFIG_CONSOLE_UART;
+    p->out->screen = screen ? CONFIG_SCREEN_YES : CONFIG_SCREEN_NO;
+    p->out->console = port != 0 ? CONFIG_CONSOLE_UART : CONFIG_CONSOLE_NONE;
     p->out->console_port = (uint16_t)port;
-    p->out->console_baud = (uint32_t)baud;
+    p->out->console_baud = port != 0 ? (uint32_t)baud : 0;
 }
 
 static_assert(CONFIG_POOL_MIN == 2 * MIB && CONFIG_POOL_MAX == 256 * MIB &&
@@ -137,7 +149,7 @@ static_assert(CONFIG_POOL_MIN == 2 * MIB && CONFIG_POOL_MAX == 256 * MIB &&
 const struct config_key config_core_keys[] = {
     {"console", set_console, CONFIG_OPTIONAL, .expected =
      "com1 to com4 or 0xPORT (0x100 to 0xfff8), each optionally with a baud rate such as "
-     "com1,115200; or none"},
+     "com1,115200; screen; both, separated by a comma; or none"},
     {"log", set_word, CONFIG_OPTIONAL, "error, warn, info or debug",
      WORDS(log_levels, config, log)},
     {"slice", set_number, CONFIG_OPTIONAL, "100us to 1000ms, such as 5ms",

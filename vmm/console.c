@@ -6,6 +6,7 @@
 #include "lib/emit.h"
 #include "lib/spinlock.h"
 #include "lib/string.h"
+#include "vmm/console_screen.h"
 #include "vmm/mail.h"
 #include "vmm/monitor.h"
 #include "vmm/platform.h"
@@ -59,6 +60,7 @@ bool console_acquire(unsigned int room)
 void console_run(void)
 {
     running = true;
+    console_screen_run();
 }
 
 void console_release(void)
@@ -70,6 +72,8 @@ static void put(const char *text, size_t len)
 {
     spin_assert_held(&console_lock);
     uart_write(text, len);
+    if (unlikely(console_has_screen))
+        console_screen_write(text, len);
 }
 
 static void put_prefix(const struct vm *vm)
@@ -148,6 +152,7 @@ void console_crash_line(const char *text, size_t len)
 
 void console_crash_flush(void)
 {
+    console_screen_draw();
     uart_flush();
 }
 
@@ -512,6 +517,7 @@ void console_poll(void)
         pending = uart_interrupt_pending();
         console_release();
     }
+    console_screen_poll();
     this_cpu->console_input |= pending || monitor_answers();
 }
 

@@ -1,9 +1,9 @@
 #ifndef BULKHEAD_VMM_CONSOLE_H
 #define BULKHEAD_VMM_CONSOLE_H
 
-/* One serial line for the core and all VMs. Whole lines never mix: each begins with its VM's name.
- * The VM that has the keyboard shows its unfinished line at once; when another line comes, it
- * takes the unfinished one's place, which is shown again below it. */
+/* One serial line, and the screen, for the core and all VMs. Whole lines never mix: each begins
+ * with its VM's name. The VM that has the keyboard shows its unfinished line at once; when another
+ * line comes, it takes the unfinished one's place, which is shown again below it. */
 
 #include "lib/macros.h"
 
@@ -31,7 +31,8 @@ void console_line(const char *text, size_t len);
  * held. */
 void console_skip_line(void);
 
-/* The same while the core crashes: written at once, past all queues and locks. */
+/* The same while the core crashes: written at once, past all queues and locks. And what is still to
+ * be sent and drawn when the machine ends. */
 void console_crash_line(const char *text, size_t len);
 void console_crash_flush(void);
 

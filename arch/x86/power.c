@@ -5,8 +5,8 @@
 #include "arch/x86/gdt.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/virt.h"
-#include "drivers/uart.h"
 #include "lib/log.h"
+#include "vmm/console.h"
 
 #define SLP_TYP_SHIFT 10
 #define SLP_TYP_MASK  (7u << SLP_TYP_SHIFT)
@@ -64,10 +64,9 @@ static void stop_others(void)
 {
     unsigned int left = smp_stop_others();
 
-    if (left > 0) {
+    if (left > 0)
         log_error("%u CPUs have not stopped", left);
-    }
-    uart_flush();
+    console_crash_flush();
 }
 
 void power_off(void)

@@ -73,6 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     REQUIRE(info.modules_dropped == 0 || info.module_count == BOOT_MODULES_MAX);
     for (unsigned int i = 0; i < info.module_count; i++)
         check_module(&info.modules[i]);
+    REQUIRE(info.framebuffer.kind <= BOOT_FB_TEXT);
     check_map(&info.map);
     return 0;
 }

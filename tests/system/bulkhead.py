@@ -134,12 +134,13 @@ def make_image(kind, out, contents, *options):
     return str(out)
 
 
-def make_iso(tmp, conf, protocol=2, modules=None, cmdline=None, madt=None):
+def make_iso(tmp, conf, protocol=2, modules=None, cmdline=None, madt=None, graphics=False):
     """A GRUB ISO in `tmp` with the core, this configuration and what it names. `madt`: a file that
-    takes the place of the machine's ACPI table of that name."""
+    takes the place of the machine's ACPI table of that name. `graphics`: GRUB sets the mode that the core
+    asks for."""
     return make_image("iso", os.path.join(str(tmp), "bulkhead.iso"),
                       module_files(tmp, conf, modules) + (["boot/madt.aml=%s" % madt] if madt else []),
-                      "--timeout=0", "--protocol=%d" % protocol, "--cmdline=" + (cmdline or ""))
+                      "--timeout=0", "--protocol=%d" % protocol, "--cmdline=" + (cmdline or ""), *(["--graphics"] if graphics else []))
 
 
 def make_uefi_disk(tmp, conf, modules=None, core=CORE_ELF, cmdline=None):

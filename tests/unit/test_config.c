@@ -15,7 +15,7 @@
 #define VM_MEMORY "2M to 1T in steps of 2M, such as 256M"
 #define CONSOLE                                                                           \
     "com1 to com4 or 0xPORT (0x100 to 0xfff8), each optionally with a baud rate such as " \
-    "com1,115200; or none"
+    "com1,115200; screen; both, separated by a comma; or none"
 
 /* A value of a key in [core] (line 2) or in a VM (line 4). */
 static void good_core(const char *line)
@@ -211,16 +211,37 @@ static void test_console(void **state)
         assert_int_equal(config.console_port, cases[i].port);
         assert_int_equal(config.console_baud, cases[i].baud);
     }
+    static const struct {
+        const char *line;
+        unsigned int port, baud;
+        enum config_screen screen;
+    } screens[] = {
+        {"log=info", 0x3f8, 115200, CONFIG_SCREEN_IF_THERE},
+        {"console=com2", 0x2f8, 115200, CONFIG_SCREEN_NO},
+        {"console=screen", 0, 0, CONFIG_SCREEN_YES},
+        {"console=com1, screen", 0x3f8, 115200, CONFIG_SCREEN_YES},
+        {"console=screen,com1,9600", 0x3f8, 9600, CONFIG_SCREEN_YES},
+        {"console=0x100 , 9600 , screen", 0x100, 9600, CONFIG_SCREEN_YES},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(screens); i++) {
+        good_core(screens[i].line);
+        assert_int_equal(config.screen, screens[i].screen);
+        assert_int_equal(config.console,
+                         screens[i].port ? CONFIG_CONSOLE_UART : CONFIG_CONSOLE_NONE);
+        assert_int_equal(config.console_port, screens[i].port);
+        assert_int_equal(config.console_baud, screens[i].baud);
+    }
     good_core("console = none");
+    assert_int_equal(config.screen, CONFIG_SCREEN_NO);
     assert_int_equal(config.console, CONFIG_CONSOLE_NONE);
     assert_int_equal(config.console_port, 0);
     BAD_VALUES(bad_core, "console", CONSOLE, "com0", "com5", "COM1", "none,9600", "0xff", "0xfff9",
-               "0x", "0x3g8", "1016", "com1 9600", ",9600", "0x10000000000000000");
+               "0x", "0x3g8", "1016", "com1 9600", ",9600", "0x10000000000000000", "com1,9600,8",
+               "fb", "screen,screen", "screen,9600", "com1,screen,9600", "com1,9600,com2",
+               "none,screen", "screen,none", "com1,screen,com2", "screen,", "screen com1");
     BAD_VALUES(bad_core, "console", "a baud rate that divides 115200, 50 at least", "com1,",
-               "com1,0", "com1,49", "com1,45", "com1,9601", "com1,230400", "com1,9600,8",
-               "com1,96oo", "com2,-1");
-    bad_core("console = fb", "console: found \"fb\", which is not supported yet by this version, "
-                             "expected " CONSOLE);
+               "com1,0", "com1,49", "com1,45", "com1,9601", "com1,230400", "com1,com2",
+               "screen,com1,5", "com1,96oo", "com2,-1");
     bad_core("console = pci:00:1f.0,9600",
              "console: found \"pci:00:1f.0,9600\", which is not supported yet by this version, "
              "expected " CONSOLE);

@@ -8,6 +8,7 @@
 #define MB1_MODS      20 /* count, address */
 #define MB1_MMAP      44 /* length, address */
 #define MB1_INFO_SIZE 52
+#define MB1_SCREEN    88 /* address, pitch, width, height, depth, type, masks */
 #define MB1_HAS_CMD   BIT(2)
 #define MB1_HAS_MODS  BIT(3)
 #define MB1_HAS_MMAP  BIT(6)
@@ -288,6 +289,31 @@ static void test_too_many_empty_ranges(void **state)
     bad1("more than 4096 ranges");
 }
 
+static void test_mb1_screen(void **state)
+{
+    (void)state;
+    good1();
+    put64(MB1_AT + MB1_SCREEN, 0xfd000000);
+    put32(MB1_AT + MB1_SCREEN + 8, 1928);
+    put32(MB1_AT + MB1_SCREEN + 12, 640);
+    put32(MB1_AT + MB1_SCREEN + 16, 480);
+    put32(MB1_AT + MB1_SCREEN + 20, 24 | 1 << 8 | 16 << 16 | 8u << 24);
+    put32(MB1_AT + MB1_SCREEN + 24, 8 | 7 << 8 | 0 << 16 | 6u << 24);
+    assert_int_equal(parse1(), 0); /* the flag says that nothing is there */
+    assert_int_equal(info.framebuffer.kind, BOOT_FB_NONE);
+    put32(MB1_AT, MB1_HAS_MMAP | BIT(12));
+    assert_int_equal(parse1(), 0);
+    const struct boot_framebuffer expected = {0xfd000000, 1928, 640, 480, BOOT_FB_LINEAR, 24, 16, 8,
+                                              8,          7,    0,   6};
+    assert_memory_equal(&info.framebuffer, &expected,
+                        offsetof(struct boot_framebuffer, blue_bits) + 1);
+    /* It ends where memory does: no screen, and no mistake. */
+    view.limit = MB1_AT + MB1_SCREEN + 27;
+    put32(MB1_AT + MB1_MMAP, 0);
+    assert_int_equal(parse1(), 0);
+    assert_int_equal(info.framebuffer.kind, BOOT_FB_NONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +329,7 @@ int main(void)
         TEST(test_mb1_long_entries),
         TEST(test_too_many_ranges),
         TEST(test_too_many_empty_ranges),
+        TEST(test_mb1_screen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #define TAG_CMD  1u
 #define TAG_MOD  3u
 #define TAG_MMAP 6u
+#define TAG_FB   8u
 #define TAG_RSD1 14u
 #define TAG_RSD2 15u
 
@@ -91,6 +92,43 @@ static void test_mb2(void **state)
     assert_int_equal(info.map.count, 2);
     expect_range(1, GIB, MIB, MEM_USABLE);
     assert_int_equal(info.rsdp_size, 0);
+}
+
+/* 1024 x 768 x 32 at 4 GiB; type 1 (RGB), two reserved bytes, and the masks. */
+static uint64_t screen_tag(uint32_t size)
+{
+    static const uint8_t body[30] = {0, 0, 0, 0, 1, 0,  0, 0, 0, 0x10, 0, 0, 0, 4, 0,
+                                     0, 0, 3, 0, 0, 32, 1, 0, 0, 16,   8, 8, 7, 0, 6};
+
+    return tag(TAG_FB, body, size);
+}
+
+static void test_mb2_screen(void **state)
+{
+    (void)state;
+    begin2();
+    uint64_t at = screen_tag(30);
+    assert_int_equal(parse2(), 0);
+    const struct boot_framebuffer expected = {4 * GIB, 4096, 1024, 768, BOOT_FB_LINEAR, 32, 16, 8,
+                                              8,       7,    0,    6};
+    assert_memory_equal(&info.framebuffer, &expected,
+                        offsetof(struct boot_framebuffer, blue_bits) + 1);
+    image[at + 8 + 21] = 2; /* EGA text */
+    assert_int_equal(parse2(), 0);
+    assert_int_equal(info.framebuffer.kind, BOOT_FB_TEXT);
+    assert_int_equal(info.framebuffer.width, 1024);
+    /* What cannot be used, indexed colours among it, is no mistake. */
+    for (unsigned int type = 0; type < 256; type += type == 0 ? 3 : 1) {
+        image[at + 8 + 21] = (uint8_t)type;
+        assert_int_equal(parse2(), 0);
+        assert_int_equal(info.framebuffer.kind, BOOT_FB_NONE);
+    }
+    for (uint32_t size = 0; size < 30; size++) {
+        begin2();
+        screen_tag(size);
+        assert_int_equal(parse2(), 0);
+        assert_int_equal(info.framebuffer.kind, BOOT_FB_NONE);
+    }
 }
 
 static void test_mb2_header(void **state)
@@ -250,7 +288,7 @@ int main(void)
         TEST(test_mb2),          TEST(test_mb2_header),
         TEST(test_mb2_bad_tags), TEST(test_mb2_bad_modules),
         TEST(test_mb2_map),      TEST(test_mb2_strings),
-        TEST(test_mb2_rsdp),
+        TEST(test_mb2_rsdp),     TEST(test_mb2_screen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@ CORE_ELF   := $(BUILD)/bulkhead.elf
 CORE_IMAGE := $(BUILD)/bulkhead.elf32
 GENERATED_HEADERS :=
 include tools/build/acpi.mk
+include tools/build/font.mk
 
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 

@@ -10,7 +10,7 @@ HOST_CORE_SRCS := $(filter-out lib/string.c lib/log.c lib/symbols.c lib/version.
     boot/memory_map.c boot/multiboot_parse.c boot/boot_info.c boot/boot_parse.c boot/pvh_parse.c boot/bundle.c boot/uefi/elf.c boot/uefi/names.c arch/x86/speculation_choose.c arch/x86/smp_plan.c \
     arch/x86/mm/pagetable.c arch/x86/mm/page_alloc.c arch/x86/mm/frame_alloc.c vmm/timer.c vmm/stats.c \
     vmm/cpuid_topology.c vmm/worst.c vmm/run_queue.c vmm/slots.c vmm/cap.c vmm/steal_time.c vmm/hypercall.c \
-    vmm/pause.c vmm/pvclock.c
+    vmm/pause.c vmm/pvclock.c drivers/screen.c
 HOST_CORE_SRCS := $(sort $(wildcard $(HOST_CORE_SRCS)))
 
 HOST_WARN   := -Wall -Wextra -Wno-unused-parameter -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla

@@ -39,10 +39,10 @@ image:
 images: $(IMAGE_ISO) $(IMAGE_USB)
 $(IMAGE_ISO): $(IMAGE_FILES) $(MAKE_IMAGE)
 	$(call say,ISO,$@)
-	$(Q)SOURCE_DATE_EPOCH=$(IMAGE_EPOCH) $(MAKE_IMAGE) iso $@ $(IMAGE_CONTENTS)
+	$(Q)SOURCE_DATE_EPOCH=$(IMAGE_EPOCH) $(MAKE_IMAGE) --graphics iso $@ $(IMAGE_CONTENTS)
 $(IMAGE_USB): $(IMAGE_FILES) $(MAKE_IMAGE)
 	$(call say,USB,$@)
-	$(Q)SOURCE_DATE_EPOCH=$(IMAGE_EPOCH) $(MAKE_IMAGE) usb $@ $(IMAGE_CONTENTS)
+	$(Q)SOURCE_DATE_EPOCH=$(IMAGE_EPOCH) $(MAKE_IMAGE) --graphics usb $@ $(IMAGE_CONTENTS)
 
 ## make run-iso    start QEMU from that ISO
 run-iso: image

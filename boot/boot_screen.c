@@ -1,0 +1,65 @@
+#include "boot/boot_screen.h"
+
+#include "arch/x86/mm/address_space.h"
+#include "boot/boot_info.h"
+#include "drivers/screen.h"
+#include "lib/log.h"
+#include "vmm/console_screen.h"
+
+#define BOOT_MAP_LIMIT (4 * GIB) /* what the boot page tables map */
+#define ADDRESS_LIMIT  BIT64(52)
+
+static bool mapped INIT_DATA;
+
+/* A loader's mistake: what is drawn there must not hit the core, a module or a guest. */
+INIT static bool is_memory(uint64_t base, uint64_t size)
+{
+    for (unsigned int i = 0; i < boot_info.map.count; i++) {
+        const struct memory_range *r = &boot_info.map.r[i];
+        if (r->type == MEM_USABLE && base < r->base + r->size && r->base < base + size)
+            return true;
+    }
+    return false;
+}
+
+INIT void boot_screen_find(void)
+{
+    const struct boot_framebuffer *fb = &boot_info.framebuffer;
+
+    if (fb->kind == BOOT_FB_NONE)
+        return;
+    if (screen_init(fb) != 0 || fb->base + screen_bytes(fb) > ADDRESS_LIMIT ||
+        is_memory(fb->base, screen_bytes(fb))) {
+        log_warn("screen: %u x %u, %u bits, %u bytes a line at 0x%llx cannot be used", fb->width,
+                 fb->height, fb->bits_per_pixel, fb->pitch, LLU(fb->base));
+        return;
+    }
+    console_has_screen = true;
+}
+
+/* Uncached: the PAT has no write-combining entry after reset (SDM vol. 3, 12.12.4), and an entry
+ * that is changed would have to be so on every CPU. */
+INIT void boot_screen_map(void)
+{
+    const struct boot_framebuffer *fb = &boot_info.framebuffer;
+
+    if (!console_has_screen)
+        return;
+    mapped = true;
+    volatile void *pixels = device_map(fb->base, screen_bytes(fb));
+    if (!pixels) {
+        console_has_screen = false;
+        return;
+    }
+    screen_attach(pixels);
+    log_info("screen: %u x %u characters on %u x %u%s", screen_columns(), screen_rows(), fb->width,
+             fb->height, fb->kind == BOOT_FB_TEXT ? " of VGA's text mode" : " pixels");
+}
+
+INIT void boot_screen_refuse(void)
+{
+    const struct boot_framebuffer *fb = &boot_info.framebuffer;
+
+    if (console_has_screen && !mapped && fb->base + screen_bytes(fb) <= BOOT_MAP_LIMIT)
+        screen_attach((volatile void *)fb->base);
+}

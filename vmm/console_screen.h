@@ -1,0 +1,27 @@
+#ifndef BULKHEAD_VMM_CONSOLE_SCREEN_H
+#define BULKHEAD_VMM_CONSOLE_SCREEN_H
+
+/* The console's screen, beside its serial line. At boot, and when the machine ends, what is written
+ * is drawn at once; in between the CPU that serves the console draws, in steps, so that nobody
+ * waits for a slow framebuffer and lines that scroll by are not drawn at all. */
+
+#include "lib/macros.h"
+
+/* Whether the console writes to the screen (drivers/screen.h). Boot CPU; constant after boot. */
+extern bool console_has_screen;
+
+/* `cpu` draws once the run loops begin: console_screen_run(). Boot CPU. */
+void console_screen_served_by(unsigned int cpu);
+void console_screen_run(void);
+
+/* Writes, and has it drawn. The console's lock is held. */
+void console_screen_write(const char *text, size_t len);
+
+/* Draws all, at once: at boot, and when the machine ends. */
+void console_screen_draw(void);
+
+/* The serving CPU's part: a step, if there is something to draw and the last one is some time ago.
+ */
+void console_screen_poll(void);
+
+#endif
