@@ -140,7 +140,8 @@ def make_iso(tmp, conf, protocol=2, modules=None, cmdline=None, madt=None, graph
     asks for."""
     return make_image("iso", os.path.join(str(tmp), "bulkhead.iso"),
                       module_files(tmp, conf, modules) + (["boot/madt.aml=%s" % madt] if madt else []),
-                      "--timeout=0", "--protocol=%d" % protocol, "--cmdline=" + (cmdline or ""), *(["--graphics"] if graphics else []))
+                      "--timeout=0", "--protocol=%d" % protocol, "--cmdline=" + (cmdline or ""),
+                      *(["--graphics"] if graphics else []))
 
 
 def make_uefi_disk(tmp, conf, modules=None, core=CORE_ELF, cmdline=None):
