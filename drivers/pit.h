@@ -3,8 +3,8 @@
 
 #include "lib/macros.h"
 
-/* TSC frequency in kHz measured with the machine's 8254 channel 2 over 10 ms; 0 when it does not
- * count. Boot CPU, interrupts off. */
+/* TSC frequency in kHz measured with the machine's 8254 over 10 ms; 0 when it does not count.
+ * Boot CPU, interrupts off. */
 uint64_t pit_measure_tsc_khz(void);
 
 #endif

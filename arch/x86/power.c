@@ -3,6 +3,7 @@
 #include "arch/x86/acpi/acpi.h"
 #include "arch/x86/asm.h"
 #include "arch/x86/gdt.h"
+#include "arch/x86/mm/address_space.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/virt.h"
 #include "lib/log.h"
@@ -13,6 +14,10 @@
 #define SLP_EN        BIT(13)
 #define SCI_EN        BIT(0)
 
+/* Hardware-reduced machines: ACPI 6.5, 4.8.3.7. */
+#define SLEEP_TYP_SHIFT 2
+#define SLEEP_EN        BIT(5)
+
 #define RESET_PORT  0xcf9
 #define RESET_HARD  0x06
 #define KBD_COMMAND 0x64
@@ -20,10 +25,20 @@
 #define WAIT_ROUNDS 1000000u
 
 static struct acpi_info acpi; /* the boot's own copy is given back */
+/* Registers of a byte that lie in memory; NULL: they do not. */
+static volatile uint8_t *reset_at, *sleep_at;
+
+INIT static volatile uint8_t *map(const struct acpi_register *reg)
+{
+    return reg->address != 0 && reg->space == ACPI_SPACE_MEMORY ? device_map(reg->address, 1)
+                                                                : NULL;
+}
 
 INIT void power_init(const struct acpi_info *info)
 {
     acpi = *info;
+    reset_at = map(&acpi.reset);
+    sleep_at = map(&acpi.sleep_control);
 }
 
 static bool is_port(const struct acpi_register *reg)
@@ -43,6 +58,25 @@ static void enter_acpi_mode(void)
         cpu_pause();
 }
 
+static void wait_a_moment(void)
+{
+    for (unsigned int i = 0; i < WAIT_ROUNDS; i++)
+        cpu_pause();
+}
+
+/* Returns false when the machine has no such register, or none that can be used. */
+static bool write_byte(const struct acpi_register *reg, volatile uint8_t *at, uint8_t value)
+{
+    if (is_port(reg))
+        outb((uint16_t)reg->address, value);
+    else if (at)
+        *at = value;
+    else
+        return false;
+    wait_a_moment();
+    return true;
+}
+
 /* The other bits stay as they are, and the type comes before the enable (ACPI 6.5, 16.1.7). */
 static void enter_sleep(const struct acpi_register *reg, uint8_t type)
 {
@@ -51,12 +85,6 @@ static void enter_sleep(const struct acpi_register *reg, uint8_t type)
 
     outw(port, value);
     outw(port, value | SLP_EN);
-}
-
-static void wait_a_moment(void)
-{
-    for (unsigned int i = 0; i < WAIT_ROUNDS; i++)
-        cpu_pause();
 }
 
 /* Nothing is left that could touch the machine while firmware gets it. */
@@ -69,19 +97,29 @@ static void stop_others(void)
     console_crash_flush();
 }
 
+/* Returns false when the machine has no way that is known. */
+static bool enter_s5(void)
+{
+    if (!acpi.has_s5)
+        return false;
+    if (!is_port(&acpi.pm1a_control))
+        return write_byte(&acpi.sleep_control, sleep_at,
+                          (uint8_t)(acpi.s5_slp_typ_a << SLEEP_TYP_SHIFT | SLEEP_EN));
+    enter_acpi_mode();
+    enter_sleep(&acpi.pm1a_control, acpi.s5_slp_typ_a);
+    if (is_port(&acpi.pm1b_control))
+        enter_sleep(&acpi.pm1b_control, acpi.s5_slp_typ_b);
+    wait_a_moment();
+    return true;
+}
+
 void power_off(void)
 {
     stop_others();
-    if (acpi.has_s5 && is_port(&acpi.pm1a_control)) {
-        enter_acpi_mode();
-        enter_sleep(&acpi.pm1a_control, acpi.s5_slp_typ_a);
-        if (is_port(&acpi.pm1b_control))
-            enter_sleep(&acpi.pm1b_control, acpi.s5_slp_typ_b);
-        wait_a_moment();
+    if (enter_s5())
         log_error("the machine did not power off; it is safe to turn it off by hand");
-    } else {
+    else
         log_error("no ACPI S5 state to power off with; it is safe to turn the machine off by hand");
-    }
     power_halt();
 }
 
@@ -92,10 +130,7 @@ void power_reset(void)
     stop_others();
     if (virt)
         virt->cpu_disable();
-    if (is_port(&acpi.reset)) {
-        outb((uint16_t)acpi.reset.address, acpi.reset_value);
-        wait_a_moment();
-    }
+    (void)write_byte(&acpi.reset, reset_at, acpi.reset_value);
     outb(RESET_PORT, RESET_HARD);
     wait_a_moment();
     outb(KBD_COMMAND, KBD_RESET);

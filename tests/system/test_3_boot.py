@@ -91,6 +91,21 @@ def test_pvh(boot, tmp_path, machine):
     assert m.wait_exit() == 0
 
 
+@pytest.mark.parametrize("machine", ["microvm", "microvm,acpi=off"])
+def test_pvh_on_a_microvm(boot, tmp_path, machine):
+    """As small virtual machine monitors build them: no PCI, power registers in memory or no ACPI at all, and
+    a PIT without port 0x61."""
+    m = boot(None, core=PVH, modules=[bundle(tmp_path, SMALL, ["power.img"])], machine=machine, memory=256)
+    m.expect("booted by PVH, 2 modules")
+    m.expect("time: TSC .* by PIT")
+    m.expect(r"^p\| READY")
+    m.expect(ALL_ENDED)
+    if "off" in machine:
+        m.expect("error no ACPI S5 state to power off with; it is safe to turn the machine off by hand")
+    else:
+        assert m.wait_exit() == 0
+
+
 def test_pvh_with_a_damaged_bundle(boot, tmp_path):
     path = bundle(tmp_path, SMALL, ["power.img"])
     path.write_bytes(path.read_bytes()[:30000])
