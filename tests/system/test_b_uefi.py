@@ -1,5 +1,6 @@
 """The UEFI loader, in OVMF: what it loads, and what it says when something is wrong."""
 
+import contextlib
 import json
 import os
 import re
@@ -45,6 +46,19 @@ def test_module_above_4_gib_and_command_line(boot, tmp_path):
     assert m.wait_exit() == 0
 
 
+@contextlib.contextmanager
+def qmp_of(path):
+    """QEMU's monitor, at that socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(path)
+        with connection.makefile("rw") as qmp:
+            qmp.write('{"execute": "qmp_capabilities"}\n')
+            qmp.flush()
+            next(line for line in qmp if "return" in line)
+            yield qmp
+
+
 def read_physical(qmp, address):
     """A 16-bit word of the machine's memory, by QEMU's monitor."""
     command = {"execute": "human-monitor-command", "arguments": {"command-line": "xp /1hx 0x%x" % address}}
@@ -63,16 +77,10 @@ def test_devices_write_no_memory(boot, tmp_path):
     m = start(boot, tmp_path, conf=config(vm("p", "sleeper.img", memory="16M")),
               extra=["-device", "VGA", "-device", "qemu-xhci", "-qmp", "unix:%s,server,nowait" % path])
     m.expect("p: started", timeout=60, source="core")
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(10)
-        connection.connect(path)
-        with connection.makefile("rw") as qmp:
-            qmp.write('{"execute": "qmp_capabilities"}\n')
-            qmp.flush()
-            next(line for line in qmp if "return" in line)
-            for device, function, is_on in ((0x1F, 2, False), (1, 0, True), (2, 0, False)):
-                command = read_physical(qmp, ECAM + (device << 15) + (function << 12) + 4)
-                assert bool(command & BUS_MASTER) == is_on, "device %x.%x" % (device, function)
+    with qmp_of(path) as qmp:
+        for device, function, is_on in ((0x1F, 2, False), (1, 0, True), (2, 0, False)):
+            command = read_physical(qmp, ECAM + (device << 15) + (function << 12) + 4)
+            assert bool(command & BUS_MASTER) == is_on, "device %x.%x" % (device, function)
 
 
 def cut(keep):
@@ -135,3 +143,23 @@ def test_file_that_does_not_fit_into_memory(boot, tmp_path):
     m.expect("^bulkhead: refused: big.bin: found no memory for it in one piece, expected 629145600 bytes",
              timeout=60)
     m.expect(KEY)
+
+
+def test_module_of_more_than_a_gib(boot, tmp_path):
+    """All of it is in memory when its VM could start: the core says where, QEMU's monitor what is there."""
+    size, end = (1 << 30) + (100 << 20) + 4710, b"it ends here"
+    big, path = tmp_path / "big.bin", str(tmp_path / "qmp")
+    with open(big, "wb") as out:
+        out.truncate(size)
+        out.seek(size - len(end))
+        out.write(end)
+    conf = SMALL.replace("[vm p]", "[vm p]\nmodule = big.bin\nautostart = no")
+    m = start(boot, tmp_path, conf=conf, modules=[big, find_module("power.img")], memory=2048, cmdline="log=debug",
+              extra=["-qmp", "unix:%s,server,nowait" % path])
+    big.unlink()
+    found = m.expect(r"debug module: big\.bin, %d bytes at 0x([0-9a-f]+)$" % size, timeout=120, source="core")
+    (tmp_path / "uefi.img").unlink()
+    with qmp_of(path) as qmp:
+        last = int(found.group(1), 16) + size - len(end)
+        words = [read_physical(qmp, last + i) for i in range(0, len(end), 2)]
+    assert b"".join(word.to_bytes(2, "little") for word in words) == end
