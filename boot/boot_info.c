@@ -1,5 +1,6 @@
 #include "boot/boot_info.h"
 
+#include "boot/event_log.h"
 #include "lib/error.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -19,6 +20,16 @@ INIT static int take_map(struct memory_map *map, const struct memory_map *from)
     for (unsigned int i = 0; i < from->count && !err; i++)
         err = memory_map_add(map, from->r[i].base, from->r[i].size, from->r[i].type);
     return err;
+}
+
+INIT static int check_event_log(const struct boot_measurements *m)
+{
+    if (m->size <= EVENT_LOG_MAX && m->base <= BIT64(52) - m->size)
+        return 0;
+    log_error(
+        "boot: the loader's event log of %llu bytes lies outside memory, or is longer than %llu",
+        LLU(m->size), EVENT_LOG_MAX);
+    return -BH_EINVAL;
 }
 
 INIT int boot_info_take(struct boot_info *info, const struct boot_info *from)
@@ -41,5 +52,5 @@ INIT int boot_info_take(struct boot_info *info, const struct boot_info *from)
             return -BH_EINVAL;
         }
     }
-    return 0;
+    return check_event_log(&info->measurements);
 }

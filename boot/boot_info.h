@@ -6,6 +6,7 @@
 
 #include "boot/memory_map.h"
 #include "lib/macros.h"
+#include "lib/sha256.h"
 
 #define BOOT_MODULES_MAX     32
 #define BOOT_CMDLINE_MAX     512
@@ -29,6 +30,25 @@ struct boot_framebuffer {
     uint8_t red_shift, red_bits, green_shift, green_bits, blue_shift, blue_bits;
 };
 
+/* Who has checked the files that were loaded. */
+enum boot_secure {
+    BOOT_SECURE_NONE, /* nobody that the core knows of */
+    BOOT_SECURE_LIST, /* the loader, by the list inside it; nobody has checked the loader */
+    BOOT_SECURE_ON,   /* the loader, and firmware its signature: Secure Boot */
+};
+
+/* A copy of the TPM's event log (boot/event_log.h), in memory of its own, and the two PCRs that the
+ * loader measures into. */
+#define BOOT_PCR_WORDS 8
+#define BOOT_PCR_FILES 9
+
+struct boot_measurements {
+    uint64_t base, size; /* physical, bytes; 0: none */
+    uint8_t format;      /* enum event_log_format */
+    bool has_pcrs;       /* these, from the bank of SHA-256 */
+    uint8_t pcr_words[SHA256_SIZE], pcr_files[SHA256_SIZE];
+};
+
 struct boot_info {
     const char *protocol; /* for the log */
     uint64_t entry_tsc;   /* TSC at the core's first instruction */
@@ -42,6 +62,8 @@ struct boot_info {
     unsigned int rsdp_size;
     uint8_t rsdp[BOOT_RSDP_SIZE];
     struct boot_framebuffer framebuffer;
+    uint8_t secure; /* enum boot_secure */
+    struct boot_measurements measurements;
 };
 
 extern struct boot_info boot_info;

@@ -22,6 +22,7 @@
 #include "boot/core_config.h"
 #include "boot/core_header.h"
 #include "boot/machine_report.h"
+#include "boot/measurements.h"
 #include "boot/multiboot.h"
 #include "boot/pvh.h"
 #include "drivers/cmos.h"
@@ -95,6 +96,9 @@ INIT static void prepare_memory_map(const struct phys_view *memory)
         if (m->size > 0)
             err = memory_map_reserve(map, m->base, m->size, MEM_RESERVED);
     }
+    if (!err && boot_info.measurements.size > 0)
+        err = memory_map_reserve(map, boot_info.measurements.base, boot_info.measurements.size,
+                                 MEM_RESERVED);
     find_low_page(memory);
     if (!err)
         err = memory_map_reserve(map, 0, FIRST_MIB, MEM_RESERVED);
@@ -104,8 +108,17 @@ INIT static void prepare_memory_map(const struct phys_view *memory)
     }
 }
 
+INIT static void log_secure_boot(void)
+{
+    if (boot_info.secure == BOOT_SECURE_ON)
+        log_info("boot: Secure Boot is on, and all files are in the loader's signed list");
+    else if (boot_info.secure == BOOT_SECURE_LIST)
+        log_info("boot: all files are in the loader's signed list, but Secure Boot is off");
+}
+
 INIT static void log_boot_info(void)
 {
+    log_secure_boot();
     log_debug("boot: the core stands at 0x%llx", LLU(boot_part_to_pa(boot_start)));
     for (unsigned int i = 0; i < boot_info.map.count; i++) {
         const struct memory_range *r = &boot_info.map.r[i];
@@ -316,6 +329,7 @@ NORETURN INIT static void boot_continue(void)
     gdt_init();
     interrupts_init();
     boot_screen_map();
+    measurements_log();
     begin("reading the ACPI tables");
     parse_acpi(&acpi);
     power_init(&acpi);

@@ -11,10 +11,10 @@ RUN_WHY='the emulator, and the shell that runs inside the Linux guests'
 INTEL='bochs bochs-term bochsbios vgabios grub-pc-bin grub-common xorriso mtools dosfstools busybox-static cpio'
 INTEL_WHY='the emulator with VT-x, a boot loader for it, and the shell of the Linux guests'
 TEST='bochs bochs-term bochsbios vgabios python3-pytest-xdist libc6-dev libcmocka-dev clang libclang-rt-14-dev llvm lcov python3-pytest libcapstone-dev
-    grub-pc-bin grub-common xorriso mtools dosfstools gdisk ovmf'
-TEST_WHY='unit tests, fuzzers, coverage, and system tests, in Bochs and with UEFI as well'
-IMAGE='grub-pc-bin grub-common xorriso mtools dosfstools gdisk'
-IMAGE_WHY='GRUB and what writes bootable images of a CD and a disk'
+    grub-pc-bin grub-common xorriso mtools dosfstools gdisk ovmf sbsigntool openssl swtpm'
+TEST_WHY='unit tests, fuzzers, coverage, and system tests, in Bochs and with UEFI (signed, with a TPM) as well'
+IMAGE='grub-pc-bin grub-common xorriso mtools dosfstools gdisk sbsigntool'
+IMAGE_WHY='GRUB, what writes bootable images of a CD and a disk, and what signs them'
 
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null |
     sed -n 's/^installed //p')

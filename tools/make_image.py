@@ -15,6 +15,7 @@ bulkhead.conf names, and itself: GRUB hands all of them to the core. These place
   boot/madt.aml           an ACPI table that GRUB puts in the place of the machine's MADT (tests)
 
 Both images hold one FAT file system with all this, which UEFI reads, too. Times are SOURCE_DATE_EPOCH.
+With --sign-key and --sign-cert, the loader for UEFI gets a list of all files in the root, and is signed.
 """
 
 import argparse
@@ -23,6 +24,8 @@ import struct
 import subprocess
 import sys
 import tempfile
+
+from sign_loader import sign_contents
 
 MIB = 1 << 20
 SECTOR = 512
@@ -53,6 +56,7 @@ X86_NOP = b"\x90"
 CORE, LOADER = "boot/bulkhead.elf32", "EFI/BOOT/BOOTX64.EFI"
 CORE_UEFI, CMDLINE = "bulkhead.elf", "bulkhead.cmdline"  # the loader's, in the root
 MEMTEST, MADT, FAT_FILE = "boot/memtest.bin", "boot/madt.aml", "bulkhead.fat"
+MEMTEST_UEFI = "EFI/BOOT/memtest.efi"
 
 # Files whose names begin with a dot are what macOS leaves on a stick. --nounzip: the modules reach the
 # core as they are. GRUB hands over only what follows the file's name, so it stands there twice.
@@ -222,6 +226,8 @@ def arguments():
     parser.add_argument("--graphics", action="store_true", help="in the mode that the core asks for")
     parser.add_argument("--size", type=int, default=USB_MIB,
                         help="MiB of a usb image, more if it must (%d)" % USB_MIB)
+    parser.add_argument("--sign-key", metavar="PEM", help="sign the loader for UEFI with this private key")
+    parser.add_argument("--sign-cert", metavar="PEM", help="its certificate")
     parser.add_argument("kind", choices=("iso", "usb"))
     parser.add_argument("out")
     parser.add_argument("contents", nargs="+", metavar="CONTENT")
@@ -237,6 +243,10 @@ def arguments():
         contents[place] = path
     if CORE not in contents:
         sys.exit("make_image.py: found no %s=FILE" % CORE)
+    if bool(options.sign_key) != bool(options.sign_cert):
+        sys.exit("make_image.py: found a key or a certificate alone, expected both (SIGN_KEY=, SIGN_CERT=)")
+    if options.sign_key and LOADER not in contents:
+        sys.exit("make_image.py: found no %s=FILE to sign" % LOADER)
     return options, contents
 
 
@@ -250,6 +260,9 @@ def main():
     new = options.out + ".new"
     try:
         with tempfile.TemporaryDirectory(prefix="bulkhead-image-") as stage:
+            if options.sign_key:
+                contents = sign_contents(contents, LOADER, [MEMTEST_UEFI], options.sign_key, options.sign_cert,
+                                         stage)
             {"iso": make_iso, "usb": make_usb}[options.kind](new, stage, contents, options)
         os.rename(new, options.out)
     finally:

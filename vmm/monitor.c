@@ -7,6 +7,7 @@
 #include "arch/x86/power.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/time.h"
+#include "boot/measurements.h"
 #include "drivers/uart.h"
 #include "lib/error.h"
 #include "lib/log_ring.h"
@@ -199,6 +200,11 @@ static void command_peek(const char *arg)
     isolation_check(console_answer_line);
 }
 
+static void command_measurements(const char *arg)
+{
+    measurements_print(console_answer_line);
+}
+
 static void command_off(const char *arg)
 {
     monitor_power_off();
@@ -234,6 +240,7 @@ static const struct command commands[] = {
     {"nmi", true, NULL, command_nmi, "VM: sends it an NMI"},
     {"dump", true, NULL, command_dump, "VM: shows its registers"},
     {"isolation", false, command_peek, NULL, "checks that no guest memory is mapped in the core"},
+    {"measured", false, command_measurements, NULL, "what the TPM was told before the core began"},
     {"crash", true, command_crash, NULL,
      "core, console (inside of its lock), or number of another CPU: crashes the core, to see its "
      "report"},

@@ -117,5 +117,9 @@ EFI_STATUS file_load(EFI_FILE_HANDLE root, const char *name, EFI_PHYSICAL_ADDRES
                             max <= LOADER_MAX_BELOW_4G ? " below 4 GiB" : "", file->size);
     }
     handle->Close(handle);
+    if (!EFI_ERROR(status))
+        status = verify_file(name, file);
+    if (!EFI_ERROR(status))
+        measure_file(name, file);
     return status;
 }

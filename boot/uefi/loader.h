@@ -25,9 +25,36 @@ void *pages_allocate(uint64_t size, EFI_PHYSICAL_ADDRESS max, EFI_MEMORY_TYPE ty
 /* The root folder of the partition that the loader came from. */
 MUST_CHECK EFI_STATUS files_open_root(EFI_LOADED_IMAGE *self, EFI_FILE_HANDLE *root);
 
-/* Reads a whole file into pages up to the address `max`, and says so. */
+/* Reads a whole file into pages up to the address `max`, says so, checks it (verify_file) and
+ * measures it (measure_file). */
 MUST_CHECK EFI_STATUS file_load(EFI_FILE_HANDLE root, const char *name, EFI_PHYSICAL_ADDRESS max,
                                 struct file *file);
+
+/* Reads whether Secure Boot is on, and the list of files inside this loader; stores an enum
+ * boot_secure. Refuses when it is on and there is no list: such a loader would start anything. */
+MUST_CHECK EFI_STATUS verify_init(uint8_t *state);
+
+/* Whether there is a list. Then only what it has is read: also no command line from firmware. */
+bool verify_has_list(void);
+
+/* Refuses a file that is not what the list says, or is not in it; one that is in it and is absent.
+ * Without a list, they refuse nothing. */
+MUST_CHECK EFI_STATUS verify_file(const char *name, const struct file *file);
+MUST_CHECK EFI_STATUS verify_absent(const char *name);
+
+/* Looks for a TPM. The others do nothing without one, and only say it when one fails. */
+void measure_init(void);
+
+/* Measures what is in memory: a file, the core's command line. */
+void measure_file(const char *name, const struct file *file);
+void measure_words(const char *words);
+
+/* After the last of these: reads back what the TPM made of it, and keeps a copy of the event log.
+ */
+void measure_end(struct boot_measurements *out);
+
+/* When firmware has ended: adds what that has measured. */
+void measure_after_firmware(struct boot_measurements *out);
 
 /* Whether there is such a file. */
 bool file_exists(EFI_FILE_HANDLE root, const char *name);

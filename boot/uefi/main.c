@@ -118,10 +118,12 @@ static EFI_STATUS find_cmdline(EFI_LOADED_IMAGE *self, EFI_FILE_HANDLE root, str
     }
     size_t skip = skip_own_name(text, n);
 
-    if (n > skip)
+    if (n > skip && !verify_has_list())
         return set_cmdline(info, text + skip, n - skip, "the loader's options");
+    if (n > skip)
+        Print(L"bulkhead: ignored: the loader's options, which are not in its signed list\n");
     if (!file_exists(root, CMDLINE_FILE))
-        return EFI_SUCCESS;
+        return verify_absent(CMDLINE_FILE);
     struct file file;
     EFI_STATUS status = file_load(root, CMDLINE_FILE, LOADER_MAX_BELOW_4G, &file);
 
@@ -176,7 +178,10 @@ static EFI_STATUS boot(EFI_HANDLE image)
         return refuse(EFI_OUT_OF_RESOURCES, L"found no memory below 4 GiB, expected %ld bytes",
                       (uint64_t)sizeof(*info));
     memset(info, 0, sizeof(*info));
-    status = files_open_root(self, &root);
+    measure_init();
+    status = verify_init(&info->secure);
+    if (!EFI_ERROR(status))
+        status = files_open_root(self, &root);
     if (!EFI_ERROR(status))
         status = load_modules(root, info);
     if (!EFI_ERROR(status))
@@ -187,6 +192,8 @@ static EFI_STATUS boot(EFI_HANDLE image)
         status = place_core(&core_file, &core, &delta);
     if (EFI_ERROR(status))
         return status;
+    measure_words(info->cmdline);
+    measure_end(&info->measurements);
     video_find(&info->framebuffer);
     acpi_find_rsdp(info);
     pci_find_bus_masters();
@@ -196,6 +203,7 @@ static EFI_STATUS boot(EFI_HANDLE image)
         return status;
     __asm__ volatile("cli");
     pci_stop_bus_masters();
+    measure_after_firmware(&info->measurements);
     __asm__ volatile("jmp *%[entry]"
                      :
                      : "D"(BOOT_MAGIC_INFO), "S"(info), [entry] "a"(core.entry + delta)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "boot/boot_info.h"
+#include "boot/event_log.h"
 #include "lib/error.h"
 #include "tests/unit/host_log.h"
 
@@ -26,6 +27,8 @@ static int setup(void **state)
     from.map.r[1] = (struct memory_range){BIT64(52) - 0x1000, 0x2000, MEM_RESERVED};
     from.module_count = 1;
     from.modules[0] = (struct boot_module){0x200000, 0x1000, "bulkhead.conf"};
+    from.measurements =
+        (struct boot_measurements){.base = BIT64(52) - EVENT_LOG_MAX, .size = EVENT_LOG_MAX};
     return 0;
 }
 
@@ -64,6 +67,15 @@ static void test_refused(void **state)
     refused();
     setup(state);
     from.modules[0].base = UINT64_MAX - 10;
+    refused();
+    setup(state);
+    from.measurements.size = EVENT_LOG_MAX + 1;
+    refused();
+    setup(state);
+    from.measurements = (struct boot_measurements){.base = BIT64(52) - 1, .size = 2};
+    refused();
+    setup(state);
+    from.measurements = (struct boot_measurements){.base = UINT64_MAX, .size = 2};
     refused();
 }
 

@@ -31,7 +31,16 @@ IMAGE_CONTENTS += EFI/BOOT/BOOTX64.EFI=$(UEFI_LOADER) bulkhead.elf=$(IMAGE_CORE)
 $(IMAGE_CORE): $(CORE_ELF)
 	$(Q)objcopy -S $< $@
 
-## make image      build/bulkhead.iso (CD or USB) and build/bulkhead-usb.img, to boot a PC: docs/usb.md
+# Signed by whom: another key makes the images anew.
+IMAGE_SIGN  := $(if $(SIGN_KEY),--sign-key "$(SIGN_KEY)") $(if $(SIGN_CERT),--sign-cert "$(SIGN_CERT)")
+IMAGE_STAMP := $(BUILD)/image-sign.stamp
+IMAGE_FILES += $(IMAGE_STAMP) $(wildcard $(SIGN_KEY) $(SIGN_CERT)) tools/sign_loader.py
+$(IMAGE_STAMP): FORCE
+	@mkdir -p $(@D)
+	@echo '$(IMAGE_SIGN)' | cmp -s - $@ || echo '$(IMAGE_SIGN)' > $@
+
+## make image      build/bulkhead.iso (CD or USB) and build/bulkhead-usb.img, to boot a PC: docs/usb.md;
+##                 SIGN_KEY=key.pem SIGN_CERT=cert.pem: signed for Secure Boot (docs/secure-boot.md)
 .PHONY: image images run-iso
 image:
 	@tools/deps.sh build run image
@@ -39,10 +48,10 @@ image:
 images: $(IMAGE_ISO) $(IMAGE_USB)
 $(IMAGE_ISO): $(IMAGE_FILES) $(MAKE_IMAGE)
 	$(call say,ISO,$@)
-	$(Q)SOURCE_DATE_EPOCH=$(IMAGE_EPOCH) $(MAKE_IMAGE) --graphics iso $@ $(IMAGE_CONTENTS)
+	$(Q)SOURCE_DATE_EPOCH=$(IMAGE_EPOCH) $(MAKE_IMAGE) --graphics $(IMAGE_SIGN) iso $@ $(IMAGE_CONTENTS)
 $(IMAGE_USB): $(IMAGE_FILES) $(MAKE_IMAGE)
 	$(call say,USB,$@)
-	$(Q)SOURCE_DATE_EPOCH=$(IMAGE_EPOCH) $(MAKE_IMAGE) --graphics usb $@ $(IMAGE_CONTENTS)
+	$(Q)SOURCE_DATE_EPOCH=$(IMAGE_EPOCH) $(MAKE_IMAGE) --graphics $(IMAGE_SIGN) usb $@ $(IMAGE_CONTENTS)
 
 ## make run-iso    start QEMU from that ISO
 run-iso: image

@@ -1,7 +1,7 @@
 # The UEFI loader: a PE file of its own, from Debian's gnu-efi. It shares some files with the core and
 # is linked with none of its objects.
 
-UEFI_C   := $(wildcard boot/uefi/*.c) vmm/config_text.c lib/string.c
+UEFI_C   := $(wildcard boot/uefi/*.c) boot/event_log.c vmm/config_text.c lib/string.c lib/sha256.c
 UEFI_OBJS := $(UEFI_C:%.c=$(BUILD)/uefi/%.o)
 UEFI_LOADER := $(BUILD)/BOOTX64.EFI
 
@@ -30,7 +30,7 @@ $(BUILD)/uefi/loader.so: $(UEFI_OBJS)
 uefi: $(UEFI_LOADER)
 $(UEFI_LOADER): $(BUILD)/uefi/loader.so
 	$(call say,PE,$@)
-	$(Q)objcopy -j .text -j .sdata -j .data -j .dynamic -j .dynsym -j .rel -j .rela -j '.rel.*' \
+	$(Q)objcopy -S -j .text -j .sums -j .sdata -j .data -j .dynamic -j .dynsym -j .rel -j .rela -j '.rel.*' \
 	    -j '.rela.*' -j .reloc --target efi-app-x86_64 --subsystem=10 $< $@
 
 -include $(UEFI_OBJS:.o=.d)
