@@ -18,6 +18,7 @@
 #include "arch/x86/speculation.h"
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
+#include "arch/x86/watchdog.h"
 #include "boot/boot_screen.h"
 #include "boot/core_config.h"
 #include "boot/core_header.h"
@@ -42,7 +43,7 @@
 
 #define BOOT_MAP_LIMIT   (4 * GIB) /* what the boot page tables map */
 #define FIRST_MIB        (1 * MIB)
-#define LAPIC_DEFAULT_PA 0xfee00000ull
+#define SCRUB_STEP       (16 * MIB)
 #define BDA_EBDA_SEGMENT 0x40e /* BIOS data area: where the extended one begins */
 
 struct boot_info boot_info;
@@ -59,17 +60,19 @@ void boot_main(uint32_t magic, uint64_t info, uint64_t entry_tsc);
 /* Boot cannot go on: says so and stops. What is wrong has been logged. */
 NORETURN INIT static void refuse(const char *what)
 {
+    interrupts_off();
     boot_screen_refuse();
     log_error("boot stops: %s; no VM was started", what);
     console_crash_flush();
     cpu_stop();
 }
 
-/* What comes next, so that a hang names itself: with `log=debug` on the command line, and in the
- * log ring always. */
-INIT static void begin(const char *phase)
+/* What comes next, so that a hang names itself: at once with `log=debug` on the command line, by
+ * the watchdog always. */
+static void begin(const char *phase)
 {
     log_debug("boot: %s", phase);
+    watchdog_phase(phase);
 }
 
 /* With all that the boot loader has put there taken out, and before the rest of the first MiB is.
@@ -182,9 +185,11 @@ INIT static void parse_acpi(struct acpi_info *acpi)
 
 INIT static void init_interrupts(const struct acpi_info *acpi)
 {
+    watchdog_stop();
     lapic_hw_want_x2apic |= smp_needs_x2apic(acpi);
-    if (lapic_hw_init(acpi->lapic_address ? acpi->lapic_address : LAPIC_DEFAULT_PA) != 0)
+    if (lapic_hw_set_up() != 0)
         refuse("no usable local APIC");
+    watchdog_start();
     this_cpu->apic_id = lapic_hw_id();
     have_ioapic = ioapic_hw_init(acpi) == 0;
 }
@@ -210,12 +215,18 @@ INIT static void init_console(const struct acpi_info *acpi)
  * clean. */
 INIT static void scrub_guest_memory(void)
 {
+    uint64_t done = 0;
+
     for (unsigned int i = 0; i < boot_info.map.count; i++) {
         const struct memory_range *r = &boot_info.map.r[i];
         uint64_t start = ALIGN_UP(r->base, FRAME_SIZE);
         uint64_t end = ALIGN_DOWN(MIN(r->base + r->size, FRAME_PA_MAX), FRAME_SIZE);
-        if (r->type == MEM_USABLE && start < end)
-            physical_scrub(start, end - start);
+        for (uint64_t n; r->type == MEM_USABLE && start < end; start += n) {
+            n = MIN(SCRUB_STEP, end - start);
+            physical_scrub(start, n);
+            done += n;
+            watchdog_progress(done / MIB, frame_total_bytes() / MIB, "MiB");
+        }
     }
 }
 
@@ -285,8 +296,11 @@ static void start_vms(void)
     for (unsigned int i = 0; i < vm_count; i++)
         if (vms[i]->config->autostart)
             (void)vm_start(vms[i]);
-    while (__atomic_load_n(&vm_starting_count, __ATOMIC_ACQUIRE) > 0)
+    unsigned int starting;
+    while ((starting = __atomic_load_n(&vm_starting_count, __ATOMIC_ACQUIRE)) > 0) {
+        watchdog_progress(vm_count - MIN(starting, vm_count), vm_count, "VMs");
         vm_attend();
+    }
     for (unsigned int i = 0; i < vm_count; i++)
         if (vms[i]->state != VM_OFF && vms[i]->state != VM_ENDING)
             return;
@@ -303,8 +317,9 @@ NORETURN static void enter_run_loop(void)
              LLU(time_now_ns() / 1000), LLU((page_free_count() - before) * PAGE_SIZE_4K / KIB));
     console_run();
     smp_release(sched_loop);
-    log_debug("boot: starting the VMs");
+    begin("starting the VMs");
     start_vms();
+    watchdog_stop();
     console_start();
     sched_loop();
 }
@@ -329,6 +344,9 @@ NORETURN INIT static void boot_continue(void)
     gdt_init();
     interrupts_init();
     boot_screen_map();
+    if (lapic_hw_init() != 0)
+        refuse("no usable local APIC");
+    watchdog_start();
     measurements_log();
     begin("reading the ACPI tables");
     parse_acpi(&acpi);

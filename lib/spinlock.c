@@ -54,13 +54,18 @@ void spin_check_release(const struct spinlock *lock)
         held->lock[i] = held->lock[i + 1];
 }
 
-void spin_check_held(const struct spinlock *lock)
+bool spin_check_holds(const struct spinlock *lock)
 {
     const struct held_locks *held = is_checked() ? spin_held() : NULL;
-    bool found = !held;
 
     for (unsigned int i = 0; held && i < held->count; i++)
-        found |= held->lock[i] == lock;
-    if (!found)
+        if (held->lock[i] == lock)
+            return true;
+    return false;
+}
+
+void spin_check_held(const struct spinlock *lock)
+{
+    if (is_checked() && !spin_check_holds(lock))
         core_panic("lock \"%s\" is needed and not held", lock->name);
 }

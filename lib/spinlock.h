@@ -50,6 +50,7 @@ void spin_wait(const struct spinlock *lock, uint16_t number);
 void spin_check_acquire(const struct spinlock *lock);
 void spin_check_release(const struct spinlock *lock);
 void spin_check_held(const struct spinlock *lock);
+bool spin_check_holds(const struct spinlock *lock);
 
 static inline void spin_acquire(struct spinlock *lock)
 {
@@ -65,6 +66,15 @@ static inline void spin_release(struct spinlock *lock)
     if (CHECKS)
         spin_check_release(lock);
     __atomic_store_n(&lock->serving, (uint16_t)(lock->serving + 1), __ATOMIC_RELEASE);
+}
+
+/* For a handler that may have interrupted whoever holds it, on this CPU: when it is free, it can be
+ * taken. In CHECKS builds whoever is about to take it is in the way, too. */
+static inline bool spin_is_free(const struct spinlock *lock)
+{
+    return __atomic_load_n(&lock->next, __ATOMIC_RELAXED) ==
+               __atomic_load_n(&lock->serving, __ATOMIC_RELAXED) &&
+           !(CHECKS && spin_check_holds(lock));
 }
 
 /* For functions that want it held. */

@@ -128,6 +128,7 @@ def menu(contents, options, prepare):
     number = "2" if options.protocol == 2 else ""
     if MADT in contents:
         prepare += "\nacpi --exclude=APIC /" + MADT
+    prepare += "\n" + options.prepare
     text = MENU_START.format(timeout=options.timeout, prepare=prepare, uefi=CORE_UEFI, cmdline=CMDLINE,
                              module="module" + number)
     for key, title, words in MENU:
@@ -224,6 +225,7 @@ def arguments():
     parser.add_argument("--protocol", type=int, choices=(1, 2), default=2, help="multiboot 1 or 2 (2)")
     parser.add_argument("--cmdline", default="", help="the core's command line")
     parser.add_argument("--graphics", action="store_true", help="in the mode that the core asks for")
+    parser.add_argument("--prepare", default="", help="what GRUB does before it shows the menu (tests)")
     parser.add_argument("--size", type=int, default=USB_MIB,
                         help="MiB of a usb image, more if it must (%d)" % USB_MIB)
     parser.add_argument("--sign-key", metavar="PEM", help="sign the loader for UEFI with this private key")

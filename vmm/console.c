@@ -57,6 +57,11 @@ bool console_acquire(unsigned int room)
     return true;
 }
 
+bool console_is_free(void)
+{
+    return spin_is_free(&console_lock);
+}
+
 void console_run(void)
 {
     running = true;

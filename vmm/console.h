@@ -16,6 +16,9 @@ struct vm;
 bool console_acquire(unsigned int room);
 void console_release(void);
 
+/* Whether an interrupt handler of boot may log: it has not interrupted the lock's holder. */
+bool console_is_free(void);
+
 /* The run loops begin: from here on nobody waits for the UART. */
 void console_run(void);
 

@@ -10,7 +10,9 @@
 #include "arch/x86/percpu.h"
 #include "arch/x86/regs.h"
 #include "arch/x86/smp.h"
+#include "arch/x86/watchdog.h"
 #include "lib/log.h"
+#include "vmm/console.h"
 
 #define VECTORS   256u
 #define STUB_SIZE 16u
@@ -97,18 +99,20 @@ void interrupts_restore_tables(void)
 
 COLD static void take_other(uint8_t vector)
 {
-    if (vector == VECTOR_STOP) {
+    if (vector == VECTOR_STOP)
         smp_stop_self();
-    }
     if (vector == VECTOR_KICK) { /* the run loop looks at its mail after any interrupt */
         smp_take_kick();
         return;
     }
-    if (this_cpu->id == 0) {
-        log_warn("unexpected interrupt vector 0x%x", vector);
-    } else {
-        smp_note_vector(vector);
+    if (vector == VECTOR_WATCHDOG) {
+        watchdog_tick();
+        return;
     }
+    if (this_cpu->id == 0 && console_is_free())
+        log_warn("unexpected interrupt vector 0x%x", vector);
+    else
+        smp_note_vector(vector);
 }
 
 void interrupt_take(uint8_t vector)

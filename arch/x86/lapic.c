@@ -11,12 +11,15 @@
 
 #define LVT_NMI     (4u << LVT_MODE_SHIFT)
 #define TIMER_DIV_1 0x0b
+#define TPR_WATCH   0xe0 /* vectors above 0xef only (SDM vol. 3, 11.8.3.1) */
 
 #define CPUID1_ECX_X2APIC       BIT(21)
 #define CPUID1_ECX_TSC_DEADLINE BIT(24)
 #define X2APIC_ID_MAX           (UINT32_MAX - 1)
 #define ICR_IDLE_ROUNDS         100000u
 #define CALIBRATION_NS          1000000u
+
+#define APIC_BASE_PAGE 0x000ffffffffff000ull /* of IA32_APIC_BASE */
 
 #define PIC1_DATA 0x21
 #define PIC2_DATA 0xa1
@@ -25,7 +28,7 @@
 static volatile char *lapic_mmio; /* NULL: x2APIC mode */
 static bool tsc_deadline;
 bool lapic_hw_want_x2apic INIT_DATA;
-static uint64_t ticks_per_tsc; /* 32.32 fixed point */
+static uint64_t ticks_per_tsc = BIT64(32) / 32; /* 32.32 fixed point; at first a guess */
 
 static uint32_t apic_read(unsigned int reg)
 {
@@ -70,6 +73,18 @@ INIT static void mask_8259s(void)
     outb(PIC2_DATA, PIC_ALL);
 }
 
+static void set_timer(uint32_t vector)
+{
+    apic_write(LAPIC_LVT_TIMER, vector | (tsc_deadline ? LVT_TIMER_DEADLINE : 0));
+    __asm__ volatile("mfence" ::: "memory"); /* before a deadline (SDM vol. 3, 11.5.4.1) */
+}
+
+void lapic_hw_watch(bool watch)
+{
+    set_timer(watch ? VECTOR_WATCHDOG : VECTOR_TIMER);
+    apic_write(LAPIC_TPR, watch ? TPR_WATCH : 0);
+}
+
 INIT void lapic_hw_init_cpu(void)
 {
     apic_write(LAPIC_SVR, SVR_ENABLE | VECTOR_SPURIOUS);
@@ -78,10 +93,10 @@ INIT void lapic_hw_init_cpu(void)
     apic_write(LAPIC_LVT_LINT1, LVT_NMI);
     apic_write(LAPIC_LVT_PERF, LVT_MASKED);
     apic_write(LAPIC_TIMER_DIV, TIMER_DIV_1);
-    apic_write(LAPIC_LVT_TIMER, VECTOR_TIMER | (tsc_deadline ? LVT_TIMER_DEADLINE : 0));
+    set_timer(VECTOR_TIMER);
 }
 
-INIT int lapic_hw_init(uint64_t mmio_base)
+INIT int lapic_hw_init(void)
 {
     uint64_t base = rdmsr(MSR_APIC_BASE);
 
@@ -89,23 +104,30 @@ INIT int lapic_hw_init(uint64_t mmio_base)
         base |= APIC_BASE_ENABLE;
         wrmsr(MSR_APIC_BASE, base);
     }
-    if (lapic_hw_want_x2apic && (cpuid(1, 0).ecx & CPUID1_ECX_X2APIC)) {
-        base |= APIC_BASE_X2APIC; /* from the enabled state only (SDM vol. 3, figure 11-27) */
-        wrmsr(MSR_APIC_BASE, base);
-    }
     if (!(base & APIC_BASE_X2APIC)) {
-        lapic_mmio = device_map(mmio_base, PAGE_SIZE_4K);
+        lapic_mmio = device_map(base & APIC_BASE_PAGE, PAGE_SIZE_4K);
         if (!lapic_mmio)
             return -BH_ENOMEM;
     }
     mask_8259s();
     tsc_deadline = (cpuid(1, 0).ecx & CPUID1_ECX_TSC_DEADLINE) != 0;
     lapic_hw_init_cpu();
+    return 0;
+}
+
+INIT int lapic_hw_set_up(void)
+{
+    if (lapic_mmio && lapic_hw_want_x2apic && (cpuid(1, 0).ecx & CPUID1_ECX_X2APIC)) {
+        /* From the enabled state only (SDM vol. 3, figure 11-27). */
+        wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | APIC_BASE_X2APIC);
+        lapic_mmio = NULL;
+        lapic_hw_init_cpu();
+    }
     if (!tsc_deadline) {
         int err = calibrate_timer();
         if (err)
             return err;
-        apic_write(LAPIC_LVT_TIMER, VECTOR_TIMER);
+        set_timer(VECTOR_TIMER);
     }
     log_info("lapic: id %u, %s mode, timer %s", lapic_hw_id(), lapic_mmio ? "xAPIC" : "x2APIC",
              tsc_deadline ? "TSC deadline" : "one-shot");
@@ -131,9 +153,8 @@ INIT uint32_t lapic_hw_max_id(void)
 
 static void wait_until_sent(void)
 {
-    for (unsigned int i = 0; i < ICR_IDLE_ROUNDS && (apic_read(LAPIC_ICR) & ICR_PENDING); i++) {
+    for (unsigned int i = 0; i < ICR_IDLE_ROUNDS && (apic_read(LAPIC_ICR) & ICR_PENDING); i++)
         cpu_pause();
-    }
 }
 
 void lapic_hw_send(uint32_t apic_id, uint32_t command)
@@ -148,6 +169,17 @@ void lapic_hw_send(uint32_t apic_id, uint32_t command)
     apic_write(LAPIC_ICR_HIGH, apic_id << 24);
     apic_write(LAPIC_ICR, command);
     wait_until_sent();
+}
+
+uint32_t lapic_hw_destination(void)
+{
+    return lapic_mmio ? apic_read(LAPIC_ICR_HIGH) : 0;
+}
+
+void lapic_hw_set_destination(uint32_t destination)
+{
+    if (lapic_mmio)
+        apic_write(LAPIC_ICR_HIGH, destination);
 }
 
 void lapic_hw_eoi(void)

@@ -11,6 +11,7 @@
 #define VECTOR_TIMER    0x50 /* and in arch/x86/entry.asm */
 #define VECTOR_KICK     0x60
 #define VECTOR_STOP     0xf0
+#define VECTOR_WATCHDOG 0xf1 /* boot only: arch/x86/watchdog.h */
 #define VECTOR_SPURIOUS 0xff
 
 #define XAPIC_ID_MAX 254u /* 255 is the broadcast address (SDM vol. 3, 11.6.1) */
@@ -21,12 +22,19 @@
 #define IPI_INIT             0x4500u
 #define IPI_STARTUP(address) (0x4600u | (uint32_t)((address) / PAGE_SIZE_4K))
 
-/* Use x2APIC mode, if the CPU has it, even if firmware left it off. Before lapic_hw_init(). */
+/* Use x2APIC mode, if the CPU has it, even if firmware left it off. Before lapic_hw_set_up(). */
 extern bool lapic_hw_want_x2apic;
 
-/* Enables the LAPIC in the mode that firmware left it in, masks its local interrupts, and measures
- * or chooses its timer. Boot CPU. Returns 0 or -BH_ENOTSUP when there is none. */
-MUST_CHECK int lapic_hw_init(uint64_t mmio_base);
+/* Enables the LAPIC in the mode that firmware left it in, and masks its local interrupts and the
+ * 8259s. Its timer may be early or late. Boot CPU, boot only. Returns 0 or a negative error. */
+MUST_CHECK int lapic_hw_init(void);
+
+/* Chooses the mode, and measures the timer, when the TSC's frequency is known. Interrupts off.
+ * Returns 0 or -BH_ENOTSUP when the timer does not count. */
+MUST_CHECK int lapic_hw_set_up(void);
+
+/* Whether the timer's vector is VECTOR_WATCHDOG, and all of lower classes wait. Interrupts off. */
+void lapic_hw_watch(bool watch);
 
 /* The same for another CPU, whose LAPIC is in the boot CPU's mode. */
 void lapic_hw_init_cpu(void);
@@ -39,6 +47,10 @@ uint32_t lapic_hw_max_id(void);
 
 /* Sends an IPI_* to the CPU with that APIC id. What was stored before is visible to it then. */
 void lapic_hw_send(uint32_t apic_id, uint32_t command);
+
+/* For a handler that may interrupt lapic_hw_send(): the half of a command that is written first. */
+uint32_t lapic_hw_destination(void);
+void lapic_hw_set_destination(uint32_t destination);
 
 uint32_t lapic_hw_id(void);
 

@@ -15,6 +15,7 @@
 #include "arch/x86/percpu.h"
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
+#include "arch/x86/watchdog.h"
 #include "lib/error.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -280,6 +281,7 @@ INIT static void start_all(uint64_t low_page)
     send_startup(low_page);
     send_startup(low_page);
     for (unsigned int i = 1; i < cpu_count; i++) {
+        watchdog_progress(i, cpu_count, "CPUs have been waited for");
         wait_while(i, CPU_STARTING, deadline);
         if (state_of(i) == CPU_STARTING) {
             log_warn("cpus: APIC id %u does not start within %u ms: left out", cpus[i].apic_id,
@@ -395,9 +397,11 @@ INIT void smp_start(const struct acpi_info *acpi, uint64_t low_page)
         log_error("cpus: the core's memory is used up: raise [core] memory");
         cpu_count = 1;
     }
-    for (unsigned int i = 1; i < cpu_count; i++)
+    for (unsigned int i = 1; i < cpu_count; i++) {
+        watchdog_progress(i, cpu_count, "CPUs are set up");
         if (state_of(i) == CPU_ARRIVED && take_in(i))
             started++;
+    }
     log_info("cpus: %u started%s", started,
              started > 1 && tsc_consistent ? ", TSC consistent" : "");
 }

@@ -134,13 +134,14 @@ def make_image(kind, out, contents, *options):
     return str(out)
 
 
-def make_iso(tmp, conf, protocol=2, modules=None, cmdline=None, madt=None, graphics=False):
+def make_iso(tmp, conf, protocol=2, modules=None, cmdline=None, madt=None, graphics=False, prepare=""):
     """A GRUB ISO in `tmp` with the core, this configuration and what it names. `madt`: a file that
     takes the place of the machine's ACPI table of that name. `graphics`: GRUB sets the mode that the core
-    asks for."""
+    asks for. `prepare`: commands of GRUB's."""
     return make_image("iso", os.path.join(str(tmp), "bulkhead.iso"),
                       module_files(tmp, conf, modules) + (["boot/madt.aml=%s" % madt] if madt else []),
                       "--timeout=0", "--protocol=%d" % protocol, "--cmdline=" + (cmdline or ""),
+                      "--prepare=" + prepare,
                       *(["--graphics"] if graphics else []))
 
 

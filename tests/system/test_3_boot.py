@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from bulkhead import BUILD, CPU, TEST_GUESTS, config, make_iso, vm
-from machines import EVERYWHERE, QEMU_SVM
+from machines import BOCHS_SVM, BOCHS_VMX, EVERYWHERE, QEMU_SVM, on
 
 SMALL = config(vm("p", "power.img", cmdline="off after=100", memory="16M"))
 CORE_DEBUG = "console = com1\nlog = debug\n"
@@ -159,6 +159,28 @@ def test_first_mile(boot, name):
     started = next(t for text, t in at.items() if "started, " in text and "entry" in text)
     print("boot %.1f ms, images %.1f ms" % (1000 * start, 1000 * (started - start)))
     assert start < 0.020 and started < 0.050
+
+
+# A second of virtual time in 4 million instructions, as on Bochs: clearing memory takes most of a minute.
+SLOW = ["-icount", "shift=8,sleep=off", "-rtc", "base=2024-01-01T00:00:00,clock=vm"]
+
+
+@on(QEMU_SVM, BOCHS_SVM, BOCHS_VMX)
+def test_slow_phase_is_named(boot, machine_name):
+    """The watchdog's line, by an interrupt in the middle of a phase: which, since when, how far; nothing after boot."""
+    slow = {"extra": SLOW} if machine_name == QEMU_SVM else {"ips": 1000000}
+    m = boot(config(vm("p", "power.img", cmdline="off after=30000", memory="16M"),
+                    core="console = com1\nlog = warn\nscrub-at-boot = yes\n"), memory=1024, **slow)
+    m.expect("^READY", timeout=120, source="p")
+    lines = re.findall(r"\[ +([\d.]+)\] warn +boot: still (.*) after (\d+) s: (\d+) of (\d+) MiB", m.text())
+    assert len(lines) >= 2
+    assert {what for _, what, *_ in lines} == {"clearing the guests' memory"}
+    assert [int(after) for _, _, after, _, _ in lines] == [10 * (i + 1) for i in range(len(lines))]
+    assert all(10 * i < float(at) < 10 * i + 2 for i, (at, *_) in enumerate(lines, 1))
+    done = [int(n) for *_, n, _ in lines] + [int(lines[0][-1])]
+    assert all(a < b for a, b in zip(done, done[1:]))
+    assert m.wait_exit(timeout=60) == 0
+    assert m.text().count("boot: still") == len(lines)
 
 
 def test_linux_by_grub_iso(boot, tmp_path):

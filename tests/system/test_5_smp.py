@@ -102,10 +102,12 @@ def test_disabled_entries_are_no_processors(boot, smp, count):
     assert not re.search("left out|APIC id", m.text())
 
 
-def test_sixty_five_are_one_too_many(boot):
+@pytest.mark.parametrize("cpus", [65, 255])
+def test_more_than_the_core_uses(boot, cpus):
     m = boot(config(vm("a", "counter.img", cmdline="checksum period=500"),
-                    core="console = com1\nlog = info\n"), memory=512, cpus=65)
+                    core="console = com1\nlog = info\n"), memory=512, cpus=cpus)
     m.expect("APIC id 64 is one more than the limit of 64: left out", source="core", timeout=60)
+    m.expect("MADT: %d CPUs more than the limit of 64 are ignored" % (cpus - 64), source="core")
     m.expect("cpus: 64 started", source="core", timeout=60, forbid="does not")
     m.expect("^checksum ok", source="a", timeout=60)
 

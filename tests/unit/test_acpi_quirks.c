@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -232,6 +233,52 @@ static void test_many_cpus(void **state)
     assert_logged("CPUs more than the limit of 64 are ignored");
 }
 
+/* 4,096 entries, as a machine with 8 sockets may have: CPUs that are there, that could be plugged
+ * in (ACPI 6.5, table 5.22: bit 1, online capable), that are off; each as local APIC too where its
+ * id fits, ids above 255 mostly. */
+static void test_thousands_of_cpus(void **state)
+{
+    uint32_t end = 44, enabled = 0;
+
+    (void)state;
+    memset(ram + EXTRA, 0, 44);
+    put(EXTRA + 36, 0xfee00000, 4);
+    for (uint32_t i = 0; i < 3840; i++, end += 16) {
+        uint32_t id = i % 2 ? i : 0x10000 + i;
+        uint32_t flags = i < 512 ? 2u : i % 64 == 63 ? 0u : i % 3 == 0 ? 3u : 1u;
+
+        put(EXTRA + end, 0x1009, 4);
+        put(EXTRA + end + 4, id, 4);
+        put(EXTRA + end + 8, flags, 4);
+        put(EXTRA + end + 12, i, 4);
+        enabled += flags & 1;
+    }
+    for (uint32_t i = 0; i < 255; i++, end += 8) {
+        put(EXTRA + end, 0x0800 | i << 16 | i << 24, 4);
+        put(EXTRA + end + 4, 2, 4);
+    }
+    put(EXTRA + end, 0x0800 | 0xffu << 24, 8);
+    table(EXTRA, "APIC", end + 8, 5);
+    put(XSDT + 52, EXTRA, 8);
+    table(XSDT, "XSDT", 68, 1);
+    assert_int_equal(parse(), 0);
+    assert_int_equal(info.cpu_count, ACPI_MAX_CPUS);
+    for (unsigned int i = 0; i < info.cpu_count; i++) {
+        unsigned int uid = 512 + i + (i == 63);
+
+        assert_int_equal(info.cpus[i].uid, uid);
+        assert_int_equal(info.cpus[i].apic_id, uid % 2 ? uid : 0x10000 + uid);
+    }
+    char line[80];
+    snprintf(line, sizeof(line), "%u CPUs more than the limit of 64 are ignored",
+             enabled - ACPI_MAX_CPUS);
+    assert_logged(line);
+    unsigned int lines = 0;
+    for (const char *at = host_log_text; (at = strstr(at, "left out")); at++)
+        lines++;
+    assert_true(lines >= 1 && lines <= 8);
+}
+
 /* Local APIC and x2APIC entries in any order, the same CPU in both, one of the two disabled. */
 static void test_mixed_cpus(void **state)
 {
@@ -281,13 +328,14 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, machine)
     const struct CMUnitTest tests[] = {
-        TEST(test_unaligned),       TEST(test_beyond_4g),
-        TEST(test_zero_length),     TEST(test_madt_twice),
-        TEST(test_fadt_twice),      TEST(test_xsdt_of_no_use),
-        TEST(test_roots_disagree),  TEST(test_dsdt_addresses_disagree),
-        TEST(test_fadt_cut),        TEST(test_acpi_1),
-        TEST(test_many_cpus),       TEST(test_mixed_cpus),
-        TEST(test_madt_ends_badly), TEST(test_long_dsdt),
+        TEST(test_unaligned),         TEST(test_beyond_4g),
+        TEST(test_zero_length),       TEST(test_madt_twice),
+        TEST(test_fadt_twice),        TEST(test_xsdt_of_no_use),
+        TEST(test_roots_disagree),    TEST(test_dsdt_addresses_disagree),
+        TEST(test_fadt_cut),          TEST(test_acpi_1),
+        TEST(test_many_cpus),         TEST(test_mixed_cpus),
+        TEST(test_madt_ends_badly),   TEST(test_long_dsdt),
+        TEST(test_thousands_of_cpus),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -316,6 +316,7 @@ static void test_terabytes(void **state)
     say(1024 * GIB, 5 * 1024 * GIB, MEM_USABLE);
     check_map();
     assert_int_equal(frame_total_bytes(), (4096 - 12 - 1) * GIB - MIB - 16 * MIB - MIB);
+    assert_non_null(strstr(host_log_text, "memory: 2097152 MiB above 4 TiB are left alone"));
 }
 
 int main(void)

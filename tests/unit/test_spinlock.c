@@ -105,6 +105,24 @@ static void test_fairness(void **state)
     }
 }
 
+/* What a handler sees that has interrupted this CPU: at rest, with the lock, on the way to it. */
+static void test_is_free(void **state)
+{
+    assert_true(spin_is_free(&inner));
+    spin_acquire(&inner);
+    assert_false(spin_is_free(&inner));
+    assert_true(spin_is_free(&same));
+    spin_release(&inner);
+    assert_true(spin_is_free(&inner));
+    spin_check_acquire(&inner);
+    assert_false(spin_is_free(&inner));
+    spin_check_release(&inner);
+    inner.next = inner.serving = UINT16_MAX;
+    assert_true(spin_is_free(&inner));
+    inner.next++;
+    assert_false(spin_is_free(&inner));
+}
+
 /* A crash inside a lock's section: the crash report takes it again. */
 static void test_machine_ends(void **state)
 {
@@ -243,6 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_exclusion, clear),
         cmocka_unit_test_setup(test_fairness, clear),
+        cmocka_unit_test_setup(test_is_free, clear),
         cmocka_unit_test_setup(test_machine_ends, clear),
         cmocka_unit_test_setup(test_order, clear),
         cmocka_unit_test_setup(test_held_list_is_full, clear),

@@ -92,6 +92,20 @@ static void set(uint64_t *bitmap, struct stretch s, bool on)
     }
 }
 
+INIT static void say_what_is_too_high(const struct memory_map *usable)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned int i = 0; i < usable->count; i++) {
+        const struct memory_range *r = &usable->r[i];
+        if (r->type == MEM_USABLE && r->base + r->size > FRAME_PA_MAX)
+            bytes += r->base + r->size - MAX(r->base, FRAME_PA_MAX);
+    }
+    if (bytes > 0)
+        log_warn("memory: %llu MiB above %llu TiB are left alone", LLU(bytes / MIB),
+                 LLU(FRAME_PA_MAX / (1024 * GIB)));
+}
+
 INIT int frame_init(const struct memory_map *usable, void *storage, size_t storage_bytes)
 {
     size_t bytes = frame_bitmap_bytes(usable);
@@ -99,6 +113,7 @@ INIT int frame_init(const struct memory_map *usable, void *storage, size_t stora
     if (storage_bytes < bytes || !IS_ALIGNED((uintptr_t)storage, sizeof(uint64_t)))
         return -BH_EINVAL;
     memset(&frames, 0, sizeof(frames));
+    say_what_is_too_high(usable);
     if (bytes == 0)
         return 0;
     memset(storage, 0, bytes);
