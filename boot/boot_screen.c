@@ -6,8 +6,7 @@
 #include "lib/log.h"
 #include "vmm/console_screen.h"
 
-#define BOOT_MAP_LIMIT (4 * GIB) /* what the boot page tables map */
-#define ADDRESS_LIMIT  BIT64(52)
+#define ADDRESS_LIMIT BIT64(52)
 
 static bool mapped INIT_DATA;
 
@@ -56,10 +55,10 @@ INIT void boot_screen_map(void)
              fb->height, fb->kind == BOOT_FB_TEXT ? " of VGA's text mode" : " pixels");
 }
 
-INIT void boot_screen_refuse(void)
+INIT void boot_screen_refuse(volatile void *(*map)(uint64_t pa, uint64_t size))
 {
     const struct boot_framebuffer *fb = &boot_info.framebuffer;
 
-    if (console_has_screen && !mapped && fb->base + screen_bytes(fb) <= BOOT_MAP_LIMIT)
-        screen_attach((volatile void *)fb->base);
+    if (console_has_screen && !mapped)
+        screen_attach(map(fb->base, screen_bytes(fb)));
 }

@@ -57,11 +57,35 @@ uint64_t image_delta;
 
 void boot_main(uint32_t magic, uint64_t info, uint64_t entry_tsc);
 
+/* In the boot tables, at POOL_VA: what will be the page pool. */
+INIT static void map_in_boot_tables(uint64_t pa, uint64_t size, uint64_t flags)
+{
+    uint64_t pd_pa = boot_part_to_pa(boot_pool_pd);
+    uint64_t *pd = (uint64_t *)pd_pa, *pdpt = (uint64_t *)boot_part_to_pa(boot_pdpt_high);
+
+    for (uint64_t at = 0; at < size; at += PAGE_SIZE_2M) {
+        pd[at / PAGE_SIZE_2M] = (pa + at) | PTE_P | PTE_W | PTE_LARGE | PTE_NX | flags;
+        invlpg((void *)(POOL_VA + at));
+    }
+    pdpt[0] = pd_pa | PTE_P | PTE_W;
+}
+
+/* The screen, which may be above BOOT_MAP_LIMIT, when nobody needs the pool any more. */
+INIT static volatile void *map_for_now(uint64_t pa, uint64_t size)
+{
+    uint64_t offset = pa % PAGE_SIZE_2M;
+
+    if (offset + size > GIB)
+        return NULL;
+    map_in_boot_tables(pa - offset, offset + size, PTE_PCD | PTE_PWT);
+    return (volatile void *)(POOL_VA + offset);
+}
+
 /* Boot cannot go on: says so and stops. What is wrong has been logged. */
 NORETURN INIT static void refuse(const char *what)
 {
     interrupts_off();
-    boot_screen_refuse();
+    boot_screen_refuse(map_for_now);
     log_error("boot stops: %s; no VM was started", what);
     console_crash_flush();
     cpu_stop();
@@ -149,11 +173,7 @@ INIT static void create_pool(uint64_t size)
                   LLU(size / MIB));
         refuse("not enough memory");
     }
-    uint64_t pd_pa = boot_part_to_pa(boot_pool_pd);
-    uint64_t *pd = (uint64_t *)pd_pa, *pdpt = (uint64_t *)boot_part_to_pa(boot_pdpt_high);
-    for (uint64_t at = 0; at < size; at += PAGE_SIZE_2M)
-        pd[at / PAGE_SIZE_2M] = (pa + at) | PTE_P | PTE_W | PTE_LARGE | PTE_NX;
-    pdpt[0] = pd_pa | PTE_P | PTE_W;
+    map_in_boot_tables(pa, size, 0);
     page_pool_init((void *)POOL_VA, pa, size);
     if (address_space_init(pa, size) != 0)
         refuse("the core's memory is too small for its page tables");
@@ -202,7 +222,8 @@ INIT static void init_console(const struct acpi_info *acpi)
 
     if (!have_ioapic || irq < 0 ||
         ioapic_hw_route_isa(acpi, (unsigned int)irq, VECTOR_UART, smp_apic_id(cpu)) != 0) {
-        log_warn("console: no interrupt from the serial port: it is polled");
+        if (uart_is_there())
+            log_warn("console: no interrupt from the serial port: it is polled");
         console_polled_by = cpu;
     } else {
         uart_enable_interrupts();

@@ -19,7 +19,7 @@ MUST_CHECK int screen_init(const struct boot_framebuffer *framebuffer);
 /* How many bytes of memory the framebuffer has, from its base. */
 uint64_t screen_bytes(const struct boot_framebuffer *framebuffer);
 
-/* Where the framebuffer is mapped, as a whole. Draws nothing yet. */
+/* Where the framebuffer is mapped, as a whole. Makes it blank, and draws nothing yet. */
 void screen_attach(volatile void *pixels);
 
 /* Rows and columns of characters. */

@@ -74,6 +74,11 @@ int uart_init(uint16_t port, unsigned int baud)
     return 0;
 }
 
+bool uart_is_there(void)
+{
+    return uart_port != 0;
+}
+
 static void set_tx_interrupt(bool on)
 {
     if (interrupts && on != tx_interrupt) {

@@ -11,6 +11,9 @@
  * does not divide 115200, or -BH_ENOENT when no UART answers there; then output goes nowhere. */
 int uart_init(uint16_t port, unsigned int baud);
 
+/* Whether uart_init() has found one. */
+bool uart_is_there(void);
+
 /* True when the queue takes so many bytes more (up to 16 KiB). Whoever gets false asks again,
  * without the lock in between. One that takes nothing for so long that it must be dead loses what
  * is oldest in the queue. */

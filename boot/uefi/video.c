@@ -88,5 +88,7 @@ void video_find(struct boot_framebuffer *framebuffer)
                 BS->HandleProtocol(handles[i], &gEfiGraphicsOutputProtocolGuid, (void **)&gop)))
             found = describe(gop, framebuffer);
     }
+    if (!found)
+        Print(L"bulkhead: found no screen with memory to draw in: the core shows nothing there\n");
     FreePool(handles);
 }

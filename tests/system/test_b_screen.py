@@ -1,87 +1,21 @@
 """The screen beside the serial line: its text is read back from the pixels."""
 
-import os
 import re
-import socket
 import time
 
 import pytest
 
-from bulkhead import ROOT, config, make_iso, vm
+from bulkhead import config, make_iso, vm
+from screen import Monitor, on_screen
 
 HALT = "when-done = halt\n"
 SMALL = vm("p", "power.img", cmdline="off after=100", memory="16M")
-WIDTH, HEIGHT, BAND = 8, 16, 8
 
 
-def font():
-    """The glyphs, as rows of ink, of the same drawing that the core's table is made of."""
-    glyphs, rows = {}, []
-    with open(os.path.join(ROOT, "tools", "build", "font.txt"), encoding="ascii") as drawing:
-        for line in drawing:
-            if line[0] in ".#":
-                rows.append(line.split())
-    for band in range(0, len(rows), 12):
-        for i in range(len(rows[band])):
-            blank = ["." * WIDTH] * 2
-            glyph = blank + [row[i] for row in rows[band:band + 12]] + blank
-            glyphs["".join(glyph)] = chr(0x20 + band // 12 * BAND + i)
-    return glyphs
-
-
-class Monitor:
-    """QEMU's, to look at the screen."""
-
-    def __init__(self, folder):
-        self.path = os.path.join(str(folder), "monitor")
-        self.args = ["-vga", "std", "-chardev", "socket,id=mon,path=%s,server=on,wait=off" % self.path,
-                     "-mon", "chardev=mon,mode=readline"]
-        self.image = os.path.join(str(folder), "screen.ppm")
-
-    def ask(self, command):
-        with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(20)
-            line.connect(self.path)
-            line.sendall(command.encode() + b"\n")
-            seen = b""
-            while seen.count(b"(qemu)") < 2:  # the prompt, and the one behind the answer
-                seen += line.recv(4096)
-        return seen.decode("latin1")
-
-    def dump(self):
-        """(width, height, pixels as bytes of RGB)"""
-        self.ask("screendump " + self.image)
-        with open(self.image, "rb") as dump:
-            kind, size, depth, pixels = dump.read().split(b"\n", 3)
-        assert (kind, depth) == (b"P6", b"255")
-        return tuple(int(n) for n in size.split()) + (pixels,)
-
-    def text(self):
-        """The screen's lines; None when it shows something that the font has not."""
-        width, height, pixels = self.dump()
-        glyphs, lines = font(), []
-        ink = ["".join(".#"[pixel > 64] for pixel in pixels[y * width * 3:(y + 1) * width * 3:3])
-               for y in range(height)]
-        for y in range(0, height - HEIGHT + 1, HEIGHT):
-            lines.append("".join(glyphs.get("".join(ink[y + i][x:x + WIDTH] for i in range(HEIGHT)), "\0")
-                                 for x in range(0, width - WIDTH + 1, WIDTH)).rstrip())
-        return None if any("\0" in line for line in lines) else lines
-
-    def wait_for(self, pattern, seconds=20):
-        """The lines, once they match."""
-        lines = None
-        for _ in range(seconds * 2):
-            lines = self.text()
-            if lines and re.search(pattern, "\n".join(lines).rstrip()):
-                return lines
-            time.sleep(0.5)
-        pytest.fail("%s is not on the screen: %s" % (pattern, lines))
-
-
-def start(boot, tmp_path, core, text=SMALL, protocol=2):
+def start(boot, tmp_path, core, text=SMALL, protocol=2, graphics=True):
     conf = config(text, core=core)
     monitor = Monitor(tmp_path)
-    m = boot(conf, iso=make_iso(tmp_path, conf, protocol, graphics=True), extra=monitor.args)
+    m = boot(conf, iso=make_iso(tmp_path, conf, protocol, graphics=graphics), extra=monitor.args)
     return m, monitor
 
 
@@ -92,11 +26,7 @@ def test_the_log_is_on_the_screen(boot, tmp_path, core):
     m.expect("the last VM has ended", timeout=60, source="core")
     m.send("\x010cpus\r")
     lines = monitor.wait_for(r"> cpus\n.*\nbulkhead>$")
-    # All that the serial line has said since the core began, where long lines go on in the next row.
-    serial = m.text().replace("\r", "")
-    rows = []
-    for line in serial[serial.index("[    -.------] info  Bulkhead"):].split("\n"):
-        rows += [line[i:i + 128].rstrip() for i in range(0, max(len(line), 1), 128)]
+    rows = on_screen(m.text(), 128)
     assert lines[:len(rows)] == rows
     assert any("p| READY" in row for row in rows)
 
@@ -127,13 +57,13 @@ def test_not_with_com1_alone(boot, tmp_path):
     assert "screen:" not in m.text()
 
 
-def test_text_mode(boot, tmp_path):
-    """What GRUB leaves for multiboot 1, whose header asks for no graphics. Its font is not ours."""
-    m, monitor = start(boot, tmp_path, HALT, protocol=1)
+@pytest.mark.parametrize("protocol, graphics", [(1, True), (2, False)], ids=["multiboot1", "multiboot2"])
+def test_text_mode(boot, tmp_path, protocol, graphics):
+    """What GRUB leaves for multiboot 1, whose header asks for no graphics, and where it is told to. Its font
+    is not ours."""
+    m, monitor = start(boot, tmp_path, HALT, protocol=protocol, graphics=graphics)
     m.expect("screen: 80 x 25 characters on 80 x 25 of VGA's text mode", timeout=90, source="core")
     m.expect("the last VM has ended", timeout=60, source="core")
     time.sleep(1)
-    cells = re.findall(r"0x07([0-9a-f]{2})\b", monitor.ask("xp /2000hx 0xb8000"))
-    screen = bytes.fromhex("".join(cells)).decode("ascii")
-    assert len(screen) == 80 * 25
-    assert "p| READY   " in screen and "the last VM has ended" in screen
+    screen = "\n".join(monitor.vga_rows())
+    assert "p| READY\n" in screen and "the last VM has ended" in screen
