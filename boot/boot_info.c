@@ -37,7 +37,8 @@ INIT int boot_info_take(struct boot_info *info, const struct boot_info *from)
     *info = *from;
     info->protocol = "the UEFI loader";
     if (info->map.count > MEMORY_MAP_MAX || info->module_count > BOOT_MODULES_MAX ||
-        info->rsdp_size > BOOT_RSDP_SIZE || !is_terminated(info->cmdline, sizeof(info->cmdline))) {
+        info->rsdp_size > BOOT_RSDP_SIZE || !is_terminated(info->cmdline, sizeof(info->cmdline)) ||
+        !is_terminated(info->report, sizeof(info->report))) {
         log_error("boot: the loader's information makes no sense: %u ranges of memory, %u modules, "
                   "expected at most %u and %u",
                   info->map.count, info->module_count, MEMORY_MAP_MAX, BOOT_MODULES_MAX);

@@ -11,6 +11,7 @@
 #define BOOT_MODULES_MAX     32
 #define BOOT_CMDLINE_MAX     512
 #define BOOT_MODULE_NAME_MAX 64
+#define BOOT_REPORT_MAX      160
 #define BOOT_RSDP_SIZE       36 /* ACPI 6.5, table 5.3 */
 
 struct boot_module {
@@ -64,6 +65,8 @@ struct boot_info {
     struct boot_framebuffer framebuffer;
     uint8_t secure; /* enum boot_secure */
     struct boot_measurements measurements;
+    /* Where the loader has saved machine_report(), or why not; empty: it did not try. */
+    char report[BOOT_REPORT_MAX];
 };
 
 extern struct boot_info boot_info;

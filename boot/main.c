@@ -357,6 +357,31 @@ INIT static void read_wall_clock(const struct acpi_info *acpi)
     platform_boot_epoch = epoch - uptime;
 }
 
+INIT static void check_line(const char *text, size_t len)
+{
+    log_info("check: %.*s", (int)len, text);
+}
+
+/* All that the word `check` asks for. */
+NORETURN INIT static void check_machine(const struct acpi_info *acpi, bool can_run_vms)
+{
+    const struct machine_facts facts = {.acpi = acpi,
+                                        .memory = &firmware_memory,
+                                        .map = &boot_info.map,
+                                        .screen = &boot_info.framebuffer,
+                                        .tsc_khz = time_scale.khz,
+                                        .cpus_started = smp_cpu_count(),
+                                        .cannot_run_vms = !can_run_vms};
+
+    log_info("check: what this machine has, as Bulkhead sees it; booted by %s", boot_info.protocol);
+    machine_report(&facts, check_line);
+    if (boot_info.report[0] != '\0')
+        log_info("check: file: %s", boot_info.report);
+    log_info("check: end: no VM is started; take \"check\" off the core's command line for that");
+    uart_flush();
+    cpu_stop();
+}
+
 /* On the CPU's own stack and page tables. */
 NORETURN INIT static void boot_continue(void)
 {
@@ -389,11 +414,8 @@ NORETURN INIT static void boot_continue(void)
     begin("starting the other CPUs");
     if (can_run_vms)
         smp_start(&acpi, low_page);
-    if (core_check_only) {
-        machine_report(&acpi, &firmware_memory, can_run_vms);
-        uart_flush();
-        cpu_stop();
-    }
+    if (core_check_only)
+        check_machine(&acpi, can_run_vms);
     init_console(&acpi);
     begin(core_config.scrub_at_boot ? "clearing the guests' memory"
                                     : "counting the guests' memory");

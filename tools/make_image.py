@@ -13,6 +13,7 @@ bulkhead.conf names, and itself: GRUB hands all of them to the core. These place
   bulkhead.elf, EFI/BOOT/BOOTX64.EFI    the core for UEFI, and the program that starts it
   boot/memtest.bin        a memory test, for the menu
   boot/madt.aml           an ACPI table that GRUB puts in the place of the machine's MADT (tests)
+  bulkhead.cmdline        the core's command line by UEFI; --cmdline and --timeout are appended to it
 
 Both images hold one FAT file system with all this, which UEFI reads, too. Times are SOURCE_DATE_EPOCH.
 With --sign-key and --sign-cert, the loader for UEFI gets a list of all files in the root, and is signed.
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 
-from sign_loader import sign_contents
+from sign_loader import LOADER, REPORT, sign_contents
 
 MIB = 1 << 20
 SECTOR = 512
@@ -44,6 +45,7 @@ CORE_SECTOR = 34
 FILES_SECTOR = MIB // SECTOR
 USB_MIB = 320
 FAT32_MIN_MIB = 40
+TIMEOUT_MAX = 3600  # as in boot/uefi/options.h
 BIG_CLUSTERS_MIB = 300  # from here on clusters of 4 KiB leave FAT32 its 65,525
 # GRUB's boot.S and diskboot.S: where boot.img has the sector of core.img, and the jump over its
 # correction of the boot drive; where core.img's first sector has the number of its second one.
@@ -53,7 +55,7 @@ BOOT_DRIVE_CHECK = 0x66
 DISKBOOT_START = 0x1F4
 X86_NOP = b"\x90"
 
-CORE, LOADER = "boot/bulkhead.elf32", "EFI/BOOT/BOOTX64.EFI"
+CORE = "boot/bulkhead.elf32"
 CORE_UEFI, CMDLINE = "bulkhead.elf", "bulkhead.cmdline"  # the loader's, in the root
 MEMTEST, MADT, FAT_FILE = "boot/memtest.bin", "boot/madt.aml", "bulkhead.fat"
 MEMTEST_UEFI = "EFI/BOOT/memtest.efi"
@@ -71,18 +73,19 @@ set default=0
 {prepare}
 function files {{
     for file in /*; do
-        if [ ! -f "$file" -o "$file" = /{uefi} -o "$file" = /{cmdline} ]; then true
+        if [ ! -f "$file" -o "$file" = /{uefi} -o "$file" = /{cmdline} -o "$file" = /{report} ]; then true
         elif regexp '^/\\.' "$file"; then true
         else {module} --nounzip "$file" "$file"
         fi
     done
 }}
 """
-MENU = (("b", "Bulkhead (key b)", ""), ("v", "Bulkhead, verbose (key v)", "log=debug"),
-        ("s", "Bulkhead, safe mode without optional processor features (key s)", "log=debug off=all"),
-        ("h", "What hardware this machine has, without starting a VM (key h)", "check"))
+# The same entries as in boot/uefi/menu.c: test_b_images.py compares them.
+MENU = (("b", "Bulkhead", ""), ("v", "Bulkhead, verbose", "log=debug"),
+        ("s", "Bulkhead, safe mode without optional processor features", "log=debug off=all"),
+        ("h", "What hardware this machine has, without starting a VM", "check"))
 MENU_ENTRY = """\
-menuentry '{title}' --hotkey={key} {{
+menuentry '{title} (key {key})' --hotkey={key} {{
     echo 'Loading Bulkhead and the files of bulkhead.conf ...'
     {load} /{core} {words}
 {screen}    files
@@ -129,13 +132,23 @@ def menu(contents, options, prepare):
     if MADT in contents:
         prepare += "\nacpi --exclude=APIC /" + MADT
     prepare += "\n" + options.prepare
-    text = MENU_START.format(timeout=options.timeout, prepare=prepare, uefi=CORE_UEFI, cmdline=CMDLINE,
+    text = MENU_START.format(timeout=options.timeout, prepare=prepare, uefi=CORE_UEFI, cmdline=CMDLINE, report=REPORT,
                              module="module" + number)
     for key, title, words in MENU:
         text += MENU_ENTRY.format(key=key, title=title, load="multiboot" + number, core=CORE,
                                   words=(options.cmdline + " " + words).strip(),
                                   screen="" if options.graphics else TEXT_SCREEN)
     return text + (MENU_MEMTEST.format(memtest=MEMTEST) if MEMTEST in contents else "")
+
+
+def loader_options(stage, contents, options):
+    """The first line of bulkhead.cmdline, with what the options say behind it. Returns its path."""
+    given = read(contents[CMDLINE]).splitlines()[:1] if CMDLINE in contents else []
+    words = [line.decode("utf-8-sig", "replace").strip() for line in given]
+    path = os.path.join(stage, CMDLINE)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(" ".join(filter(None, words + [options.cmdline, "menu=%d" % options.timeout])) + "\n")
+    return path
 
 
 def grub(stage, kind, prefix):
@@ -221,7 +234,7 @@ def make_usb(out, stage, contents, options):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--timeout", type=int, default=3, help="seconds that the menu waits (3)")
+    parser.add_argument("--timeout", type=int, default=3, help="seconds that the menu waits (3), 0: none")
     parser.add_argument("--protocol", type=int, choices=(1, 2), default=2, help="multiboot 1 or 2 (2)")
     parser.add_argument("--cmdline", default="", help="the core's command line")
     parser.add_argument("--graphics", action="store_true", help="in the mode that the core asks for")
@@ -234,6 +247,8 @@ def arguments():
     parser.add_argument("out")
     parser.add_argument("contents", nargs="+", metavar="CONTENT")
     options = parser.parse_args()
+    if not 0 <= options.timeout <= TIMEOUT_MAX:
+        parser.error("--timeout: found %d, expected 0 to %d seconds" % (options.timeout, TIMEOUT_MAX))
     contents = {}
     for text in options.contents:
         place, equals, path = text.partition("=")
@@ -262,6 +277,8 @@ def main():
     new = options.out + ".new"
     try:
         with tempfile.TemporaryDirectory(prefix="bulkhead-image-") as stage:
+            if LOADER in contents:
+                contents[CMDLINE] = loader_options(stage, contents, options)
             if options.sign_key:
                 contents = sign_contents(contents, LOADER, [MEMTEST_UEFI], options.sign_key, options.sign_cert,
                                          stage)

@@ -2,8 +2,13 @@
 
 #include "boot/uefi/loader.h"
 
+#include "arch/x86/asm.h"
+#include "lib/string.h"
+
 /* Some firmware fails on reads that are much longer. */
 #define READ_CHUNK (16 * MIB)
+
+#define SECTOR 512 /* of most disks; no disk has smaller ones */
 
 /* No file of ours is longer; a wrong size of a broken file system must not wrap. */
 #define FILE_SIZE_MAX BIT64(52)
@@ -77,21 +82,53 @@ static EFI_STATUS find_size(EFI_FILE_HANDLE handle, const char *name, uint64_t *
     return EFI_SUCCESS;
 }
 
+/* Some firmware calls it a success when it could not read, and leaves memory as it was (EDK II's
+ * driver for AHCI, after five tries): a mark in each sector tells. */
+static uint64_t put_marks(const struct file *file)
+{
+    uint64_t mark = rdtsc() * 0x9e3779b97f4a7c15ull | 1; /* no file has it but by a rare chance */
+
+    for (uint64_t at = 0; at + sizeof(mark) <= file->size; at += SECTOR)
+        memcpy((uint8_t *)file->at + at, &mark, sizeof(mark));
+    return mark;
+}
+
+/* Returns the offset of what was not read, or the file's size. */
+static uint64_t find_mark(const struct file *file, uint64_t mark)
+{
+    for (uint64_t at = 0; at + sizeof(mark) <= file->size; at += SECTOR)
+        if (memcmp((uint8_t *)file->at + at, &mark, sizeof(mark)) == 0)
+            return at;
+    return file->size;
+}
+
+static EFI_STATUS refuse_read(EFI_STATUS status, const char *name, uint64_t at, uint64_t size)
+{
+    return refuse(status,
+                  L"%a: found \"%r\" at byte %ld, expected %ld bytes; is the medium "
+                  L"damaged, or was it taken out?",
+                  name, status, at, size);
+}
+
 static EFI_STATUS read_all(EFI_FILE_HANDLE handle, const char *name, struct file *file)
 {
+    uint64_t mark = put_marks(file);
+
     for (uint64_t at = 0; at < file->size;) {
         UINTN n = MIN(file->size - at, READ_CHUNK);
         EFI_STATUS status = handle->Read(handle, &n, (uint8_t *)file->at + at);
 
         if (EFI_ERROR(status))
-            return refuse(status, L"%a: found \"%r\" at byte %ld, expected %ld bytes", name, status,
-                          at, file->size);
+            return refuse_read(status, name, at, file->size);
         if (n == 0)
             return refuse(EFI_END_OF_FILE, L"%a: found its end at byte %ld, expected %ld bytes",
                           name, at, file->size);
         at += n;
     }
-    return EFI_SUCCESS;
+    uint64_t unread = find_mark(file, mark);
+
+    return unread < file->size ? refuse_read(EFI_DEVICE_ERROR, name, unread, file->size)
+                               : EFI_SUCCESS;
 }
 
 EFI_STATUS file_load(EFI_FILE_HANDLE root, const char *name, EFI_PHYSICAL_ADDRESS max,

@@ -59,6 +59,11 @@ void measure_after_firmware(struct boot_measurements *out);
 /* Whether there is such a file. */
 bool file_exists(EFI_FILE_HANDLE root, const char *name);
 
+/* Shows the boot menu when it is `wanted` or the command line has `menu=SECONDS`, which is taken
+ * off it, and appends the chosen entry's words, up to `size` bytes in all. */
+MUST_CHECK EFI_STATUS menu_run(EFI_HANDLE image, EFI_LOADED_IMAGE *self, EFI_FILE_HANDLE root,
+                               bool wanted, char *cmdline, size_t size);
+
 /* Describes the first screen with a linear framebuffer of 32 bits a pixel, changing its mode when
  * it must; without one, leaves `framebuffer` at BOOT_FB_NONE. */
 void video_find(struct boot_framebuffer *framebuffer);
@@ -66,10 +71,17 @@ void video_find(struct boot_framebuffer *framebuffer);
 /* Stores a copy of the ACPI tables' root pointer, when firmware has one. */
 void acpi_find_rsdp(struct boot_info *info);
 
+/* The page of the word `check`: writes it into a file and says so, also in info->report. When it
+ * cannot, only that. For a filled-in `info` but for its memory map. */
+void report_save(EFI_FILE_HANDLE root, struct boot_info *info);
+
 /* Remembers the PCI devices that may read and write memory on their own, but for screens and
  * bridges; and, when firmware has ended, keeps them from that. */
 void pci_find_bus_masters(void);
 void pci_stop_bus_masters(void);
+
+/* Stores the memory map as it is now. Silent. */
+MUST_CHECK EFI_STATUS memory_look(struct memory_map *map);
 
 /* Ends boot services and stores the memory map. Firmware's memory for boot services is usable then,
  * and no firmware function may be called. Returns an error when firmware refuses, or when the map

@@ -6,10 +6,12 @@
 #include "boot/core_header.h"
 #include "boot/uefi/elf.h"
 #include "boot/uefi/names.h"
+#include "boot/uefi/options.h"
 #include "lib/string.h"
 
 #define CORE_FILE    "bulkhead.elf"
 #define CMDLINE_FILE "bulkhead.cmdline"
+#define CHECK_WORD   "check" /* starts no VM: the modules are not read */
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
 
@@ -99,7 +101,8 @@ static size_t skip_own_name(const char *text, size_t n)
 
 /* From the loader's own options, or else from a file. Options that are no text, as some firmware
  * passes, are none. */
-static EFI_STATUS find_cmdline(EFI_LOADED_IMAGE *self, EFI_FILE_HANDLE root, struct boot_info *info)
+static EFI_STATUS find_cmdline(EFI_LOADED_IMAGE *self, EFI_FILE_HANDLE root, struct boot_info *info,
+                               bool *by_firmware)
 {
     static char text[2 * BOOT_CMDLINE_MAX];
     const uint8_t *options = self->LoadOptions;
@@ -118,7 +121,8 @@ static EFI_STATUS find_cmdline(EFI_LOADED_IMAGE *self, EFI_FILE_HANDLE root, str
     }
     size_t skip = skip_own_name(text, n);
 
-    if (n > skip && !verify_has_list())
+    *by_firmware = n > skip && !verify_has_list();
+    if (*by_firmware)
         return set_cmdline(info, text + skip, n - skip, "the loader's options");
     if (n > skip)
         Print(L"bulkhead: ignored: the loader's options, which are not in its signed list\n");
@@ -167,6 +171,7 @@ static EFI_STATUS boot(EFI_HANDLE image)
     struct file core_file;
     struct core_image core;
     uint64_t delta = 0;
+    bool by_firmware;
     EFI_STATUS status = BS->HandleProtocol(image, &gEfiLoadedImageProtocolGuid, (void **)&self);
 
     if (EFI_ERROR(status))
@@ -183,9 +188,13 @@ static EFI_STATUS boot(EFI_HANDLE image)
     if (!EFI_ERROR(status))
         status = files_open_root(self, &root);
     if (!EFI_ERROR(status))
-        status = load_modules(root, info);
+        status = find_cmdline(self, root, info, &by_firmware);
     if (!EFI_ERROR(status))
-        status = find_cmdline(self, root, info);
+        status = menu_run(image, self, root, !by_firmware, info->cmdline, sizeof(info->cmdline));
+    bool check = !EFI_ERROR(status) && options_have(info->cmdline, CHECK_WORD);
+
+    if (!EFI_ERROR(status) && !check)
+        status = load_modules(root, info);
     if (!EFI_ERROR(status))
         status = file_load(root, CORE_FILE, ~0ull, &core_file);
     if (!EFI_ERROR(status))
@@ -196,6 +205,8 @@ static EFI_STATUS boot(EFI_HANDLE image)
     measure_end(&info->measurements);
     video_find(&info->framebuffer);
     acpi_find_rsdp(info);
+    if (check)
+        report_save(root, info);
     pci_find_bus_masters();
     Print(L"bulkhead: starting the core at 0x%lx\n", core.base + delta);
     status = memory_leave_firmware(image, &info->map);

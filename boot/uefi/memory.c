@@ -41,6 +41,20 @@ static EFI_STATUS prepare_map(struct efi_map *map)
     return status;
 }
 
+EFI_STATUS memory_look(struct memory_map *map)
+{
+    struct efi_map firmware = {.room = 0};
+    EFI_STATUS status = prepare_map(&firmware);
+
+    if (EFI_ERROR(status))
+        return status;
+    status = take_map(&firmware);
+    if (!EFI_ERROR(status) && !convert(&firmware, map))
+        status = EFI_BUFFER_TOO_SMALL;
+    FreePool(firmware.at);
+    return status;
+}
+
 EFI_STATUS memory_leave_firmware(EFI_HANDLE image, struct memory_map *map)
 {
     struct efi_map firmware = {.room = 0};

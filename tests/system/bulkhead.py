@@ -95,7 +95,7 @@ class Machine(Console):
             args += ["-cdrom", iso, "-boot", "d"]
         elif disk:
             args += ["-drive", "if=none,id=stick,format=raw,snapshot=on,file=%s" % disk, "-device",
-                     "qemu-xhci", "-device", "usb-storage,drive=stick,bootindex=0"]
+                     "qemu-xhci", "-device", "usb-storage,id=usbstick,drive=stick,bootindex=0"]
         elif uefi:
             args += uefi_firmware(tmp) + ["-drive", "if=none,format=raw,id=d0,file=" + uefi, "-device",
                                           "ide-hd,drive=d0,bootindex=0"]
@@ -148,17 +148,16 @@ def make_iso(tmp, conf, protocol=2, modules=None, cmdline=None, madt=None, graph
 
 def make_uefi_disk(tmp, conf, modules=None, core=CORE_ELF, cmdline=None):
     """A FAT disk image in `tmp` with the UEFI loader, this core (None: none), configuration and what that
-    names. `cmdline`: the text of bulkhead.cmdline."""
+    names. `cmdline`: the text of bulkhead.cmdline, behind `menu=0`, unless it has a word for the menu."""
     if not shutil.which("mformat") or not os.path.exists(OVMF_CODE):
         raise Failure("mtools or OVMF is not installed: tools/deps.sh test")
     files = module_files(tmp, conf, modules)
     if core:
         files.append(os.path.join(str(tmp), "bulkhead.elf"))
         shutil.copyfile(core, files[-1])
-    if cmdline is not None:
-        files.append(os.path.join(str(tmp), "bulkhead.cmdline"))
-        with open(files[-1], "w", encoding="utf-8") as out:
-            out.write(cmdline)
+    files.append(os.path.join(str(tmp), "bulkhead.cmdline"))
+    with open(files[-1], "w", encoding="utf-8", newline="") as out:
+        out.write(cmdline if "menu" in (cmdline or "") else "menu=0 " + (cmdline or ""))
     disk = os.path.join(str(tmp), "uefi.img")
     with open(disk, "wb") as out:
         out.truncate((64 << 20) + sum(os.path.getsize(name) for name in files))

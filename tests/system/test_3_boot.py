@@ -122,7 +122,7 @@ def test_check(boot, machine_name):
     m.expect("check: virtualization: yes")
     m.expect(r"check: IOMMU: none: no DMAR or IVRS table")
     m.expect(r"check: TSC: \d+\.\d+ MHz, .*deadline timer: %s" % ("no" if machine_name == QEMU_SVM else "(yes|no)"))
-    m.expect(r"check: memory: \d+ MiB for guests")
+    m.expect(r"check: memory: \d+ MiB that can be used")
     m.expect("check: serial port: COM1 at port 0x3f8")
     m.expect("check: end: no VM is started")
     assert "error" not in m.text()
@@ -134,7 +134,7 @@ def test_check_of_a_machine_with_less_and_more(boot):
              machine="q35,kernel-irqchip=split", extra=["-device", "intel-iommu,intremap=on"])
     m.expect("error this processor has|error .*AMD-V")
     m.expect("check: processors: 1 started of 2 ")
-    m.expect("check: virtualization: NO: see the error above")
+    m.expect("check: virtualization: NO: this processor has neither VT-x nor AMD-V")
     m.expect(r"check: IOMMU: VT-d \(DMAR table\), interrupt remapping: yes")
     m.expect("check: end: no VM is started")
 

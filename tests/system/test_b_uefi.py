@@ -5,6 +5,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 
 import pytest
 
@@ -163,3 +164,30 @@ def test_module_of_more_than_a_gib(boot, tmp_path):
         last = int(found.group(1), 16) + size - len(end)
         words = [read_physical(qmp, last + i) for i in range(0, len(end), 2)]
     assert b"".join(word.to_bytes(2, "little") for word in words) == end
+
+
+def test_menu_waits_for_nobody(boot, tmp_path):
+    """Its time over, the first entry starts; a memory check that is not there is not offered."""
+    m = start(boot, tmp_path, cmdline="log=debug menu=1 off=apicv\r\n")
+    m.expect("^bulkhead: what to start", timeout=60)
+    m.expect("debug module: power.img", timeout=60, source="core", forbid="Memory check|command line")
+    m.expect("^READY", source="p")
+
+
+@pytest.mark.parametrize("word", ["menu=soon", "menu=3601"])
+def test_bad_menu_word(boot, tmp_path, word):
+    m = start(boot, tmp_path, cmdline="log=debug " + word)
+    m.expect('^bulkhead: refused: command line: found "%s", expected menu=SECONDS, 0 to 3600' % word, timeout=60)
+    m.expect(KEY)
+
+
+def test_options_of_a_shell(boot, tmp_path):
+    """What somebody has chosen there asks for no menu, and goes before bulkhead.cmdline."""
+    disk = make_uefi_disk(tmp_path, SMALL, cmdline="log=error menu=60")
+    (tmp_path / "startup.nsh").write_text("fs0:\\loader.efi log=debug\r\n")
+    for command in (["mmove", "-i", disk, "::/EFI/BOOT/BOOTX64.EFI", "::/loader.efi"],
+                    ["mcopy", "-i", disk, str(tmp_path / "startup.nsh"), "::/"]):
+        subprocess.run(command, check=True)
+    m = boot(SMALL, uefi=disk, memory=512)
+    m.expect("debug module: power.img", timeout=90, source="core", forbid="what to start")
+    m.expect("^READY", source="p")

@@ -63,6 +63,9 @@ static void test_refused(void **state)
     memset(from.cmdline, 'x', sizeof(from.cmdline));
     refused();
     setup(state);
+    memset(from.report, 'x', sizeof(from.report));
+    refused();
+    setup(state);
     memset(from.modules[0].name, 'x', sizeof(from.modules[0].name));
     refused();
     setup(state);

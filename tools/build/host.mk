@@ -9,7 +9,7 @@ HOST_CORE_SRCS := $(filter-out lib/string.c lib/log.c lib/symbols.c lib/version.
     arch/x86/vmx/caps.c arch/x86/vmx/explain.c arch/x86/vmx/check.c arch/x86/vmx/check_segments.c \
     boot/memory_map.c boot/multiboot_parse.c boot/boot_info.c boot/boot_parse.c boot/pvh_parse.c boot/bundle.c \
     boot/event_log.c \
-    boot/uefi/elf.c boot/uefi/names.c boot/uefi/sums.c boot/uefi/efi_map.c \
+    boot/uefi/elf.c boot/uefi/names.c boot/uefi/sums.c boot/uefi/efi_map.c boot/uefi/options.c boot/uefi/smbios.c \
     arch/x86/speculation_choose.c arch/x86/smp_plan.c \
     arch/x86/mm/pagetable.c arch/x86/mm/page_alloc.c arch/x86/mm/frame_alloc.c vmm/timer.c vmm/stats.c \
     vmm/cpuid_topology.c vmm/worst.c vmm/run_queue.c vmm/slots.c vmm/cap.c vmm/steal_time.c vmm/hypercall.c \

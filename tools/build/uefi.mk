@@ -1,7 +1,8 @@
 # The UEFI loader: a PE file of its own, from Debian's gnu-efi. It shares some files with the core and
 # is linked with none of its objects.
 
-UEFI_C   := $(wildcard boot/uefi/*.c) boot/event_log.c vmm/config_text.c lib/string.c lib/sha256.c
+UEFI_C   := $(wildcard boot/uefi/*.c) vmm/config_text.c lib/string.c lib/format.c lib/emit.c lib/version.c lib/sha256.c \
+    boot/machine_report.c boot/event_log.c arch/x86/svm/detect.c arch/x86/vmx/detect.c arch/x86/vmx/caps.c $(wildcard arch/x86/acpi/*.c)
 UEFI_OBJS := $(UEFI_C:%.c=$(BUILD)/uefi/%.o)
 UEFI_LOADER := $(BUILD)/BOOTX64.EFI
 
@@ -15,12 +16,13 @@ UEFI_CFLAGS := -std=gnu11 -O2 -g -ffreestanding -nostdinc \
 UEFI_LDFLAGS := -nostdlib -znocombreloc -shared -Bsymbolic --no-undefined --no-warn-rwx-segments \
     -z noexecstack -z muldefs -T /usr/lib/elf_x86_64_efi.lds -L/usr/lib
 
-# gnu-efi's linker script knows nothing of the core's boot-only section.
+# gnu-efi's linker script knows nothing of the core's boot-only sections.
 $(BUILD)/uefi/%.o: %.c tools/build/uefi.mk
 	$(call say,EFICC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(UEFI_CFLAGS) -c $< -o $@
-	$(Q)objcopy --rename-section .init.text=.text $@
+	$(Q)$(CC) $(UEFI_CFLAGS) $(if $(filter lib/version.c,$<),$(CFLAGS_version)) -c $< -o $@
+	$(Q)objcopy --rename-section .init.text=.text --rename-section .init.data=.data $@
+$(BUILD)/uefi/lib/version.o: $(BUILD)/version.stamp
 
 $(BUILD)/uefi/loader.so: $(UEFI_OBJS)
 	$(Q)ld $(UEFI_LDFLAGS) /usr/lib/crt0-efi-x86_64.o $^ -o $@ -lefi -lgnuefi

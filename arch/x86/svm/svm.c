@@ -20,20 +20,6 @@
 #include "vmm/pv_eoi.h"
 #include "vmm/vm.h"
 
-#define CPUID_AMD_FEATURES 0x80000001u
-#define ECX_SVM            BIT(2)
-#define EDX_PAGE_1G        BIT(26)
-#define CPUID_SVM          0x8000000au
-#define EDX_NP             BIT(0)
-#define EDX_NRIPS          BIT(3)
-#define EDX_CLEAN          BIT(5)
-#define EDX_FLUSH_BY_ASID  BIT(6)
-#define EDX_DECODE_ASSISTS BIT(7)
-#define EDX_PAUSE_FILTER   BIT(10)
-#define EDX_PAUSE_GAP      BIT(12)
-
-#define MIN_ASIDS 2u /* one is the core's */
-
 struct svm_features svm_features;
 
 static uint64_t nested_leaf(unsigned int flags, unsigned int level)
@@ -53,56 +39,15 @@ static struct pt_format nested_format = {
     .leaf = nested_leaf,
 };
 
-INIT static bool has_svm(void)
-{
-    return cpuid(0x80000000, 0).eax >= CPUID_SVM && (cpuid(CPUID_AMD_FEATURES, 0).ecx & ECX_SVM);
-}
-
-/* A CPU without VM_CR (Bochs has none) cannot have SVM turned off by it. */
-INIT static bool is_turned_off(void)
-{
-    uint64_t vm_cr;
-
-    return rdmsr_safe(MSR_AMD_VM_CR, &vm_cr) && (vm_cr & VM_CR_SVMDIS);
-}
-
 INIT static int detect(uint32_t off, char *why, size_t size)
 {
-    if (!has_svm()) {
-        format(why, size, "this processor has no AMD-V (SVM): CPUID 80000001h ECX bit 2 is 0");
-        return -BH_ENODEV;
-    }
-    if (is_turned_off()) {
-        format(why, size,
-               "AMD-V (SVM) is turned off in firmware: MSR VM_CR, SVMDIS is set; look "
-               "for \"SVM\" or \"virtualization\" in the firmware's setup");
-        return -BH_ENOTSUP;
-    }
-    struct cpuid_regs r = cpuid(CPUID_SVM, 0);
-    if (!(r.edx & EDX_NP)) {
-        format(why, size,
-               "AMD-V is there, but not nested paging (NPT): CPUID 8000000Ah EDX bit 0 is 0");
-        return -BH_ENOTSUP;
-    }
-    if (r.ebx < MIN_ASIDS) {
-        format(why, size, "AMD-V has %u address-space identifiers, expected at least %u", r.ebx,
-               MIN_ASIDS);
-        return -BH_ENOTSUP;
-    }
-    svm_features = (struct svm_features){
-        .nrips = (r.edx & EDX_NRIPS) && !(off & BIT(FEATURE_NEXT_RIP)),
-        .decode_assists = (r.edx & EDX_DECODE_ASSISTS) && !(off & BIT(FEATURE_DECODE_ASSISTS)),
-        .flush_by_asid = (r.edx & EDX_FLUSH_BY_ASID) != 0,
-        .clean_bits = (r.edx & EDX_CLEAN) != 0,
-        .pause_filter = (r.edx & EDX_PAUSE_FILTER) && !(off & BIT(FEATURE_PAUSE_EXIT)),
-        .pause_threshold = (r.edx & EDX_PAUSE_GAP) != 0,
-        .asids = r.ebx,
-    };
-    bool large =
-        (cpuid(CPUID_AMD_FEATURES, 0).edx & EDX_PAGE_1G) && !(off & BIT(FEATURE_LARGE_PAGES));
-    nested_format.leaf_max = large ? 3 : 2;
-    log_info("svm: revision %u, %u ASIDs,%s%s%s%s%s nested pages up to %s", r.eax & 0xff, r.ebx,
-             svm_features.nrips ? " next RIP," : "",
+    int err = svm_detect(off, &svm_features, why, size);
+
+    if (err)
+        return err;
+    nested_format.leaf_max = svm_features.large_pages ? 3 : 2;
+    log_info("svm: revision %u, %u ASIDs,%s%s%s%s%s nested pages up to %s", svm_features.revision,
+             svm_features.asids, svm_features.nrips ? " next RIP," : "",
              svm_features.decode_assists ? " decode assists," : "",
              svm_features.flush_by_asid ? " flush by ASID," : "",
              svm_features.clean_bits ? " clean bits," : "",
@@ -129,7 +74,7 @@ INIT static int cpu_enable(void)
 {
     const struct percpu *cpu = this_cpu;
 
-    if (!has_svm() || is_turned_off())
+    if (!svm_can_be_used())
         return -BH_ENOTSUP;
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
     wrmsr(MSR_AMD_VM_HSAVE_PA, cpu->svm.hsave_pa);

@@ -4,6 +4,7 @@
 /* What the files of the AMD-V backend share. */
 
 #include "arch/x86/percpu.h"
+#include "arch/x86/svm/detect.h"
 #include "arch/x86/svm/vmcb.h"
 #include "arch/x86/virt.h"
 
@@ -19,16 +20,6 @@ struct svm_vcpu {
     bool running; /* between the VMLOAD before the first entry and the VMSAVE after the last exit */
 };
 
-/* CPUID 8000000Ah EDX (APM vol. 3, E.4.9). */
-struct svm_features {
-    bool nrips;
-    bool decode_assists;
-    bool flush_by_asid;
-    bool clean_bits;
-    bool pause_filter;
-    bool pause_threshold;
-    uint32_t asids;
-};
 extern struct svm_features svm_features;
 
 extern uint64_t svm_iopm_pa;

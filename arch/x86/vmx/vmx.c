@@ -15,15 +15,6 @@
 #include "vmm/cpuid.h"
 #include "vmm/vm.h"
 
-#define CPUID1_ECX_VMX     BIT(5)
-#define CPUID_EXTENDED     0x80000001u
-#define EDX_RDTSCP         BIT(27)
-#define CPUID7_EBX_INVPCID BIT(10)
-
-/* IA32_FEATURE_CONTROL (SDM vol. 3, 24.7). */
-#define FEATURE_LOCK        BIT64(0)
-#define FEATURE_VMX_OUTSIDE BIT64(2)
-
 struct vmx_caps vmx_caps;
 uint64_t vmx_cap_msrs[VMX_CAP_COUNT];
 
@@ -43,22 +34,6 @@ static struct pt_format nested_format = {
     .leaf = nested_leaf,
 };
 
-/* What CPUID shows must work in guests, too. */
-INIT static int check_instructions(char *why, size_t size)
-{
-    bool rdtscp = (cpuid(CPUID_EXTENDED, 0).edx & EDX_RDTSCP) != 0;
-    bool invpcid = cpuid(0, 0).eax >= 7 && (cpuid(7, 0).ebx & CPUID7_EBX_INVPCID);
-
-    if ((rdtscp && !(vmx_caps.proc2 & PROC2_RDTSCP)) ||
-        (invpcid && !(vmx_caps.proc2 & PROC2_INVPCID))) {
-        format(why, size,
-               "VT-x is there, but has no control for an instruction that CPUID shows: "
-               "RDTSCP or INVPCID");
-        return -BH_ENOTSUP;
-    }
-    return 0;
-}
-
 INIT static void log_features(void)
 {
     log_info("vmx: revision 0x%x,%s%s%s%s%s nested pages up to %s", vmx_caps.revision,
@@ -72,38 +47,12 @@ INIT static void log_features(void)
                                           : "4 KiB");
 }
 
-INIT static bool has_vmx(void)
-{
-    return (cpuid(1, 0).ecx & CPUID1_ECX_VMX) != 0;
-}
-
-INIT static bool is_turned_off(uint64_t *control)
-{
-    return rdmsr_safe(MSR_FEATURE_CONTROL, control) && (*control & FEATURE_LOCK) &&
-           !(*control & FEATURE_VMX_OUTSIDE);
-}
-
 INIT static int detect(uint32_t off, char *why, size_t size)
 {
-    uint64_t control;
+    int err = vmx_detect(off, vmx_cap_msrs, &vmx_caps, why, size);
 
-    if (!has_vmx()) {
-        format(why, size, "this processor has no VT-x (VMX): CPUID 1 ECX bit 5 is 0");
-        return -BH_ENODEV;
-    }
-    if (is_turned_off(&control)) {
-        format(why, size,
-               "VT-x is turned off in firmware: MSR IA32_FEATURE_CONTROL is locked (0x%llx) and "
-               "bit 2 is 0; look for \"VT-x\" or \"virtualization\" in the firmware's setup",
-               LLU(control));
-        return -BH_ENOTSUP;
-    }
-    for (unsigned int i = 0; i < VMX_CAP_COUNT; i++)
-        if (!rdmsr_safe(MSR_VMX_BASIC + i, &vmx_cap_msrs[i]))
-            vmx_cap_msrs[i] = 0;
-    if (vmx_caps_evaluate(vmx_cap_msrs, off, &vmx_caps, why, size) != 0 ||
-        check_instructions(why, size) != 0)
-        return -BH_ENOTSUP;
+    if (err)
+        return err;
     nested_format.leaf_max = vmx_caps.ept_leaf_max;
     log_features();
     return 0;
@@ -126,7 +75,7 @@ INIT static int cpu_enable(void)
     uint64_t control;
     bool failed;
 
-    if (!has_vmx() || is_turned_off(&control) ||
+    if (!vmx_can_be_used() ||
         ((uint32_t)rdmsr(MSR_VMX_BASIC) & VMX_BASIC_REVISION) != vmx_caps.revision)
         return -BH_ENOTSUP;
     if (rdmsr_safe(MSR_FEATURE_CONTROL, &control) && !(control & FEATURE_LOCK))

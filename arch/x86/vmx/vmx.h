@@ -6,6 +6,7 @@
 #include "arch/x86/percpu.h"
 #include "arch/x86/virt.h"
 #include "arch/x86/vmx/caps.h"
+#include "arch/x86/vmx/detect.h"
 #include "arch/x86/vmx/vmcs.h"
 
 /* MSRs of a guest that the VMCS does not hold and the core does not use. */
