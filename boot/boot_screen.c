@@ -3,7 +3,7 @@
 #include "arch/x86/mm/address_space.h"
 #include "boot/boot_info.h"
 #include "drivers/screen.h"
-#include "lib/log.h"
+#include "lib/log_ring.h"
 #include "vmm/console_screen.h"
 
 #define ADDRESS_LIMIT BIT64(52)
@@ -21,6 +21,12 @@ INIT static bool is_memory(uint64_t base, uint64_t size)
     return false;
 }
 
+INIT static void show_line(const char *text, size_t len)
+{
+    screen_write(text, len);
+    screen_write("\r\n", 2);
+}
+
 INIT void boot_screen_find(void)
 {
     const struct boot_framebuffer *fb = &boot_info.framebuffer;
@@ -34,10 +40,9 @@ INIT void boot_screen_find(void)
         return;
     }
     console_has_screen = true;
+    log_replay(LOG_ALL_LINES, show_line); /* what the loader's information gave rise to */
 }
 
-/* Uncached: the PAT has no write-combining entry after reset (SDM vol. 3, 12.12.4), and an entry
- * that is changed would have to be so on every CPU. */
 INIT void boot_screen_map(void)
 {
     const struct boot_framebuffer *fb = &boot_info.framebuffer;
@@ -45,7 +50,7 @@ INIT void boot_screen_map(void)
     if (!console_has_screen)
         return;
     mapped = true;
-    volatile void *pixels = device_map(fb->base, screen_bytes(fb));
+    volatile void *pixels = device_map_combined(fb->base, screen_bytes(fb));
     if (!pixels) {
         console_has_screen = false;
         return;

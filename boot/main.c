@@ -8,6 +8,7 @@
 #include "arch/x86/interrupt.h"
 #include "arch/x86/ioapic.h"
 #include "arch/x86/lapic.h"
+#include "arch/x86/memory_types.h"
 #include "arch/x86/mm/address_space.h"
 #include "arch/x86/mm/frame_alloc.h"
 #include "arch/x86/mm/page_alloc.h"
@@ -19,6 +20,7 @@
 #include "arch/x86/time.h"
 #include "arch/x86/virt.h"
 #include "arch/x86/watchdog.h"
+#include "boot/boot_keyboard.h"
 #include "boot/boot_screen.h"
 #include "boot/core_config.h"
 #include "boot/core_header.h"
@@ -228,6 +230,7 @@ INIT static void init_console(const struct acpi_info *acpi)
     } else {
         uart_enable_interrupts();
     }
+    boot_keyboard_init(acpi, have_ioapic, cpu);
     console_screen_served_by(cpu);
     log_info("console: served by CPU %u", cpu);
 }
@@ -389,6 +392,7 @@ NORETURN INIT static void boot_continue(void)
 
     gdt_init();
     interrupts_init();
+    memory_types_init();
     boot_screen_map();
     if (lapic_hw_init() != 0)
         refuse("no usable local APIC");

@@ -12,9 +12,12 @@
 #define SIZE_MAX_PX  16384u
 #define SCALE_STEP   2048u /* pixels of width: on screens of more of them, all is drawn larger */
 #define SCALE_MAX    (SIZE_MAX_PX / SCALE_STEP)
-#define PIXEL_MAX    4u       /* bytes */
-#define INK          0xaau    /* of 255, red, green and blue */
-#define TEXT_INK     (7 << 8) /* VGA's text mode: light grey on black */
+#define PIXEL_MAX    4u        /* bytes */
+#define INK          0xaau     /* of 255, red, green and blue */
+#define TEXT_INK     (7 << 8)  /* VGA's text mode: light grey on black, */
+#define TEXT_CURSOR  (7 << 12) /* and the other way round */
+#define CURSOR_LINES 2u        /* at a glyph's end, which the font leaves empty */
+#define CURSOR       0x80u     /* with a character: the cursor is there */
 #define TAB          8u
 #define PARAM_MAX    9999u
 #define ESC          0x1b
@@ -25,11 +28,12 @@ static const uint8_t font[GLYPH_LAST - GLYPH_FIRST + 1][GLYPH_HEIGHT] = {
 
 enum escape_state { ESCAPE_NONE, ESCAPE_START, ESCAPE_SEQUENCE };
 
-/* What it should look like: rows in a ring, so that scrolling moves nothing. */
+/* What it should look like: rows in a ring, so that scrolling moves nothing. Below GLYPH_FIRST:
+ * SCREEN_UPPER, SCREEN_LOWER. */
 static char cells[SCREEN_ROWS_MAX][SCREEN_COLUMNS_MAX];
 static bool dirty[SCREEN_ROWS_MAX]; /* rows of the screen that may differ from `drawn` */
-/* What it looks like; 0: unknown. */
-static char drawn[SCREEN_ROWS_MAX][SCREEN_COLUMNS_MAX];
+/* What it looks like, with CURSOR; 0: unknown. */
+static uint8_t drawn[SCREEN_ROWS_MAX][SCREEN_COLUMNS_MAX];
 
 static struct {
     struct boot_framebuffer fb;
@@ -39,6 +43,8 @@ static struct {
     unsigned int top;         /* row of `cells` that is the first of the screen */
     unsigned int row, column; /* cursor; column == columns: the next character wraps */
     unsigned int next_row;    /* where drawing goes on */
+    unsigned int cursor_row;  /* where drawing has put the cursor, or is about to */
+    unsigned int cursor_column;
     enum escape_state escape;
     unsigned int params[2], param; /* of the sequence; which one is being read */
     bool is_private;               /* it begins as ECMA-48 leaves to the makers of terminals */
@@ -194,16 +200,25 @@ static unsigned int spread(uint8_t bits, uint8_t *line)
     return n;
 }
 
-static void draw_glyph(unsigned int row, unsigned int column, char c)
+static uint8_t glyph_line(uint8_t c, unsigned int y)
 {
-    const uint8_t *glyph = font[c - GLYPH_FIRST];
+    if ((c & CURSOR) && y >= GLYPH_HEIGHT - CURSOR_LINES)
+        return 0xff;
+    c &= (uint8_t)~CURSOR;
+    if (c < GLYPH_FIRST)
+        return c & (y < GLYPH_HEIGHT / 2 ? SCREEN_UPPER : SCREEN_LOWER) ? 0xff : 0;
+    return font[c - GLYPH_FIRST][y];
+}
+
+static void draw_glyph(unsigned int row, unsigned int column, uint8_t c)
+{
     uint8_t line[GLYPH_WIDTH * SCALE_MAX * PIXEL_MAX + PIXEL_MAX];
     uint64_t width = GLYPH_WIDTH * s.scale * s.pixel_bytes;
     volatile uint8_t *at =
         s.pixels + (uint64_t)row * GLYPH_HEIGHT * s.scale * s.fb.pitch + column * width;
 
     for (unsigned int y = 0; y < GLYPH_HEIGHT; y++) {
-        unsigned int len = spread(glyph[y], line);
+        unsigned int len = spread(glyph_line(c, y), line);
         for (unsigned int i = 0; i < s.scale; i++, at += s.fb.pitch)
             for (unsigned int n = 0; n < len; n += sizeof(uint64_t))
                 ((volatile struct unaligned64 *)(at + n))->v =
@@ -211,31 +226,42 @@ static void draw_glyph(unsigned int row, unsigned int column, char c)
     }
 }
 
-static void draw_cell(unsigned int row, unsigned int column, char c)
+static void draw_cell(unsigned int row, unsigned int column, uint8_t c)
 {
     if (s.fb.kind == BOOT_FB_LINEAR) {
         draw_glyph(row, column, c);
     } else {
         volatile uint8_t *at = s.pixels + (uint64_t)row * s.fb.pitch + column * sizeof(uint16_t);
-        *(volatile uint16_t *)at = (uint16_t)(TEXT_INK | (uint8_t)c);
+        *(volatile uint16_t *)at =
+            (uint16_t)(c & CURSOR ? TEXT_CURSOR | (c ^ CURSOR) : TEXT_INK | c);
     }
 }
 
 /* False when the limit was reached before the row's end. */
 static bool draw_row(unsigned int row, unsigned int *limit)
 {
-    const char *want = cells_of(row);
+    const char *cell = cells_of(row);
 
     for (unsigned int i = 0; i < s.columns; i++) {
-        if (drawn[row][i] == want[i])
+        uint8_t want = (uint8_t)cell[i];
+        if (row == s.cursor_row && i == s.cursor_column)
+            want |= CURSOR;
+        if (drawn[row][i] == want)
             continue;
         if (*limit == 0)
             return false;
         --*limit;
-        draw_cell(row, i, want[i]);
-        drawn[row][i] = want[i];
+        draw_cell(row, i, want);
+        drawn[row][i] = want;
     }
     return true;
+}
+
+static void move_cursor(void)
+{
+    dirty[s.cursor_row] = dirty[s.row] = true;
+    s.cursor_row = s.row;
+    s.cursor_column = MIN(s.column, s.columns - 1);
 }
 
 /* In turns, so that no row waits for ever while others scroll. */
@@ -243,6 +269,8 @@ bool screen_draw(unsigned int limit)
 {
     if (!s.pixels)
         return false;
+    if (s.row != s.cursor_row || s.column != s.cursor_column)
+        move_cursor();
     for (unsigned int i = 0; i < s.rows; i++) {
         if (dirty[s.next_row]) {
             if (!draw_row(s.next_row, &limit))
@@ -304,14 +332,29 @@ int screen_init(const struct boot_framebuffer *fb)
     s.fb = *fb;
     s.columns = MIN(s.columns, SCREEN_COLUMNS_MAX);
     s.rows = MIN(s.rows, SCREEN_ROWS_MAX);
-    memset(cells, ' ', sizeof(cells));
     memset(drawn, 0, sizeof(drawn));
-    memset(dirty, true, sizeof(dirty));
+    screen_clear();
     return 0;
 }
 
-/* Much faster than as many blanks. A character's width in bytes is a multiple of 8. */
-static void clear(void)
+void screen_clear(void)
+{
+    s.top = s.row = s.column = 0;
+    s.escape = ESCAPE_NONE;
+    memset(cells, ' ', sizeof(cells));
+    memset(dirty, true, sizeof(dirty));
+}
+
+void screen_put_blocks(unsigned int row, unsigned int column, unsigned int halves)
+{
+    if (s.fb.kind != BOOT_FB_LINEAR || row >= s.rows || column >= s.columns)
+        return;
+    cells_of(row)[column] = (char)(halves ? halves : ' ');
+    dirty[row] = true;
+}
+
+/* Black. Much faster than as many blanks. A character's width in bytes is a multiple of 8. */
+static void blank_pixels(void)
 {
     unsigned int lines = s.rows * GLYPH_HEIGHT * s.scale;
     uint64_t len = s.columns * GLYPH_WIDTH * s.scale * s.pixel_bytes;
@@ -328,7 +371,7 @@ void screen_attach(volatile void *pixels)
 {
     s.pixels = pixels;
     if (pixels && s.fb.kind == BOOT_FB_LINEAR)
-        clear();
+        blank_pixels();
 }
 
 unsigned int screen_columns(void)
@@ -339,4 +382,9 @@ unsigned int screen_columns(void)
 unsigned int screen_rows(void)
 {
     return s.rows;
+}
+
+unsigned int screen_rows_left(void)
+{
+    return s.columns == 0 ? 0 : s.rows - 1 - s.row;
 }

@@ -26,10 +26,21 @@ void screen_attach(volatile void *pixels);
 unsigned int screen_columns(void);
 unsigned int screen_rows(void);
 
+/* Rows below the cursor's. */
+unsigned int screen_rows_left(void);
+
+/* Empties it, the cursor at its top, whatever was being written. */
+void screen_clear(void);
+
 /* Writes as a terminal does: printable ASCII, \r \n \b \t, and of ECMA-48's control sequences those
  * that move the cursor (A B C D G H f) or erase (J K); others are passed over. The work is
  * bounded by the length. */
 void screen_write(const char *text, size_t len);
+
+/* Fills the upper or lower half of a character's place, or both; not in text mode. */
+#define SCREEN_UPPER 1u
+#define SCREEN_LOWER 2u
+void screen_put_blocks(unsigned int row, unsigned int column, unsigned int halves);
 
 /* Draws what differs from what is there, `limit` characters at most. Returns whether there is more.
  */

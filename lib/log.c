@@ -13,14 +13,22 @@
 /* The console's lock guards the ring as well: its lines are in the order of the console's. */
 static char ring[LOG_RING_SIZE];
 static uint64_t ring_written;                   /* bytes ever written */
+static unsigned int lines_lost;                 /* that the ring holds no more, or not all of */
+static bool starts_whole = true;                /* the oldest byte begins a line */
 static enum log_level console_level = LOG_INFO; /* constant after boot */
 
 static const char *const level_names[LOG_LEVELS] = {"error", "warn ", "info ", "debug"};
 
 static void ring_put(const char *text, size_t len)
 {
-    for (size_t i = 0; i < len; i++)
-        ring[ring_written++ % LOG_RING_SIZE] = text[i];
+    for (size_t i = 0; i < len; i++) {
+        char *at = &ring[ring_written % LOG_RING_SIZE];
+        if (ring_written++ >= LOG_RING_SIZE) {
+            lines_lost += starts_whole;
+            starts_whole = *at == '\n';
+        }
+        *at = text[i];
+    }
 }
 
 void log_set_level(enum log_level level)
@@ -78,7 +86,7 @@ static uint64_t ring_start(unsigned int lines)
             return at;
         at--;
     }
-    if (oldest != 0) {
+    if (!starts_whole) {
         while (at < ring_written && ring[at++ % LOG_RING_SIZE] != '\n') {
         }
     }
@@ -100,6 +108,14 @@ static size_t read_line(uint64_t *at, char line[LOG_LINE_MAX])
     }
     console_release();
     return n;
+}
+
+unsigned int log_lines_lost(void)
+{
+    (void)console_acquire(0);
+    unsigned int lost = lines_lost;
+    console_release();
+    return lost;
 }
 
 void log_replay(unsigned int lines, emit_fn *emit)

@@ -11,6 +11,10 @@ void log_set_level(enum log_level level);
 
 /* Hands the last `lines` lines of the ring (all, when there are fewer) to `emit`, oldest first,
  * without their newline. */
+#define LOG_ALL_LINES UINT32_MAX
 void log_replay(unsigned int lines, emit_fn *emit);
+
+/* How many lines had to make room for later ones. */
+unsigned int log_lines_lost(void);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "arch/x86/asm.h"
 #include "arch/x86/percpu.h"
+#include "drivers/ps2.h"
 #include "drivers/uart.h"
 #include "lib/emit.h"
 #include "lib/spinlock.h"
@@ -149,9 +150,15 @@ void console_skip_line(void)
 
 void console_crash_line(const char *text, size_t len)
 {
+    static const char line_end[] = BREAK;
+    static bool is_begun;
+
     uart_flush();
-    end_line(BREAK);
-    put_line(text, len);
+    if (!is_begun) /* another CPU may have been stopped in the middle of a line */
+        uart_write(line_end, sizeof(line_end) - 1);
+    is_begun = true;
+    uart_write(text, len);
+    uart_write(line_end, sizeof(line_end) - 1);
     uart_flush();
 }
 
@@ -492,11 +499,18 @@ static void receive(uint8_t c)
     }
 }
 
-/* A key may bring about some output. While the monitor answers, further ones wait in the UART. */
+/* A key may bring about some output. While the monitor answers, further ones wait in the UART
+ * and in the keyboard's controller. */
 static int read_key(void)
 {
     bool room = console_acquire(ROOM_KEYS);
-    int c = room && !monitor_answers() ? uart_read() : -1;
+    int c = -1;
+
+    if (room && !monitor_answers()) {
+        c = ps2_read(); /* first: what one key sends stays together */
+        if (c < 0)
+            c = uart_read();
+    }
 
     console_release();
     return c;
@@ -519,7 +533,7 @@ void console_poll(void)
         }
         (void)console_acquire(0);
         uart_pump(POLL_BYTES);
-        pending = uart_interrupt_pending();
+        pending = uart_interrupt_pending() || ps2_is_pending();
         console_release();
     }
     console_screen_poll();

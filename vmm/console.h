@@ -34,8 +34,8 @@ void console_line(const char *text, size_t len);
  * held. */
 void console_skip_line(void);
 
-/* The same while the core crashes: written at once, past all queues and locks. And what is still to
- * be sent and drawn when the machine ends. */
+/* The same while the core crashes, for the serial line alone: written at once, past all queues and
+ * locks. And what is still to be sent and drawn when the machine ends. */
 void console_crash_line(const char *text, size_t len);
 void console_crash_flush(void);
 

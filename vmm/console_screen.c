@@ -6,6 +6,7 @@
 #include "arch/x86/smp.h"
 #include "arch/x86/time.h"
 #include "drivers/screen.h"
+#include "lib/qr.h"
 #include "lib/spinlock.h"
 #include "vmm/console.h"
 #include "vmm/timer.h"
@@ -13,6 +14,10 @@
 #define DRAW_AT_ONCE 4u      /* characters between two looks at the time */
 #define DRAW_NS      50000u  /* a step */
 #define PAUSE_NS     250000u /* until the next one: others get most of the processor */
+
+/* A QR code in characters, two modules each, one above the other. */
+#define QR_COLUMNS (QR_SIZE + 2 * QR_QUIET)
+#define QR_ROWS    ((QR_COLUMNS + 1) / 2)
 
 bool console_has_screen;
 static unsigned int served_by; /* constant after boot, as is the next one */
@@ -46,6 +51,7 @@ void console_screen_draw(void)
         return;
     drawing = true;
     (void)screen_draw(UINT32_MAX);
+    __asm__ volatile("sfence" ::: "memory"); /* nothing may come after it that would */
     drawing = false;
 }
 
@@ -64,6 +70,50 @@ COLD void console_screen_write(const char *text, size_t len)
         console_screen_draw();
     else if (!asked)
         ask();
+}
+
+COLD void console_screen_crash_line(const char *text, size_t len)
+{
+    static bool is_page;
+
+    if (!console_has_screen)
+        return;
+    if (!is_page)
+        screen_clear();
+    is_page = true;
+    screen_write(text, len);
+    screen_write("\r\n", 2);
+}
+
+static bool has_qr_room(void)
+{
+    return screen_columns() >= 3 * QR_COLUMNS && screen_rows() >= 2 * QR_ROWS + 2;
+}
+
+static unsigned int is_light(const uint32_t rows[QR_SIZE], unsigned int x, unsigned int y)
+{
+    return !(x - QR_QUIET < QR_SIZE && y - QR_QUIET < QR_SIZE &&
+             rows[y - QR_QUIET] >> (x - QR_QUIET) & 1);
+}
+
+COLD void console_screen_crash_qr(const char *text)
+{
+    unsigned int top = screen_rows() - QR_ROWS - 1, left = screen_columns() - QR_COLUMNS;
+    uint32_t rows[QR_SIZE];
+
+    if (!console_has_screen || !has_qr_room() || qr_encode(text, rows) != 0)
+        return;
+    for (unsigned int y = 0; y < QR_ROWS; y++)
+        for (unsigned int x = 0; x < QR_COLUMNS; x++)
+            screen_put_blocks(top + y, left + x,
+                              is_light(rows, x, 2 * y) * SCREEN_UPPER |
+                                  is_light(rows, x, 2 * y + 1) * SCREEN_LOWER);
+}
+
+unsigned int console_screen_crash_room(unsigned int *columns)
+{
+    *columns = screen_columns() - (has_qr_room() ? QR_COLUMNS + 1 : 0);
+    return console_has_screen ? screen_rows_left() : 0;
 }
 
 static bool draw_step(void)

@@ -20,6 +20,16 @@ void console_screen_write(const char *text, size_t len);
 /* Draws all, at once: at boot, and when the machine ends. */
 void console_screen_draw(void);
 
+/* The page that a crash leaves: a line, with which it begins, or goes on. Drawn by
+ * console_screen_draw(), nothing before that. */
+void console_screen_crash_line(const char *text, size_t len);
+
+/* A QR code of the text at the lower right, where the screen is large enough. */
+void console_screen_crash_qr(const char *text);
+
+/* How many more rows it has, the last one to stay empty, and of how many characters beside that. */
+unsigned int console_screen_crash_room(unsigned int *columns);
+
 /* The serving CPU's part: a step, if there is something to draw and the last one is some time ago.
  */
 void console_screen_poll(void);

@@ -94,7 +94,12 @@ static void command_memory(const char *arg)
 
 static void command_log(const char *arg)
 {
-    log_replay(200, console_answer_line);
+    unsigned int lost = log_lines_lost();
+
+    if (lost > 0)
+        print("--- the first %u lines are lost: there is room for the last %llu KiB", lost,
+              LOG_RING_SIZE / KIB);
+    log_replay(LOG_ALL_LINES, console_answer_line);
 }
 
 static void command_dump(struct vm *vm)
@@ -232,7 +237,7 @@ static const struct command commands[] = {
     {"hole", true, command_hole, NULL,
      "MIB: takes 2 MiB there away from the first VM, and gives them back (CHECKS)"},
     {"memory", false, command_memory, NULL, "what the core and the guests use"},
-    {"log", false, command_log, NULL, "the core's log"},
+    {"log", false, command_log, NULL, "the core's log, from its first line on"},
     {"start", true, NULL, command_start, "VM: starts it"},
     {"stop", true, NULL, command_stop, "VM: ends it at once"},
     {"reset", true, NULL, command_reset, "VM: starts it anew"},

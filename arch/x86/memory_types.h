@@ -5,6 +5,10 @@
 
 #include "lib/macros.h"
 
+/* Boot CPU: gives the PAT an entry that combines writes, PTE_PAT with PCD and PWT. Before anything
+ * is mapped so. */
+void memory_types_init(void);
+
 /* Boot CPU: remembers its own. */
 void memory_types_save(void);
 

@@ -53,6 +53,13 @@ class BochsMachine(Console):
     def write(self, data):
         self.bochs.line.sendall(data)
 
+    def press(self, text):
+        """Types on the machine's own keyboard: into the terminal that its screen is on."""
+        terminal = os.open(re.search(r'connected to screen "([^"]+)"', self.bochs.messages()).group(1),
+                           os.O_RDWR | os.O_NOCTTY)
+        os.write(terminal, text.encode())
+        os.close(terminal)
+
     def exit_status(self):
         """0 when the machine was powered off, whatever Bochs makes of that."""
         return 0 if self.bochs.powered_off() else self.process.returncode or -1

@@ -14,8 +14,9 @@ from console import SCALE, Failure
 
 SCREENSHOTS = os.path.join(BUILD, "screenshots")
 WIDTH, HEIGHT, BAND = 8, 16, 8
+BLOCKS = {" ": 0, "\u2580": 1, "\u2584": 2, "\u2588": 3}  # bit 0: the upper half is filled
+CURSOR = 2  # lines of a character that are empty, but where the cursor is
 VGA_TEXT, VGA_COLUMNS, VGA_ROWS = 0xB8000, 80, 25
-
 
 NAMES = {" ": "spc", "\n": "ret", "-": "minus", "=": "equal", ",": "comma", ".": "dot", "/": "slash", ";": "semicolon",
          "'": "apostrophe", "[": "bracket_left", "]": "bracket_right", "\\": "backslash", "`": "grave_accent"}
@@ -30,7 +31,7 @@ def key_of(c):
 
 
 def font():
-    """The glyphs, as rows of ink, of the same drawing that the core's table is made of. Without the two
+    """The glyphs, as rows of ink, of the same drawing that the core's table is made of. Without the
     lowest lines, where a cursor may be."""
     glyphs, rows = {}, []
     with open(os.path.join(ROOT, "tools", "build", "font.txt"), encoding="ascii") as drawing:
@@ -42,6 +43,9 @@ def font():
             blank = ["." * WIDTH] * 2
             glyph = blank + [row[i] for row in rows[band:band + 12]]
             glyphs["".join(glyph)] = chr(0x20 + band // 12 * BAND + i)
+    for block, halves in BLOCKS.items():
+        ink = [".#"[halves >> (y * 2 // HEIGHT) & 1] * WIDTH for y in range(HEIGHT - CURSOR)]
+        glyphs.setdefault("".join(ink), block)
     return glyphs
 
 
@@ -114,7 +118,7 @@ class Monitor:
         ink = ["".join(".#"[pixel > 64] for pixel in pixels[y * width * 3:(y + 1) * width * 3:3])
                for y in range(height)]
         for y in range(0, height - HEIGHT + 1, HEIGHT):
-            lines.append("".join(glyphs.get("".join(ink[y + i][x:x + WIDTH] for i in range(HEIGHT - 2)), "\0")
+            lines.append("".join(glyphs.get("".join(ink[y + i][x:x + WIDTH] for i in range(HEIGHT - CURSOR)), "\0")
                                  for x in range(0, width - WIDTH + 1, WIDTH)).rstrip())
         return None if any("\0" in line for line in lines) else lines
 

@@ -1,11 +1,14 @@
 """The core's own command line."""
 
+import re
+
 import pytest
 
 from bulkhead import config, vm
-from machines import EVERYWHERE
+from machines import EVERYWHERE, QEMU_SVM, on
 
 pytestmark = EVERYWHERE
+LOG_LINE = re.compile(r"\[ *[-0-9]+\.[-0-9]+\] (error|warn |info |debug) ")
 
 
 @pytest.fixture
@@ -80,6 +83,7 @@ def test_crash_report(machine, where):
     """Also inside of the console's lock, which the report needs."""
     machine.send("crash %s\r" % where)
     machine.expect(r"(?i)page fault|exception|#PF", source="core")
+    machine.expect(r"^crash code: (\w{4}-){5}\w{4}$", source="core")
     # The trace names functions.
     machine.expect(r"command_crash", source="core")
     machine.expect(r"answer\+", source="core")
@@ -107,3 +111,37 @@ def test_dump_of_a_vm_that_never_ran(boot):
     # Its own state, not that of the VM that has the processor.
     m.expect(r"rip 0{16}", source="core")
     m.expect("^checksum ok", source="a", forbid="FAIL")
+
+
+def ring(m):
+    """What `log` prints: how many lines are lost, and the others."""
+    m.send("\x010log\r")
+    m.expect("bulkhead> log$", source="core")
+    m.send("nonsense\r")
+    m.expect('found "nonsense"', source="core")
+    text = m.text()
+    answer = text[text.rindex("bulkhead> log\n"):].split("\n")[1:]
+    lost = re.match("--- the first ([0-9]+) lines are lost", answer[0])
+    lines = [line for line in answer[lost is not None:] if LOG_LINE.match(line)]
+    return int(lost.group(1)) if lost else 0, lines
+
+
+@on(QEMU_SVM)
+def test_the_log_from_its_first_line(boot):
+    """All of it, and when there is more than fits into memory, the last of it and how much is missing."""
+    m = boot(config(vm("p", "power.img", cmdline="off"), core="console = com1\nlog = debug\nwhen-done = halt\n"),
+             cmdline="log=debug")
+    m.expect("the last VM has ended", source="core", timeout=60)
+    said = [line for line in m.text().split("\n") if LOG_LINE.match(line)]
+    lost, lines = ring(m)
+    assert "Bulkhead" in lines[0] and lines == said and lost == 0
+    for _ in range(300):
+        m.send("start p\r")
+        m.expect("the last VM has ended", source="core")
+        said = [line for line in m.text().split("\n") if LOG_LINE.match(line)]
+        if sum(len(line) + 1 for line in said) > 40000:
+            break
+    said = [line for line in m.text().split("\n") if LOG_LINE.match(line)][len(lines):]
+    lost, lines = ring(m)
+    assert lost > 50 and lost + len(lines) == len(said) and lines == said[lost:]
+    assert 32000 < sum(len(line) + 1 for line in lines) <= 32768

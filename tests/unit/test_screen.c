@@ -24,6 +24,8 @@ static const uint8_t font[95][16] = {
 static struct boot_framebuffer fb;
 static uint8_t *memory;
 static uint64_t size;
+static unsigned int cursor_row,
+    cursor_column; /* where a test expects the cursor, and row_text() finds it */
 
 static void open_screen(struct boot_framebuffer description)
 {
@@ -34,6 +36,7 @@ static void open_screen(struct boot_framebuffer description)
     memset(memory, UNTOUCHED, size);
     assert_int_equal(screen_init(&fb), 0);
     screen_attach(memory);
+    cursor_row = cursor_column = UINT32_MAX;
 }
 
 static struct boot_framebuffer rgb(uint32_t width, uint32_t height, uint32_t pitch, uint8_t bits)
@@ -78,7 +81,12 @@ static const char *row_text(unsigned int row)
 
     for (unsigned int i = 0; i < 80; i++) {
         text[i] = (char)memory[row * 160 + i * 2];
-        assert_int_equal(memory[row * 160 + i * 2 + 1], 0x07);
+        if (memory[row * 160 + i * 2 + 1] == 0x70) {
+            cursor_row = row;
+            cursor_column = i;
+        } else {
+            assert_int_equal(memory[row * 160 + i * 2 + 1], 0x07);
+        }
         if (text[i] != ' ')
             len = i + 1;
     }
@@ -99,6 +107,8 @@ static void expect_glyph(unsigned int row, unsigned int column, char c, uint32_t
     for (unsigned int y = 0; y < 16 * scale; y++)
         for (unsigned int x = 0; x < 8 * scale; x++) {
             bool on = font[c - ' '][y / scale] & 0x80 >> x / scale;
+            if (row == cursor_row && column == cursor_column && y / scale >= 14)
+                on = true;
             assert_int_equal(pixel(column * 8 * scale + x, row * 16 * scale + y), on ? ink : 0);
         }
 }
@@ -162,6 +172,8 @@ static void test_odd_pitch(void **state)
     for (unsigned int i = 0; i < 24 * 80; i++)
         print("#");
     assert_false(screen_draw(ALL));
+    cursor_row = 23;
+    cursor_column = 79;
     expect_glyph(23, 79, '#', 0xaaaaaa, 1);
     for (unsigned int y = 0; y < fb.height; y++)
         for (unsigned int x = y < 384 ? 640 * 3 : 0; x < fb.pitch; x++)
@@ -176,6 +188,8 @@ static void test_large_screen(void **state)
     assert_int_equal(screen_rows(), 67);
     print("\033[67;240HR");
     assert_false(screen_draw(ALL));
+    cursor_row = 66;
+    cursor_column = 239;
     expect_glyph(66, 239, 'R', 0xaaaaaa, 2);
     open_screen(rgb(2048, 2400, 2048 * 2, 16));
     assert_int_equal(screen_columns(), SCREEN_COLUMNS_MAX);
@@ -323,7 +337,7 @@ static void test_only_changes_are_drawn(void **state)
     memset(memory, UNTOUCHED, size);
     print("\033[25;1H\r\n"); /* lines move up: "ones", "one 2wo", "" */
     assert_false(screen_draw(ALL));
-    assert_int_equal(touched(), 1 + 4 + 6);
+    assert_int_equal(touched(), 1 + 4 + 6 + 2); /* and where the cursor was and is */
     memset(memory, UNTOUCHED, size);
     assert_false(screen_draw(ALL));
     print("\r\033[K\r");
@@ -353,6 +367,98 @@ static void test_drawn_in_steps(void **state)
     assert_int_equal(memory[24 * 160], '-');
 }
 
+static void expect_cursor(unsigned int row, unsigned int column)
+{
+    unsigned int found = 0;
+
+    assert_false(screen_draw(ALL));
+    for (unsigned int i = 0; i < 25 * 80; i++)
+        found += memory[i * 2 + 1] == 0x70;
+    assert_int_equal(found, 1);
+    (void)row_text(row);
+    assert_int_equal(cursor_row, row);
+    assert_int_equal(cursor_column, column);
+}
+
+static void test_cursor(void **state)
+{
+    (void)state;
+    open_vga();
+    expect_cursor(0, 0);
+    print("abc");
+    expect_cursor(0, 3);
+    print("\b\b");
+    expect_cursor(0, 1);
+    expect_row(0, "abc");
+    print("\033[25;80Hx"); /* the next character wraps */
+    expect_cursor(24, 79);
+    print("y");
+    expect_cursor(24, 1);
+    expect_row(23,
+               "                                                                               x");
+    memset(memory, UNTOUCHED, size);
+    print("\033[H");
+    assert_false(screen_draw(ALL));
+    assert_int_equal(touched(), 2);
+    open_screen(rgb(640, 480, 2560, 32));
+    print("gg");
+    assert_false(screen_draw(ALL));
+    expect_glyph(0, 1, 'g', 0xaaaaaa, 1);
+    cursor_row = 0;
+    cursor_column = 2;
+    expect_glyph(0, 2, ' ', 0xaaaaaa, 1);
+    /* The font leaves the cursor's lines empty. */
+    for (unsigned int i = 0; i < 95; i++)
+        assert_int_equal(font[i][14] | font[i][15], 0);
+}
+
+static void test_blocks(void **state)
+{
+    (void)state;
+    open_screen(rgb(640, 480, 2560, 32));
+    for (unsigned int halves = 0; halves < 4; halves++)
+        screen_put_blocks(3, 10 + halves, halves);
+    screen_put_blocks(30, 0, 3); /* there are 30 rows of 80 */
+    screen_put_blocks(0, 80, 3);
+    assert_false(screen_draw(ALL));
+    for (unsigned int y = 0; y < 16; y++)
+        for (unsigned int x = 0; x < 32; x++) {
+            bool on = x / 8 & (y < 8 ? SCREEN_UPPER : SCREEN_LOWER);
+            assert_int_equal(pixel(80 + x, 48 + y), on ? 0xaaaaaa : 0);
+        }
+    print("\033[4;12H\033[K"); /* and are erased as text is */
+    assert_false(screen_draw(ALL));
+    cursor_row = 3;
+    cursor_column = 11;
+    expect_glyph(3, 11, ' ', 0xaaaaaa, 1);
+    expect_glyph(3, 12, ' ', 0xaaaaaa, 1);
+    open_vga();
+    screen_put_blocks(0, 1, 3);
+    expect_row(0, "");
+}
+
+/* The page of a crash, which may come in the middle of anything. */
+static void test_clear(void **state)
+{
+    (void)state;
+    open_vga();
+    for (unsigned int i = 0; i < 30; i++)
+        print("line\r\n");
+    print("\033[1");
+    assert_int_equal(screen_rows_left(), 0);
+    screen_clear();
+    assert_int_equal(screen_rows_left(), 24);
+    print("24Hpage\r\n");
+    expect_row(0, "24Hpage");
+    for (unsigned int row = 1; row < 25; row++)
+        expect_row(row, "");
+    assert_int_equal(screen_rows_left(), 23);
+    expect_cursor(1, 0);
+    assert_int_equal(screen_init(&(struct boot_framebuffer){0}), -BH_ENOTSUP);
+    screen_clear();
+    assert_int_equal(screen_rows_left(), 0);
+}
+
 static void test_not_drawn_before_it_is_mapped(void **state)
 {
     (void)state;
@@ -377,13 +483,23 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_font),           cmocka_unit_test(test_pixels),
-        cmocka_unit_test(test_masks),          cmocka_unit_test(test_odd_pitch),
-        cmocka_unit_test(test_large_screen),   cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_controls),       cmocka_unit_test(test_wrap),
-        cmocka_unit_test(test_erase_line),     cmocka_unit_test(test_sequences),
-        cmocka_unit_test(test_scroll),         cmocka_unit_test(test_only_changes_are_drawn),
-        cmocka_unit_test(test_drawn_in_steps), cmocka_unit_test(test_not_drawn_before_it_is_mapped),
+        cmocka_unit_test(test_font),
+        cmocka_unit_test(test_pixels),
+        cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_odd_pitch),
+        cmocka_unit_test(test_large_screen),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_controls),
+        cmocka_unit_test(test_wrap),
+        cmocka_unit_test(test_erase_line),
+        cmocka_unit_test(test_sequences),
+        cmocka_unit_test(test_scroll),
+        cmocka_unit_test(test_only_changes_are_drawn),
+        cmocka_unit_test(test_cursor),
+        cmocka_unit_test(test_clear),
+        cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_drawn_in_steps),
+        cmocka_unit_test(test_not_drawn_before_it_is_mapped),
     };
     return cmocka_run_group_tests(tests, NULL, end);
 }

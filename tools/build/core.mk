@@ -12,6 +12,7 @@ include tools/build/acpi.mk
 include tools/build/font.mk
 
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+COMMIT  := 0x$(shell git rev-parse --verify -q HEAD 2>/dev/null | cut -c 1-8 | grep . || echo 0)
 
 # Functions behind a table take what the table's type says, needed or not.
 CORE_WARN := -Wall -Wextra -Wno-unused-parameter -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
@@ -41,11 +42,12 @@ HOT := exit exit_io hypercall ports cpuid msr vcpu platform platform_mmio timer 
 $(foreach f,$(HOT),$(eval CFLAGS_$f := -fomit-frame-pointer))
 
 # The version is in one file only, so that a commit does not rebuild the rest.
-CFLAGS_version := -DBULKHEAD_VERSION='"$(VERSION)"'
+CFLAGS_version := -DBULKHEAD_VERSION='"$(VERSION)"' -DBULKHEAD_COMMIT=$(COMMIT)u \
+    -DBULKHEAD_MODIFIED=$(if $(findstring -dirty,$(VERSION)),true,false)
 $(BUILD)/core/lib/version.o: $(BUILD)/version.stamp
 $(BUILD)/version.stamp: FORCE
 	@mkdir -p $(@D)
-	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
+	@echo '$(VERSION) $(COMMIT)' | cmp -s - $@ || echo '$(VERSION) $(COMMIT)' > $@
 .PHONY: FORCE
 
 $(BUILD)/core/%.asm.o: %.asm

@@ -13,7 +13,7 @@ HOST_CORE_SRCS := $(filter-out lib/string.c lib/log.c lib/symbols.c lib/version.
     arch/x86/speculation_choose.c arch/x86/smp_plan.c \
     arch/x86/mm/pagetable.c arch/x86/mm/page_alloc.c arch/x86/mm/frame_alloc.c vmm/timer.c vmm/stats.c \
     vmm/cpuid_topology.c vmm/worst.c vmm/run_queue.c vmm/slots.c vmm/cap.c vmm/steal_time.c vmm/hypercall.c \
-    vmm/pause.c vmm/pvclock.c drivers/screen.c
+    vmm/pause.c vmm/pvclock.c drivers/screen.c drivers/ps2_keys.c
 HOST_CORE_SRCS := $(sort $(wildcard $(HOST_CORE_SRCS)))
 
 HOST_WARN   := -Wall -Wextra -Wno-unused-parameter -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla

@@ -17,7 +17,8 @@ static uint64_t host_leaf(unsigned int flags, unsigned int level)
 {
     return PTE_P | PTE_A | (flags & PT_WRITE ? PTE_W | PTE_D : 0) | (flags & PT_EXEC ? 0 : PTE_NX) |
            (flags & PT_USER ? PTE_U : 0) | (flags & PT_GLOBAL ? PTE_G : 0) |
-           (flags & PT_UNCACHED ? PTE_PCD | PTE_PWT : 0);
+           (flags & (PT_UNCACHED | PT_COMBINED) ? PTE_PCD | PTE_PWT : 0) |
+           (flags & PT_COMBINED ? (level == 1 ? PTE_PAT : PTE_PAT_L) : 0);
 }
 
 const struct pt_format host_pt_format = {
@@ -96,9 +97,8 @@ INIT struct percpu *address_space_create_cpu(void)
     struct pagetable pt;
     struct percpu *cpu = page_alloc();
 
-    if (!cpu || map_private(cpu, &pt) != 0) {
+    if (!cpu || map_private(cpu, &pt) != 0)
         return NULL;
-    }
     cpu->pagetable = pt;
     cpu->timer_armed = TIMER_NEVER;
     return cpu;
@@ -109,9 +109,8 @@ INIT int address_space_init(uint64_t pool_pa, uint64_t pool_size)
     int err = map_shared(pool_pa, pool_size);
     struct percpu *cpu = err ? NULL : address_space_create_cpu();
 
-    if (!cpu) {
+    if (!cpu)
         return -BH_ENOMEM;
-    }
     boot_cpu_root = page_to_pa(cpu->pagetable.root);
     return 0;
 }
@@ -120,12 +119,10 @@ INIT int address_space_create_low(struct pagetable *pt, uint64_t pa)
 {
     int err = pt_create(pt, &host_pt_format);
 
-    if (!err) {
+    if (!err)
         err = pt_map(pt, pa, pa, PAGE_SIZE_4K, PT_READ | PT_EXEC);
-    }
-    if (!err) {
+    if (!err)
         pt->root[TABLE_ENTRIES - 1] = shared.root[TABLE_ENTRIES - 1];
-    }
     return err;
 }
 
@@ -142,19 +139,29 @@ INIT void address_space_enter(void)
         spin_checks_begin();
 }
 
-volatile void *device_map(uint64_t pa, uint64_t size)
+static volatile void *map_as(uint64_t pa, uint64_t size, unsigned int type)
 {
     uint64_t start = ALIGN_DOWN(pa, PAGE_SIZE_4K);
     uint64_t len = ALIGN_UP(pa + size, PAGE_SIZE_4K) - start;
     uint64_t va = device_next;
 
     if (len > DEVICE_VA + DEVICE_SIZE - va ||
-        pt_map(&shared, va, start, len, PT_READ | PT_WRITE | PT_UNCACHED) != 0) {
+        pt_map(&shared, va, start, len, PT_READ | PT_WRITE | type) != 0) {
         log_error("no room to map %llu bytes of device registers at 0x%llx", LLU(size), LLU(pa));
         return NULL;
     }
     device_next += len + PAGE_SIZE_4K;
     return (volatile void *)(va + (pa - start));
+}
+
+volatile void *device_map(uint64_t pa, uint64_t size)
+{
+    return map_as(pa, size, PT_UNCACHED);
+}
+
+volatile void *device_map_combined(uint64_t pa, uint64_t size)
+{
+    return map_as(pa, size, PT_COMBINED);
 }
 
 static void free_part(const char *start, const char *end)

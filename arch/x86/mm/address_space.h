@@ -15,8 +15,8 @@ extern const struct pt_format host_pt_format;
  * mapped (by the boot tables) at its final address. Returns 0 or -BH_ENOMEM. */
 MUST_CHECK int address_space_init(uint64_t pool_pa, uint64_t pool_size);
 
-/* A struct percpu for another CPU, with page tables, stacks and windows of its own. NULL when memory
- * runs out. Boot CPU. */
+/* A struct percpu for another CPU, with page tables, stacks and windows of its own. NULL when
+ * memory runs out. Boot CPU. */
 struct percpu *address_space_create_cpu(void);
 
 /* Page tables with the core's shared part and one page at its physical address, executable, for
@@ -30,6 +30,10 @@ void address_space_enter(void);
 /* Maps `size` bytes of device registers at `pa`, uncached, for the core's lifetime. NULL when the
  * window for devices or memory is used up. */
 volatile void *device_map(uint64_t pa, uint64_t size);
+
+/* The same for a framebuffer: writes are combined and may come late (SDM vol. 3, 12.3.1). After
+ * memory_types_init(). */
+volatile void *device_map_combined(uint64_t pa, uint64_t size);
 
 /* Takes the boot-only parts of the image away and gives their pages to the pool. */
 void address_space_free_init(void);

@@ -13,6 +13,7 @@
 #define PT_USER     BIT(3)
 #define PT_GLOBAL   BIT(4)
 #define PT_UNCACHED BIT(5)
+#define PT_COMBINED BIT(6) /* the core's own tables only */
 
 struct pt_format {
     unsigned int levels;   /* 4 or 5 */

@@ -13,6 +13,8 @@
 #define PTE_D     BIT64(6)
 #define PTE_LARGE BIT64(7)
 #define PTE_G     BIT64(8)
+#define PTE_PAT   BIT64(7)  /* of a 4 KiB page */
+#define PTE_PAT_L BIT64(12) /* of a larger one */
 #define PTE_NX    BIT64(63)
 #define PTE_ADDR  0x000ffffffffff000ull
 
