@@ -1,13 +1,12 @@
 #include "boot/core_config.h"
 
 #include "arch/x86/virt.h"
-#include "drivers/uart.h"
+#include "boot/boot_serial.h"
 #include "lib/error.h"
 #include "lib/log_ring.h"
 #include "lib/string.h"
 #include "vmm/console_screen.h"
 
-#define COM1       0x3f8
 #define CHECK_WORD "check"
 
 struct config core_config;
@@ -18,7 +17,7 @@ static bool log_from_cmdline INIT_DATA;
 
 INIT void core_config_defaults(void)
 {
-    (void)uart_init(COM1, CONFIG_BAUD_MAX);
+    boot_serial_first();
 }
 
 /* Where there is none, it is no mistake to ask for it as long as something else is left. */
@@ -28,22 +27,6 @@ INIT static void apply_screen(const struct config *config)
         console_has_screen = false;
     else if (config->screen == CONFIG_SCREEN_YES && !console_has_screen)
         log_warn("console: the boot loader has set up no screen that can be used");
-}
-
-INIT static void apply_console(const struct config *config)
-{
-    uint16_t port = config->console == CONFIG_CONSOLE_UART ? config->console_port : 0;
-    int err;
-
-    if (port == 0 && config->screen == CONFIG_SCREEN_YES && !console_has_screen)
-        return; /* stays on COM1 */
-    uart_flush();
-    err = uart_init(port, config->console_baud);
-    if (err) {
-        (void)uart_init(COM1, CONFIG_BAUD_MAX);
-        log_error("console: found no 16550 UART at port 0x%x (%u baud): using COM1", port,
-                  config->console_baud);
-    }
 }
 
 INIT static void report_cmdline(void *ctx, unsigned int line, const char *text)
@@ -67,7 +50,7 @@ INIT static void apply_word(const char *key, const char *word, size_t len)
     if (strcmp(key, "console") == 0) {
         console_from_cmdline = true;
         apply_screen(&core_config);
-        apply_console(&core_config);
+        boot_serial_choose(&core_config);
     } else {
         log_from_cmdline = true;
         log_set_level(core_config.log);
@@ -130,12 +113,10 @@ INIT int core_config_load(const struct phys_view *memory)
         err = -BH_EINVAL;
     if (err)
         return err;
-    if (!console_from_cmdline)
+    if (!console_from_cmdline) {
         apply_screen(&core_config);
-    if (!console_from_cmdline &&
-        (core_config.console != CONFIG_CONSOLE_UART || core_config.console_port != COM1 ||
-         core_config.console_baud != CONFIG_BAUD_MAX))
-        apply_console(&core_config);
+        boot_serial_choose(&core_config);
+    }
     if (!log_from_cmdline)
         log_set_level(core_config.log);
     return 0;

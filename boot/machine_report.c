@@ -3,6 +3,7 @@
 #include "arch/x86/asm.h"
 #include "arch/x86/svm/detect.h"
 #include "arch/x86/vmx/detect.h"
+#include "boot/serial_ports.h"
 #include "lib/error.h"
 #include "lib/format.h"
 #include "lib/string.h"
@@ -17,10 +18,6 @@
 #define DMAR_FLAGS      37
 #define DMAR_INTR_REMAP BIT(0)
 #define DMAR_X2APIC_OUT BIT(1)
-#define UART_LSR        5
-#define NOTHING_THERE   0xff /* what a port without a device reads */
-
-static const uint16_t com_ports[] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 
 #define WHY_SIZE 512
 
@@ -113,20 +110,10 @@ INIT static void report_time(const struct machine_facts *facts, emit_fn *emit)
     emit_line(emit, "x2APIC: %s", yes_no(r.ecx & ECX_X2APIC));
 }
 
-INIT static void report_serial(const struct acpi_info *acpi, emit_fn *emit)
+INIT static void report_serial(const struct machine_facts *facts, emit_fn *emit)
 {
-    unsigned int found = 0;
-
-    for (unsigned int i = 0; i < ARRAY_SIZE(com_ports); i++) {
-        if (inb(com_ports[i] + UART_LSR) == NOTHING_THERE)
-            continue;
-        emit_line(emit, "serial port: COM%u at port 0x%x", i + 1, com_ports[i]);
-        found++;
-    }
-    if (acpi_find_table(acpi, "SPCR", 0))
-        emit_line(emit, "serial port: the firmware names a console (SPCR table)");
-    if (found == 0)
-        emit_line(emit, "serial port: none at COM1 to COM4");
+    if (serial_ports_report(facts->acpi, facts->memory, facts->uart_answers, emit) == 0)
+        emit_line(emit, "serial port: none");
 }
 
 INIT static void report_memory(const struct machine_facts *facts, emit_fn *emit)
@@ -153,5 +140,5 @@ INIT void machine_report(const struct machine_facts *facts, emit_fn *emit)
     report_iommu(facts, emit);
     report_time(facts, emit);
     report_memory(facts, emit);
-    report_serial(facts->acpi, emit);
+    report_serial(facts, emit);
 }

@@ -15,6 +15,7 @@ struct machine_facts {
     const struct acpi_memory *memory; /* where the tables are read */
     const struct memory_map *map;
     const struct boot_framebuffer *screen;
+    bool (*uart_answers)(uint16_t port); /* whether one is at that I/O port */
     uint64_t tsc_khz;
     unsigned int cpus_started; /* 0: nobody has tried */
     bool cannot_run_vms;       /* although the processor says that it can */

@@ -22,6 +22,7 @@
 #include "arch/x86/watchdog.h"
 #include "boot/boot_keyboard.h"
 #include "boot/boot_screen.h"
+#include "boot/boot_serial.h"
 #include "boot/core_config.h"
 #include "boot/core_header.h"
 #include "boot/machine_report.h"
@@ -51,6 +52,8 @@
 struct boot_info boot_info;
 static uint64_t low_page INIT_DATA; /* below 1 MiB, for the other CPUs' start; 0: none */
 static bool have_ioapic INIT_DATA;
+static bool own_tables INIT_DATA; /* not the boot tables any more */
+static struct acpi_info acpi INIT_DATA;
 
 /* From boot/entry.asm, linked at their physical addresses. */
 extern uint64_t boot_pdpt_high[], boot_pool_pd[];
@@ -83,11 +86,38 @@ INIT static volatile void *map_for_now(uint64_t pa, uint64_t size)
     return (volatile void *)(POOL_VA + offset);
 }
 
+INIT static int read_firmware(void *ctx, uint64_t pa, void *buf, size_t len)
+{
+    if (pa + len < pa || pa + len > BIT64(52))
+        return -BH_EFAULT;
+    if (own_tables)
+        window_read_physical(pa, buf, len);
+    else if (pa + len <= BOOT_MAP_LIMIT)
+        memcpy(buf, (const void *)pa, len);
+    else
+        return -BH_EFAULT;
+    return 0;
+}
+
+static const struct acpi_memory firmware_memory = {.read = read_firmware};
+
+INIT static int find_tables(void)
+{
+    if (boot_info.rsdp_size > 0)
+        return acpi_parse_rsdp_copy(&acpi, &firmware_memory, boot_info.rsdp, boot_info.rsdp_size);
+    return acpi_parse(&acpi, &firmware_memory, 0);
+}
+
 /* Boot cannot go on: says so and stops. What is wrong has been logged. */
 NORETURN INIT static void refuse(const char *what)
 {
     interrupts_off();
     boot_screen_refuse(map_for_now);
+    if (!own_tables) {
+        if (find_tables() != 0)
+            log_debug("acpi: no usable tables");
+        boot_serial_refuse(&acpi, &firmware_memory);
+    }
     log_error("boot stops: %s; no VM was started", what);
     console_crash_flush();
     cpu_stop();
@@ -181,56 +211,35 @@ INIT static void create_pool(uint64_t size)
         refuse("the core's memory is too small for its page tables");
 }
 
-INIT static int read_firmware(void *ctx, uint64_t pa, void *buf, size_t len)
+INIT static void parse_acpi(void)
 {
-    if (pa + len < pa || pa + len > BIT64(52))
-        return -BH_EFAULT;
-    window_read_physical(pa, buf, len);
-    return 0;
-}
-
-static const struct acpi_memory firmware_memory = {.read = read_firmware};
-
-INIT static void parse_acpi(struct acpi_info *acpi)
-{
-    int err;
-
-    if (boot_info.rsdp_size > 0)
-        err = acpi_parse_rsdp_copy(acpi, &firmware_memory, boot_info.rsdp, boot_info.rsdp_size);
-    else
-        err = acpi_parse(acpi, &firmware_memory, 0);
-    if (err)
+    if (find_tables() != 0)
         log_warn("acpi: no usable tables: power-off and several clocks will be missing");
-    log_info("acpi: %u tables, %u CPUs, %u I/O APICs%s%s", acpi->table_count, acpi->cpu_count,
-             acpi->ioapic_count, acpi->has_hpet ? ", HPET" : "", acpi->has_s5 ? ", S5" : "");
+    log_info("acpi: %u tables, %u CPUs, %u I/O APICs%s%s", acpi.table_count, acpi.cpu_count,
+             acpi.ioapic_count, acpi.has_hpet ? ", HPET" : "", acpi.has_s5 ? ", S5" : "");
 }
 
-INIT static void init_interrupts(const struct acpi_info *acpi)
+INIT static void init_interrupts(void)
 {
     watchdog_stop();
-    lapic_hw_want_x2apic |= smp_needs_x2apic(acpi);
+    lapic_hw_want_x2apic |= smp_needs_x2apic(&acpi);
     if (lapic_hw_set_up() != 0)
         refuse("no usable local APIC");
     watchdog_start();
     this_cpu->apic_id = lapic_hw_id();
-    have_ioapic = ioapic_hw_init(acpi) == 0;
+    have_ioapic = ioapic_hw_init(&acpi) == 0;
 }
 
-/* The UART's interrupt goes to the CPU that serves the console. */
-INIT static void init_console(const struct acpi_info *acpi)
+/* The UARTs' interrupts go to the CPU that serves the console. */
+INIT static void init_console(void)
 {
     unsigned int cpu = balance_service_cpu(&core_config);
-    int irq = uart_isa_irq();
 
-    if (!have_ioapic || irq < 0 ||
-        ioapic_hw_route_isa(acpi, (unsigned int)irq, VECTOR_UART, smp_apic_id(cpu)) != 0) {
-        if (uart_is_there())
-            log_warn("console: no interrupt from the serial port: it is polled");
+    if (uart_used() > 0 && (!have_ioapic || !boot_serial_route(&acpi, smp_apic_id(cpu)))) {
+        log_warn("console: no interrupt from the serial port: it is polled");
         console_polled_by = cpu;
-    } else {
-        uart_enable_interrupts();
     }
-    boot_keyboard_init(acpi, have_ioapic, cpu);
+    boot_keyboard_init(&acpi, have_ioapic, cpu);
     console_screen_served_by(cpu);
     log_info("console: served by CPU %u", cpu);
 }
@@ -348,9 +357,9 @@ NORETURN static void enter_run_loop(void)
     sched_loop();
 }
 
-INIT static void read_wall_clock(const struct acpi_info *acpi)
+INIT static void read_wall_clock(void)
 {
-    uint64_t epoch = cmos_read_epoch(acpi->century);
+    uint64_t epoch = cmos_read_epoch(acpi.century);
     uint64_t uptime = time_now_ns() / 1000000000u;
 
     if (epoch < uptime) {
@@ -365,13 +374,19 @@ INIT static void check_line(const char *text, size_t len)
     log_info("check: %.*s", (int)len, text);
 }
 
-/* All that the word `check` asks for. */
-NORETURN INIT static void check_machine(const struct acpi_info *acpi, bool can_run_vms)
+INIT static bool uart_is_at(uint16_t port)
 {
-    const struct machine_facts facts = {.acpi = acpi,
+    return uart_answers(&(struct uart_place){.port = port});
+}
+
+/* All that the word `check` asks for. */
+NORETURN INIT static void check_machine(bool can_run_vms)
+{
+    const struct machine_facts facts = {.acpi = &acpi,
                                         .memory = &firmware_memory,
                                         .map = &boot_info.map,
                                         .screen = &boot_info.framebuffer,
+                                        .uart_answers = uart_is_at,
                                         .tsc_khz = time_scale.khz,
                                         .cpus_started = smp_cpu_count(),
                                         .cannot_run_vms = !can_run_vms};
@@ -388,8 +403,7 @@ NORETURN INIT static void check_machine(const struct acpi_info *acpi, bool can_r
 /* On the CPU's own stack and page tables. */
 NORETURN INIT static void boot_continue(void)
 {
-    static struct acpi_info acpi INIT_DATA;
-
+    own_tables = true;
     gdt_init();
     interrupts_init();
     memory_types_init();
@@ -399,14 +413,15 @@ NORETURN INIT static void boot_continue(void)
     watchdog_start();
     measurements_log();
     begin("reading the ACPI tables");
-    parse_acpi(&acpi);
+    parse_acpi();
+    boot_serial_find(&acpi, &firmware_memory);
     power_init(&acpi);
     cpu_protect();
     begin("measuring the clock");
     if (time_init(boot_info.entry_tsc, &acpi) != 0)
         refuse("no clock");
     begin("reading the real-time clock");
-    read_wall_clock(&acpi);
+    read_wall_clock();
     begin("turning on virtualization");
     bool can_run_vms = virt_init() == 0;
     if (!can_run_vms && !core_check_only)
@@ -414,13 +429,13 @@ NORETURN INIT static void boot_continue(void)
     fpu_init();
     cpuid_policy_init();
     begin("setting up the interrupt controllers");
-    init_interrupts(&acpi);
+    init_interrupts();
     begin("starting the other CPUs");
     if (can_run_vms)
         smp_start(&acpi, low_page);
     if (core_check_only)
-        check_machine(&acpi, can_run_vms);
-    init_console(&acpi);
+        check_machine(can_run_vms);
+    init_console();
     begin(core_config.scrub_at_boot ? "clearing the guests' memory"
                                     : "counting the guests' memory");
     init_guest_memory();

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drivers/pci.h"
 #include "vmm/config.h"
 
 enum exit_code { EXIT_GOOD = 0, EXIT_BAD_FILE = 1, EXIT_USAGE = 2 };
@@ -75,21 +76,48 @@ static void print_cpus(uint64_t cpus)
     }
 }
 
+/* With drivers/pci.h's number of a function. */
+static void print_port(const struct config_serial *port)
+{
+    unsigned int address = (unsigned int)port->address;
+
+    switch (port->kind) {
+    case CONFIG_SERIAL_AUTO: printf("the serial port that the machine has"); break;
+    case CONFIG_SERIAL_IO: printf("UART at port 0x%x", address); break;
+    case CONFIG_SERIAL_MEMORY:
+        printf("UART at address 0x%llx, registers %u bytes apart",
+               (unsigned long long)port->address, (unsigned int)port->part);
+        break;
+    case CONFIG_SERIAL_PCI:
+        printf("port %u of the PCI card %02x:%02x.%x", (unsigned int)port->part, PCI_BUS(address),
+               PCI_SLOT(address), PCI_FUNC(address));
+        break;
+    }
+    if (port->baud != 0)
+        printf(", %u baud", (unsigned int)port->baud);
+}
+
+static void print_console(const struct config *c)
+{
+    static const char *const screens[] = {"", "screen", "screen if there is one"};
+    const char *separator = "";
+
+    printf("  console    %s", c->serial_count == 0 && c->screen == CONFIG_SCREEN_NO ? "none" : "");
+    for (unsigned int i = 0; i < c->serial_count; i++) {
+        printf("%s", separator);
+        print_port(&c->serial[i]);
+        separator = "; ";
+    }
+    printf("%s%s\n", c->screen != CONFIG_SCREEN_NO ? separator : "", screens[c->screen]);
+}
+
 static void print_core(const struct config *c)
 {
     static const char *const levels[] = {"error", "warn", "info", "debug"};
     static const char *const actions[] = {"poweroff", "reboot", "halt"};
-    static const char *const screens[] = {"", "screen", "screen if there is one"};
 
-    printf("[core]\n  console    ");
-    if (c->console == CONFIG_CONSOLE_NONE) {
-        printf(c->screen == CONFIG_SCREEN_NO ? "none" : "");
-    } else {
-        printf("UART at port 0x%x, %u baud", (unsigned int)c->console_port,
-               (unsigned int)c->console_baud);
-    }
-    printf("%s%s\n", c->console != CONFIG_CONSOLE_NONE && c->screen != CONFIG_SCREEN_NO ? ", " : "",
-           screens[c->screen]);
+    printf("[core]\n");
+    print_console(c);
     printf("  log        %s\n", levels[c->log]);
     printf("  slice      %u us\n", (unsigned int)c->slice_us);
     print_size("  memory     ", c->memory);

@@ -45,9 +45,8 @@ INIT void config_bad_value(struct config_parser *p, struct text_span value)
 INIT static void set_defaults(struct config *c)
 {
     memset(c, 0, offsetof(struct config, arena));
-    c->console = CONFIG_CONSOLE_UART;
-    c->console_port = CONFIG_CONSOLE_DEFAULT_PORT;
-    c->console_baud = CONFIG_BAUD_MAX;
+    c->serial_count = 1;
+    c->serial[0] = (struct config_serial){.kind = CONFIG_SERIAL_AUTO};
     c->screen = CONFIG_SCREEN_IF_THERE;
     c->log = LOG_INFO;
     c->slice_us = CONFIG_SLICE_DEFAULT_US;

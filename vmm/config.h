@@ -58,13 +58,20 @@
 #define CONFIG_VM_MEM_MAX   (1024 * GIB)
 #define CONFIG_MEM_UNIT     (2 * MIB)
 
-#define CONFIG_BAUD_MIN             50
-#define CONFIG_BAUD_MAX             115200
-#define CONFIG_CONSOLE_DEFAULT_PORT 0x3f8 /* com1 */
-#define CONFIG_UART_PORT_MIN        0x100 /* below are the chipset's own ports */
-#define CONFIG_UART_PORT_MAX        0xfff8
+#define CONFIG_BAUD_MIN       50
+#define CONFIG_BAUD_MAX       115200
+#define CONFIG_SERIAL_MAX     4
+#define CONFIG_CARD_PORTS_MAX 8     /* of a PCI function */
+#define CONFIG_UART_PORT_MIN  0x100 /* below are the chipset's own ports */
+#define CONFIG_UART_PORT_MAX  0xfff8
 
-enum config_console { CONFIG_CONSOLE_NONE, CONFIG_CONSOLE_UART };
+/* AUTO: whichever the firmware names, or else is there. */
+enum config_serial_kind {
+    CONFIG_SERIAL_AUTO,
+    CONFIG_SERIAL_IO,
+    CONFIG_SERIAL_MEMORY,
+    CONFIG_SERIAL_PCI
+};
 enum config_screen { CONFIG_SCREEN_NO, CONFIG_SCREEN_YES, CONFIG_SCREEN_IF_THERE };
 enum config_role { CONFIG_ROLE_GUEST, CONFIG_ROLE_MANAGEMENT };
 enum config_class { CONFIG_CLASS_FAIR, CONFIG_CLASS_DEDICATED, CONFIG_CLASS_SLOTS };
@@ -122,12 +129,19 @@ struct config_cpu {
     unsigned int line;
 };
 
+/* A serial port of the console's. */
+struct config_serial {
+    enum config_serial_kind kind;
+    uint8_t part;     /* MEMORY: bytes from register to register. PCI: which of its ports, from 1 */
+    uint32_t baud;    /* 0: what the firmware says, or has set */
+    uint64_t address; /* of the first I/O port or byte; of the PCI function (drivers/pci.h) */
+};
+
 /* Some 190 KiB. It points into itself: not to be copied. */
 struct config {
-    enum config_console console; /* the serial port */
-    enum config_screen screen;
-    uint16_t console_port; /* first I/O port of the UART; 0 without one */
-    uint32_t console_baud;
+    enum config_screen screen; /* these are the console */
+    unsigned int serial_count;
+    struct config_serial serial[CONFIG_SERIAL_MAX];
     enum log_level log;
     uint32_t slice_us;          /* how long a vCPU runs before the next one's turn */
     uint64_t memory;            /* the core's own pool, bytes */

@@ -1,8 +1,8 @@
 #ifndef BULKHEAD_VMM_CONFIG_INTERNAL_H
 #define BULKHEAD_VMM_CONFIG_INTERNAL_H
 
-/* Between the parts of the configuration's parser: config.c knows lines and sections, config_keys.c
- * and config_slots.c what each key means, config_check.c what must fit together. */
+/* Between the parts of the configuration's parser: config.c knows lines and sections, config_keys.c,
+ * config_slots.c and config_console.c what each key means, config_check.c what must fit together. */
 
 #include "vmm/config.h"
 #include "vmm/config_text.h"
@@ -74,6 +74,9 @@ extern const struct config_key config_cpu_keys[];
 
 /* Stores a `slot`, a struct config_key's `set`. */
 void config_set_slot(struct config_parser *p, struct text_span value);
+
+/* The same of `console`. */
+void config_set_console(struct config_parser *p, struct text_span value);
 
 /* Checks the keys of a [vm NAME] against each other, when it is complete and each is good. */
 void config_check_vm(struct config_parser *p);

@@ -21,10 +21,6 @@ static const struct config_word classes[] = {{"fair", CONFIG_CLASS_FAIR},
 static const struct config_word entries[] = {{"auto", false}, {"32", true}, {NULL, 0}};
 static const struct config_word answers[] = {{"no", false}, {"yes", true}, {NULL, 0}};
 
-/* The PC's four serial ports, where the BIOS has always had them. */
-static const struct config_word com_ports[] = {
-    {"com1", 0x3f8}, {"com2", 0x2f8}, {"com3", 0x3e8}, {"com4", 0x2e8}, {NULL, 0}};
-
 /* NULL when `s` is none of the words. */
 INIT static const struct config_word *find_word(const struct config_word *words, struct text_span s)
 {
@@ -67,69 +63,6 @@ INIT static void set_number(struct config_parser *p, struct text_span value)
         config_bad_value(p, value);
 }
 
-/* The divisor of a 16550 divides 115200 Hz. */
-INIT static bool is_baud_rate(uint64_t baud)
-{
-    return baud >= CONFIG_BAUD_MIN && baud <= CONFIG_BAUD_MAX && CONFIG_BAUD_MAX % baud == 0;
-}
-
-INIT static bool take_port(struct text_span where, uint64_t *port)
-{
-    const struct config_word *com = find_word(com_ports, where);
-
-    if (com != NULL) {
-        *port = com->value;
-        return true;
-    }
-    return text_hex(where, port) && *port >= CONFIG_UART_PORT_MIN && *port <= CONFIG_UART_PORT_MAX;
-}
-
-INIT static void bad_console(struct config_parser *p, struct text_span value, struct text_span item)
-{
-    if (!text_starts_with(item, "pci:")) {
-        config_bad_value(p, value);
-        return;
-    }
-    config_error(p, p->line,
-                 "console: found \"%.*s%s\", which is not supported yet by this version, expected "
-                 "%s",
-                 SHOW(value), p->key->expected);
-}
-
-/* `PORT`, `PORT,BAUD` or nothing, each with `screen` before or behind it. */
-INIT static void set_console(struct config_parser *p, struct text_span value)
-{
-    struct text_span rest = value, item;
-    uint64_t port = 0, baud = CONFIG_BAUD_MAX;
-    bool screen = false, rate_may_follow = false, more = !text_equals(value, "none");
-
-    while (more) {
-        more = text_split(rest, ',', &item, &rest);
-        if (rate_may_follow && !text_equals(item, "screen")) {
-            if (!text_decimal(item, &baud) || !is_baud_rate(baud)) {
-                config_bad_value_expected(
-                    p, value,
-                    "a baud rate that divides " STRING(CONFIG_BAUD_MAX) ", " STRING(
-                        CONFIG_BAUD_MIN) " at least");
-                return;
-            }
-            rate_may_follow = false;
-        } else if (text_equals(item, "screen") && !screen) {
-            screen = true;
-            rate_may_follow = false;
-        } else if (port == 0 && take_port(item, &port)) {
-            rate_may_follow = true;
-        } else {
-            bad_console(p, value, item);
-            return;
-        }
-    }
-    p->out->screen = screen ? CONFIG_SCREEN_YES : CONFIG_SCREEN_NO;
-    p->out->console = port != 0 ? CONFIG_CONSOLE_UART : CONFIG_CONSOLE_NONE;
-    p->out->console_port = (uint16_t)port;
-    p->out->console_baud = port != 0 ? (uint32_t)baud : 0;
-}
-
 static_assert(CONFIG_POOL_MIN == 2 * MIB && CONFIG_POOL_MAX == 256 * MIB &&
                   CONFIG_VM_MEM_MIN == 2 * MIB && CONFIG_VM_MEM_MAX == 1024 * GIB &&
                   CONFIG_MEM_UNIT == 2 * MIB && CONFIG_SLICE_MIN_US == 100 &&
@@ -147,9 +80,9 @@ static_assert(CONFIG_POOL_MIN == 2 * MIB && CONFIG_POOL_MAX == 256 * MIB &&
 
 /* clang-format off */
 const struct config_key config_core_keys[] = {
-    {"console", set_console, CONFIG_OPTIONAL, .expected =
-     "com1 to com4 or 0xPORT (0x100 to 0xfff8), each optionally with a baud rate such as "
-     "com1,115200; screen; both, separated by a comma; or none"},
+    {"console", config_set_console, CONFIG_OPTIONAL, .expected =
+     "serial, com1 to com4, 0xPORT (0x100 to 0xfff8), pci:BB:DD.F or mmio:0xADDRESS/STRIDE, each "
+     "optionally with a baud rate such as com1,115200; screen; a list of these; or none"},
     {"log", set_word, CONFIG_OPTIONAL, "error, warn, info or debug",
      WORDS(log_levels, config, log)},
     {"slice", set_number, CONFIG_OPTIONAL, "100us to 1000ms, such as 5ms",

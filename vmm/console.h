@@ -1,7 +1,7 @@
 #ifndef BULKHEAD_VMM_CONSOLE_H
 #define BULKHEAD_VMM_CONSOLE_H
 
-/* One serial line, and the screen, for the core and all VMs. Whole lines never mix: each begins
+/* The serial lines, and the screen, for the core and all VMs. Whole lines never mix: each begins
  * with its VM's name. The VM that has the keyboard shows its unfinished line at once; when another
  * line comes, it takes the unfinished one's place, which is shown again below it. */
 

@@ -75,6 +75,12 @@ DEFINE_PORT(w, uint16_t)
 DEFINE_PORT(l, uint32_t)
 #undef DEFINE_PORT
 
+/* All to the same port. */
+static inline void rep_outsb(uint16_t port, const void *from, size_t count)
+{
+    __asm__ volatile("rep outsb" : "+S"(from), "+c"(count) : "d"(port) : "memory");
+}
+
 #define DEFINE_CR(n)                                                \
     static inline uint64_t read_cr##n(void)                         \
     {                                                               \

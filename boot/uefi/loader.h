@@ -64,6 +64,9 @@ bool file_exists(EFI_FILE_HANDLE root, const char *name);
 MUST_CHECK EFI_STATUS menu_run(EFI_HANDLE image, EFI_LOADED_IMAGE *self, EFI_FILE_HANDLE root,
                                bool wanted, char *cmdline, size_t size);
 
+/* Whether something is at that I/O port that may be a UART: firmware may be using it. */
+bool uart_is_at(uint16_t port);
+
 /* Describes the first screen with a linear framebuffer of 32 bits a pixel, changing its mode when
  * it must; without one, leaves `framebuffer` at BOOT_FB_NONE. */
 void video_find(struct boot_framebuffer *framebuffer);

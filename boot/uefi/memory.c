@@ -49,7 +49,8 @@ EFI_STATUS memory_look(struct memory_map *map)
     if (EFI_ERROR(status))
         return status;
     status = take_map(&firmware);
-    if (!EFI_ERROR(status) && !convert(&firmware, map))
+    if (!EFI_ERROR(status) &&
+        efi_map_convert(firmware.at, firmware.size, firmware.stride, map) != 0)
         status = EFI_BUFFER_TOO_SMALL;
     FreePool(firmware.at);
     return status;

@@ -103,13 +103,18 @@ static const struct entry *choose(EFI_FILE_HANDLE root, unsigned int seconds)
     return chosen;
 }
 
+bool uart_is_at(uint16_t port)
+{
+    return inb(port + UART_LSR) != NOTHING_THERE;
+}
+
 /* As GRUB's menu does: what it shows goes to COM1, too, where there is one. */
 static void set_options(EFI_HANDLE program)
 {
     static CHAR16 options[] = L"memtest.efi console=ttyS0,115200";
     EFI_LOADED_IMAGE *loaded;
 
-    if (inb(COM1 + UART_LSR) == NOTHING_THERE ||
+    if (!uart_is_at(COM1) ||
         EFI_ERROR(BS->HandleProtocol(program, &gEfiLoadedImageProtocolGuid, (void **)&loaded)))
         return;
     loaded->LoadOptions = options;

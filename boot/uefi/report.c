@@ -149,6 +149,7 @@ static void write_page(const struct boot_info *info)
                                         .memory = &memory,
                                         .map = &map,
                                         .screen = &info->framebuffer,
+                                        .uart_answers = uart_is_at,
                                         .tsc_khz = measure_tsc_khz()};
 
     if (EFI_ERROR(memory_look(&map)))

@@ -41,13 +41,34 @@ static void check_kept(const struct config *c, const char *s, size_t size, size_
     check_string(s, size, least);
 }
 
+static void check_serial(const struct config_serial *port)
+{
+    REQUIRE(port->baud == 0 ||
+            (port->baud >= CONFIG_BAUD_MIN && CONFIG_BAUD_MAX % port->baud == 0));
+    switch (port->kind) {
+    case CONFIG_SERIAL_AUTO: REQUIRE(port->address == 0); break;
+    case CONFIG_SERIAL_IO:
+        REQUIRE(port->address >= CONFIG_UART_PORT_MIN && port->address <= CONFIG_UART_PORT_MAX);
+        REQUIRE(port->baud != 0);
+        break;
+    case CONFIG_SERIAL_MEMORY:
+        REQUIRE(port->part == 1 || port->part == 2 || port->part == 4);
+        REQUIRE(port->address >= MIB && port->address % port->part == 0);
+        REQUIRE(port->address <= BIT64(52) - 8 * port->part);
+        break;
+    case CONFIG_SERIAL_PCI:
+        REQUIRE(port->address <= 0xffff && port->baud != 0);
+        REQUIRE(port->part >= 1 && port->part <= CONFIG_CARD_PORTS_MAX);
+        break;
+    default: abort();
+    }
+}
+
 static void check_core(const struct config *c)
 {
-    REQUIRE(c->console == CONFIG_CONSOLE_NONE || c->console == CONFIG_CONSOLE_UART);
-    if (c->console == CONFIG_CONSOLE_UART) {
-        REQUIRE(c->console_port >= CONFIG_UART_PORT_MIN && c->console_port <= CONFIG_UART_PORT_MAX);
-        REQUIRE(c->console_baud > 0 && CONFIG_BAUD_MAX % c->console_baud == 0);
-    }
+    REQUIRE(c->serial_count <= CONFIG_SERIAL_MAX && c->screen <= CONFIG_SCREEN_IF_THERE);
+    for (unsigned int i = 0; i < c->serial_count; i++)
+        check_serial(&c->serial[i]);
     REQUIRE(c->log < LOG_LEVELS);
     REQUIRE(c->slice_us >= CONFIG_SLICE_MIN_US && c->slice_us <= CONFIG_SLICE_MAX_US);
     REQUIRE(c->memory >= CONFIG_POOL_MIN && c->memory <= CONFIG_POOL_MAX);

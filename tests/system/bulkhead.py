@@ -81,12 +81,12 @@ class Machine(Console):
     emulator = "QEMU"
 
     def __init__(self, tmp, conf, memory=1024, machine="q35", cpu=CPU, icount=False, extra=(),
-                 modules=None, iso=None, disk=None, cmdline=None, cpus=1, core=CORE, uefi=None, serial=True):
+                 modules=None, iso=None, disk=None, cmdline=None, cpus=1, core=CORE, uefi=None,
+                 serial=("-serial", "chardev:con")):
         self.reset(conf)
         args = ["qemu-system-x86_64", "-accel", "tcg", "-machine", machine, "-m", str(memory),
-                "-cpu", cpu, "-nodefaults", "-display", "none", "-monitor", "none"]
-        if serial:
-            args += ["-chardev", "stdio,id=con,signal=off", "-serial", "chardev:con"]
+                "-cpu", cpu, "-nodefaults", "-display", "none", "-monitor", "none",
+                "-chardev", "stdio,id=con,signal=off", *serial]
         if icount:
             args += ICOUNT
         if cpus > 1:

@@ -61,7 +61,7 @@ class TestBoots:
 
     def test_screen_only(self, boot, tmp_path, images, medium, firmware, machine):
         monitor = Monitor(tmp_path)
-        start(boot, tmp_path, images, medium, firmware, machine=machine, serial=False, extra=monitor.args)
+        start(boot, tmp_path, images, medium, firmware, machine=machine, serial=(), extra=monitor.args)
         lines = monitor.wait_for("(?m)" + LAST, 40)
         check_log(lines, COLUMNS[firmware])
 
@@ -103,7 +103,7 @@ def test_errors_are_on_the_screen(boot, tmp_path, firmware):
     monitor = Monitor(tmp_path)
     made = {"iso": make_iso(tmp_path, conf, graphics=True)} if firmware == "bios" else \
         {"uefi": make_uefi_disk(tmp_path, conf)}
-    boot(conf, serial=False, memory=MEMORY[firmware], extra=monitor.args, **made)
+    boot(conf, serial=(), memory=MEMORY[firmware], extra=monitor.args, **made)
     lines = monitor.wait_for("boot stops: bulkhead.conf has errors", 40)
     assert any(re.search(r'bulkhead.conf:2: log: found "loud", expected ', line) for line in lines)
 
@@ -115,7 +115,7 @@ def test_menu_and_check_on_a_screen(boot, tmp_path, keyboard):
     iso = make_image("iso", tmp_path / "menu.iso", contents(tmp_path, CONF) + ["boot/memtest.bin=" + memtest],
                      "--timeout=60", "--graphics")
     monitor = Monitor(tmp_path)
-    boot(CONF, iso=iso, serial=False, memory=MEMORY["bios"], extra=monitor.args + keyboard)
+    boot(CONF, iso=iso, serial=(), memory=MEMORY["bios"], extra=monitor.args + keyboard)
     menu = monitor.wait_for(r"in \d+s", 40, monitor.vga_rows)
     for key in "bvshm":
         assert any(line.strip(" *\u2502").endswith("(key %s)" % key) for line in menu)

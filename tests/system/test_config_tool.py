@@ -145,6 +145,18 @@ def test_no_console(tmp_path):
     assert "  console    none\n" in out
 
 
+def test_lists_of_consoles(tmp_path):
+    for value, shown in (
+            ("com1, screen", "UART at port 0x3f8, 115200 baud; screen"),
+            ("serial, pci:02:1f.3/2,9600", "the serial port that the machine has; port 2 of the PCI card 02:1f.3, 9600 baud"),
+            ("mmio:0xfedc9000/4", "UART at address 0xfedc9000, registers 4 bytes apart"),
+            ("screen", "screen")):
+        status, out, err = check(tmp_path, "[core]\nconsole = %s\n" % value + MINIMAL)
+        assert (status, err) == (0, "")
+        assert "  console    %s\n" % shown in out
+    assert "  console    the serial port that the machine has; screen if there is one\n" in check(tmp_path, MINIMAL)[1]
+
+
 def test_standard_input():
     status, out, err = run("check", "-", stdin=MINIMAL.encode())
     assert (status, err) == (0, "")

@@ -13,9 +13,6 @@
 
 #define MODULE    "the name of a boot module: up to 63 characters, no blanks, quotes or slashes"
 #define VM_MEMORY "2M to 1T in steps of 2M, such as 256M"
-#define CONSOLE                                                                           \
-    "com1 to com4 or 0xPORT (0x100 to 0xfff8), each optionally with a baud rate such as " \
-    "com1,115200; screen; both, separated by a comma; or none"
 
 /* A value of a key in [core] (line 2) or in a VM (line 4). */
 static void good_core(const char *line)
@@ -119,9 +116,10 @@ static void test_defaults(void **state)
 {
     (void)state;
     good(VM);
-    assert_int_equal(config.console, CONFIG_CONSOLE_UART);
-    assert_int_equal(config.console_port, 0x3f8);
-    assert_int_equal(config.console_baud, 115200);
+    assert_int_equal(config.serial_count, 1);
+    assert_int_equal(config.serial[0].kind, CONFIG_SERIAL_AUTO);
+    assert_int_equal(config.serial[0].baud, 0);
+    assert_int_equal(config.screen, CONFIG_SCREEN_IF_THERE);
     assert_int_equal(config.log, LOG_INFO);
     assert_int_equal(config.slice_us, 5000);
     assert_int_equal(config.memory, 8 * MIB);
@@ -190,61 +188,6 @@ static void test_cmdline(void **state)
     snprintf(text, sizeof(text), VM "cmdline=%.2048s\n", line);
     bad(text,
         "4: cmdline: found 2048 characters, expected up to 2047 characters (\"\" for none)\n");
-}
-
-static void test_console(void **state)
-{
-    static const struct {
-        const char *line;
-        unsigned int port, baud;
-    } cases[] = {
-        {"console=com1", 0x3f8, 115200},           {"console=com2", 0x2f8, 115200},
-        {"console=com3", 0x3e8, 115200},           {"console=com4,9600", 0x2e8, 9600},
-        {"console=0x100", 0x100, 115200},          {"console=0xFFF8", 0xfff8, 115200},
-        {"console=0xc050 , 57600", 0xc050, 57600}, {"console=com1,50", 0x3f8, 50},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        good_core(cases[i].line);
-        assert_int_equal(config.console, CONFIG_CONSOLE_UART);
-        assert_int_equal(config.console_port, cases[i].port);
-        assert_int_equal(config.console_baud, cases[i].baud);
-    }
-    static const struct {
-        const char *line;
-        unsigned int port, baud;
-        enum config_screen screen;
-    } screens[] = {
-        {"log=info", 0x3f8, 115200, CONFIG_SCREEN_IF_THERE},
-        {"console=com2", 0x2f8, 115200, CONFIG_SCREEN_NO},
-        {"console=screen", 0, 0, CONFIG_SCREEN_YES},
-        {"console=com1, screen", 0x3f8, 115200, CONFIG_SCREEN_YES},
-        {"console=screen,com1,9600", 0x3f8, 9600, CONFIG_SCREEN_YES},
-        {"console=0x100 , 9600 , screen", 0x100, 9600, CONFIG_SCREEN_YES},
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(screens); i++) {
-        good_core(screens[i].line);
-        assert_int_equal(config.screen, screens[i].screen);
-        assert_int_equal(config.console,
-                         screens[i].port ? CONFIG_CONSOLE_UART : CONFIG_CONSOLE_NONE);
-        assert_int_equal(config.console_port, screens[i].port);
-        assert_int_equal(config.console_baud, screens[i].baud);
-    }
-    good_core("console = none");
-    assert_int_equal(config.screen, CONFIG_SCREEN_NO);
-    assert_int_equal(config.console, CONFIG_CONSOLE_NONE);
-    assert_int_equal(config.console_port, 0);
-    BAD_VALUES(bad_core, "console", CONSOLE, "com0", "com5", "COM1", "none,9600", "0xff", "0xfff9",
-               "0x", "0x3g8", "1016", "com1 9600", ",9600", "0x10000000000000000", "com1,9600,8",
-               "fb", "screen,screen", "screen,9600", "com1,screen,9600", "com1,9600,com2",
-               "none,screen", "screen,none", "com1,screen,com2", "screen,", "screen com1");
-    BAD_VALUES(bad_core, "console", "a baud rate that divides 115200, 50 at least", "com1,",
-               "com1,0", "com1,49", "com1,45", "com1,9601", "com1,230400", "com1,com2",
-               "screen,com1,5", "com1,96oo", "com2,-1");
-    bad_core("console = pci:00:1f.0,9600",
-             "console: found \"pci:00:1f.0,9600\", which is not supported yet by this version, "
-             "expected " CONSOLE);
 }
 
 static void test_core_keys(void **state)
@@ -507,12 +450,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_design),       cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_layout),       cmocka_unit_test(test_cmdline),
-        cmocka_unit_test(test_console),      cmocka_unit_test(test_core_keys),
-        cmocka_unit_test(test_vm_keys),      cmocka_unit_test(test_cpus),
-        cmocka_unit_test(test_module_names), cmocka_unit_test(test_module_keys),
-        cmocka_unit_test(test_sections),     cmocka_unit_test(test_vm_names),
-        cmocka_unit_test(test_lines),        cmocka_unit_test(test_unknown_keys),
-        cmocka_unit_test(test_missing_keys),
+        cmocka_unit_test(test_core_keys),    cmocka_unit_test(test_vm_keys),
+        cmocka_unit_test(test_cpus),         cmocka_unit_test(test_module_names),
+        cmocka_unit_test(test_module_keys),  cmocka_unit_test(test_sections),
+        cmocka_unit_test(test_vm_names),     cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_unknown_keys), cmocka_unit_test(test_missing_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

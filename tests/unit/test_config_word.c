@@ -44,13 +44,15 @@ static void test_good(void **state)
 {
     (void)state;
     assert_int_equal(parse("console=com2,9600"), 0);
-    assert_int_equal(config.console_port, 0x2f8);
-    assert_int_equal(config.console_baud, 9600);
+    assert_int_equal(config.serial_count, 1);
+    assert_int_equal(config.serial[0].address, 0x2f8);
+    assert_int_equal(config.serial[0].baud, 9600);
     assert_int_equal(config.log, LOG_INFO); /* the default */
     assert_int_equal(config.vm_count, 0);
     assert_int_equal(parse("log=debug"), 0);
     assert_int_equal(config.log, LOG_DEBUG);
-    assert_int_equal(config.console_port, 0x3f8);
+    assert_int_equal(config.serial_count, 1);
+    assert_int_equal(config.serial[0].kind, CONFIG_SERIAL_AUTO);
     assert_string_equal(reported, "");
 }
 

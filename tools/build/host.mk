@@ -13,7 +13,7 @@ HOST_CORE_SRCS := $(filter-out lib/string.c lib/log.c lib/symbols.c lib/version.
     arch/x86/speculation_choose.c arch/x86/smp_plan.c \
     arch/x86/mm/pagetable.c arch/x86/mm/page_alloc.c arch/x86/mm/frame_alloc.c vmm/timer.c vmm/stats.c \
     vmm/cpuid_topology.c vmm/worst.c vmm/run_queue.c vmm/slots.c vmm/cap.c vmm/steal_time.c vmm/hypercall.c \
-    vmm/pause.c vmm/pvclock.c drivers/screen.c drivers/ps2_keys.c
+    vmm/pause.c vmm/pvclock.c drivers/screen.c drivers/ps2_keys.c drivers/pci_serial.c boot/boot_serial.c boot/serial_ports.c
 HOST_CORE_SRCS := $(sort $(wildcard $(HOST_CORE_SRCS)))
 
 HOST_WARN   := -Wall -Wextra -Wno-unused-parameter -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
@@ -81,7 +81,7 @@ TOOL_SRCS := tools/bulkhead_config.c vmm/config.c $(wildcard vmm/config_*.c) lib
 ## make tools      build/bulkhead-config, the checker of configuration files
 tools: $(BUILD)/bulkhead-config
 .PHONY: tools
-$(BUILD)/bulkhead-config: $(wildcard $(TOOL_SRCS)) $(wildcard vmm/config*.h lib/*.h)
+$(BUILD)/bulkhead-config: $(wildcard $(TOOL_SRCS)) $(wildcard vmm/config*.h lib/*.h) drivers/pci.h
 	$(call say,HOSTCC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -O2 -g -DBULKHEAD_HOST -I. $(HOST_WARN) $(filter %.c,$^) -o $@

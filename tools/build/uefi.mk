@@ -2,7 +2,7 @@
 # is linked with none of its objects.
 
 UEFI_C   := $(wildcard boot/uefi/*.c) vmm/config_text.c lib/string.c lib/format.c lib/emit.c lib/version.c lib/sha256.c \
-    boot/machine_report.c boot/event_log.c arch/x86/svm/detect.c arch/x86/vmx/detect.c arch/x86/vmx/caps.c $(wildcard arch/x86/acpi/*.c)
+    boot/machine_report.c boot/serial_ports.c drivers/pci.c drivers/pci_serial.c boot/event_log.c arch/x86/svm/detect.c arch/x86/vmx/detect.c arch/x86/vmx/caps.c $(wildcard arch/x86/acpi/*.c)
 UEFI_OBJS := $(UEFI_C:%.c=$(BUILD)/uefi/%.o)
 UEFI_LOADER := $(BUILD)/BOOTX64.EFI
 
