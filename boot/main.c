@@ -188,10 +188,6 @@ INIT static void log_boot_info(void)
         const struct boot_module *m = &boot_info.modules[i];
         log_debug("module: %s, %llu bytes at 0x%llx", m->name, LLU(m->size), LLU(m->base));
     }
-    if (boot_info.modules_dropped > 0) {
-        log_error("boot: %u modules more than the %u that there is room for are ignored",
-                  boot_info.modules_dropped, BOOT_MODULES_MAX);
-    }
 }
 
 /* Takes the core's own memory out of the map and maps it in the boot tables where it will stay. */
@@ -471,6 +467,10 @@ INIT void boot_main(uint32_t magic, uint64_t info, uint64_t entry_tsc)
     core_config_cmdline(boot_info.cmdline);
     log_info("Bulkhead %s, booted by %s, %u modules", bulkhead_version, boot_info.protocol,
              boot_info.module_count);
+    /* Before bulkhead.conf, which may be one of them, is missed. */
+    if (boot_info.modules_dropped > 0)
+        log_error("boot: %u modules more than the %u that there is room for are ignored",
+                  boot_info.modules_dropped, BOOT_MODULES_MAX);
     prepare_memory_map(&memory);
     if (core_config_load(&memory) != 0)
         refuse("bulkhead.conf has errors");

@@ -54,6 +54,9 @@ BOOT_KERNEL_SECTOR = 0x5C
 BOOT_DRIVE_CHECK = 0x66
 DISKBOOT_START = 0x1F4
 X86_NOP = b"\x90"
+# Some BIOSes want an active partition, and UEFI wants the protective one not to be: an empty one is, as in
+# xorriso's --mbr-force-bootable.
+MBR_SECOND, MBR_ACTIVE = 446 + 16, struct.pack("<B11xI", 0x80, 1)
 
 CORE = "boot/bulkhead.elf32"
 CORE_UEFI, CMDLINE = "bulkhead.elf", "bulkhead.cmdline"  # the loader's, in the root
@@ -196,7 +199,7 @@ def make_iso(out, stage, contents, options):
         "--sort-weight", "2", "/boot/grub/bios.img", "--sort-weight", "1", "/boot/grub/grub.cfg",
         "-b", "boot/grub/bios.img", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table",
         "--grub2-boot-info", "--grub2-mbr", os.path.join(GRUB_DIR, "boot_hybrid.img"),
-        *uefi, "--protective-msdos-label",
+        *uefi, "--protective-msdos-label", "--mbr-force-bootable",
         "--set_all_file_dates", "=" + os.environ["SOURCE_DATE_EPOCH"], "-o", out, tree)
 
 
@@ -228,6 +231,7 @@ def make_usb(out, stage, contents, options):
     struct.pack_into("<Q", boot, BOOT_KERNEL_SECTOR, CORE_SECTOR)
     boot[BOOT_DRIVE_CHECK:BOOT_DRIVE_CHECK + 2] = 2 * X86_NOP
     write_at(out, 0, boot[:BOOT_CODE_SIZE])
+    write_at(out, MBR_SECOND, MBR_ACTIVE)
     write_at(out, CORE_SECTOR * SECTOR, core)
 
 

@@ -42,17 +42,18 @@ void console_screen_run(void)
     running = true;
 }
 
-/* A fault while it draws leads here again, and to nothing. */
+/* A fault while it draws leads here again, and the next one to nothing. Once again, as the CPU that
+ * was inside may be another one, which has been stopped there. */
 void console_screen_draw(void)
 {
-    static bool drawing;
+    static unsigned int inside;
 
-    if (!console_has_screen || drawing)
+    if (!console_has_screen || inside == 2)
         return;
-    drawing = true;
+    inside++;
     (void)screen_draw(UINT32_MAX);
     __asm__ volatile("sfence" ::: "memory"); /* nothing may come after it that would */
-    drawing = false;
+    inside--;
 }
 
 /* By the UART's vector: the serving CPU looks at the console then, whether it is this one or not.

@@ -8,6 +8,9 @@
 /* Some firmware fails on reads that are much longer. */
 #define READ_CHUNK (16 * MIB)
 
+/* From here on, how far it has come is shown. */
+#define LONG_FILE (64 * MIB)
+
 #define SECTOR 512 /* of most disks; no disk has smaller ones */
 
 /* No file of ours is longer; a wrong size of a broken file system must not wrap. */
@@ -84,22 +87,22 @@ static EFI_STATUS find_size(EFI_FILE_HANDLE handle, const char *name, uint64_t *
 
 /* Some firmware calls it a success when it could not read, and leaves memory as it was (EDK II's
  * driver for AHCI, after five tries): a mark in each sector tells. */
-static uint64_t put_marks(const struct file *file)
+static uint64_t put_marks(uint8_t *buf, UINTN size)
 {
     uint64_t mark = rdtsc() * 0x9e3779b97f4a7c15ull | 1; /* no file has it but by a rare chance */
 
-    for (uint64_t at = 0; at + sizeof(mark) <= file->size; at += SECTOR)
-        memcpy((uint8_t *)file->at + at, &mark, sizeof(mark));
+    for (UINTN at = 0; at + sizeof(mark) <= size; at += SECTOR)
+        memcpy(buf + at, &mark, sizeof(mark));
     return mark;
 }
 
-/* Returns the offset of what was not read, or the file's size. */
-static uint64_t find_mark(const struct file *file, uint64_t mark)
+/* Returns the offset of what was not read, or the size. */
+static UINTN find_mark(const uint8_t *buf, UINTN size, uint64_t mark)
 {
-    for (uint64_t at = 0; at + sizeof(mark) <= file->size; at += SECTOR)
-        if (memcmp((uint8_t *)file->at + at, &mark, sizeof(mark)) == 0)
+    for (UINTN at = 0; at + sizeof(mark) <= size; at += SECTOR)
+        if (memcmp(buf + at, &mark, sizeof(mark)) == 0)
             return at;
-    return file->size;
+    return size;
 }
 
 static EFI_STATUS refuse_read(EFI_STATUS status, const char *name, uint64_t at, uint64_t size)
@@ -110,25 +113,48 @@ static EFI_STATUS refuse_read(EFI_STATUS status, const char *name, uint64_t at, 
                   name, status, at, size);
 }
 
-static EFI_STATUS read_all(EFI_FILE_HANDLE handle, const char *name, struct file *file)
+/* Through a piece of memory below 4 GiB: drivers of some firmware cannot reach higher. */
+static EFI_STATUS read_chunk(EFI_FILE_HANDLE handle, const char *name, const struct file *file,
+                             uint64_t at, UINTN *size)
 {
-    uint64_t mark = put_marks(file);
+    static uint8_t *low;
 
+    if (low == NULL)
+        low = pages_allocate(READ_CHUNK, LOADER_MAX_BELOW_4G, EfiLoaderData);
+    if (low == NULL)
+        return refuse(EFI_OUT_OF_RESOURCES,
+                      L"%a: found no memory below 4 GiB to read it, expected %ld bytes", name,
+                      READ_CHUNK);
+    uint64_t mark = put_marks(low, *size);
+    EFI_STATUS status = handle->Read(handle, size, low);
+
+    if (EFI_ERROR(status))
+        return refuse_read(status, name, at, file->size);
+    if (*size == 0)
+        return refuse(EFI_END_OF_FILE, L"%a: found its end at byte %ld, expected %ld bytes", name,
+                      at, file->size);
+    UINTN unread = find_mark(low, *size, mark);
+
+    if (unread < *size)
+        return refuse_read(EFI_DEVICE_ERROR, name, at + unread, file->size);
+    memcpy((uint8_t *)file->at + at, low, *size);
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS read_all(EFI_FILE_HANDLE handle, const char *name, const struct file *file)
+{
     for (uint64_t at = 0; at < file->size;) {
         UINTN n = MIN(file->size - at, READ_CHUNK);
-        EFI_STATUS status = handle->Read(handle, &n, (uint8_t *)file->at + at);
+        EFI_STATUS status = read_chunk(handle, name, file, at, &n);
 
         if (EFI_ERROR(status))
-            return refuse_read(status, name, at, file->size);
-        if (n == 0)
-            return refuse(EFI_END_OF_FILE, L"%a: found its end at byte %ld, expected %ld bytes",
-                          name, at, file->size);
+            return status;
         at += n;
+        if (file->size >= LONG_FILE)
+            Print(L"\rbulkhead: %ld of %ld MiB%a", at / MIB, file->size / MIB,
+                  at == file->size ? "\n" : "");
     }
-    uint64_t unread = find_mark(file, mark);
-
-    return unread < file->size ? refuse_read(EFI_DEVICE_ERROR, name, unread, file->size)
-                               : EFI_SUCCESS;
+    return EFI_SUCCESS;
 }
 
 EFI_STATUS file_load(EFI_FILE_HANDLE root, const char *name, EFI_PHYSICAL_ADDRESS max,

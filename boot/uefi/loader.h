@@ -64,6 +64,11 @@ bool file_exists(EFI_FILE_HANDLE root, const char *name);
 MUST_CHECK EFI_STATUS menu_run(EFI_HANDLE image, EFI_LOADED_IMAGE *self, EFI_FILE_HANDLE root,
                                bool wanted, char *cmdline, size_t size);
 
+/* Stores the core's command line, BOOT_CMDLINE_MAX characters: the loader's own options
+ * (`by_firmware`), or else a file's first line. */
+MUST_CHECK EFI_STATUS cmdline_find(EFI_LOADED_IMAGE *self, EFI_FILE_HANDLE root, char *line,
+                                   bool *by_firmware);
+
 /* Whether something is at that I/O port that may be a UART: firmware may be using it. */
 bool uart_is_at(uint16_t port);
 

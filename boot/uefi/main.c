@@ -9,8 +9,7 @@
 #include "boot/uefi/options.h"
 #include "lib/string.h"
 
-#define CORE_FILE    "bulkhead.elf"
-#define CMDLINE_FILE "bulkhead.cmdline"
+#define CORE_FILE "bulkhead.elf"
 #define CHECK_WORD   "check" /* starts no VM: the modules are not read */
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
@@ -69,71 +68,6 @@ static EFI_STATUS place_core(const struct file *file, struct core_image *core, u
     return EFI_SUCCESS;
 }
 
-/* Without what stands around a line, and what follows it. Characters that no core takes end it. */
-static EFI_STATUS set_cmdline(struct boot_info *info, const char *text, size_t size,
-                              const char *where)
-{
-    size_t n = 0;
-
-    while (n < size && (text[n] == '\t' || (text[n] >= ' ' && text[n] <= '~')))
-        n++;
-    if (n >= sizeof(info->cmdline))
-        return refuse(EFI_BUFFER_TOO_SMALL,
-                      L"%a: found %ld characters, expected at most %ld for the core", where,
-                      (uint64_t)n, (uint64_t)sizeof(info->cmdline) - 1);
-    memcpy(info->cmdline, text, n);
-    info->cmdline[n] = '\0';
-    return EFI_SUCCESS;
-}
-
-/* A shell passes the loader's own name as the first word, a boot entry does not. */
-static size_t skip_own_name(const char *text, size_t n)
-{
-    size_t i = 0;
-
-    while (i < n && text[i] != ' ')
-        i++;
-    if (i < 4 || text[i - 4] != '.' || (text[i - 3] | 0x20) != 'e' || (text[i - 2] | 0x20) != 'f' ||
-        (text[i - 1] | 0x20) != 'i')
-        return 0;
-    return i < n ? i + 1 : i;
-}
-
-/* From the loader's own options, or else from a file. Options that are no text, as some firmware
- * passes, are none. */
-static EFI_STATUS find_cmdline(EFI_LOADED_IMAGE *self, EFI_FILE_HANDLE root, struct boot_info *info,
-                               bool *by_firmware)
-{
-    static char text[2 * BOOT_CMDLINE_MAX];
-    const uint8_t *options = self->LoadOptions;
-    size_t n = 0, count = options != NULL ? self->LoadOptionsSize / sizeof(CHAR16) : 0;
-
-    for (; n < count && n < sizeof(text); n++) {
-        CHAR16 c = (CHAR16)(options[2 * n] | options[2 * n + 1] << 8);
-
-        if (c == L'\0')
-            break;
-        if (c < L' ' || c > L'~') {
-            n = 0;
-            break;
-        }
-        text[n] = (char)c;
-    }
-    size_t skip = skip_own_name(text, n);
-
-    *by_firmware = n > skip && !verify_has_list();
-    if (*by_firmware)
-        return set_cmdline(info, text + skip, n - skip, "the loader's options");
-    if (n > skip)
-        Print(L"bulkhead: ignored: the loader's options, which are not in its signed list\n");
-    if (!file_exists(root, CMDLINE_FILE))
-        return verify_absent(CMDLINE_FILE);
-    struct file file;
-    EFI_STATUS status = file_load(root, CMDLINE_FILE, LOADER_MAX_BELOW_4G, &file);
-
-    return EFI_ERROR(status) ? status : set_cmdline(info, file.at, file.size, CMDLINE_FILE);
-}
-
 /* bulkhead.conf, which the core reads first, and the files that it names. */
 static EFI_STATUS load_modules(EFI_FILE_HANDLE root, struct boot_info *info)
 {
@@ -188,7 +122,7 @@ static EFI_STATUS boot(EFI_HANDLE image)
     if (!EFI_ERROR(status))
         status = files_open_root(self, &root);
     if (!EFI_ERROR(status))
-        status = find_cmdline(self, root, info, &by_firmware);
+        status = cmdline_find(self, root, info->cmdline, &by_firmware);
     if (!EFI_ERROR(status))
         status = menu_run(image, self, root, !by_firmware, info->cmdline, sizeof(info->cmdline));
     bool check = !EFI_ERROR(status) && options_have(info->cmdline, CHECK_WORD);

@@ -63,21 +63,26 @@ EFI_STATUS memory_leave_firmware(EFI_HANDLE image, struct memory_map *map)
 
     if (EFI_ERROR(status))
         return refuse(status, L"the memory map: found \"%r\", expected it from firmware", status);
-    for (int i = 0; i < EXIT_TRIES; i++) {
-        status = take_map(&firmware);
-        if (EFI_ERROR(status))
-            return refuse(status, L"the memory map: found \"%r\", expected it from firmware",
-                          status);
-        if (efi_map_convert(firmware.at, firmware.size, firmware.stride, map) != 0)
-            return refuse(EFI_BUFFER_TOO_SMALL,
-                          L"the memory map: found more than %d ranges, expected at most that many",
-                          MEMORY_MAP_MAX);
-        status = BS->ExitBootServices(image, firmware.key);
-        if (!EFI_ERROR(status))
+    status = take_map(&firmware);
+    if (!EFI_ERROR(status) &&
+        efi_map_convert(firmware.at, firmware.size, firmware.stride, map) != 0)
+        return refuse(EFI_BUFFER_TOO_SMALL,
+                      L"the memory map: found more than %d ranges, expected at most that many",
+                      MEMORY_MAP_MAX);
+    for (int i = 0; i < EXIT_TRIES && !EFI_ERROR(status); i++) {
+        if (!EFI_ERROR(BS->ExitBootServices(image, firmware.key)))
             return EFI_SUCCESS;
+        status = take_map(&firmware);
+        if (!EFI_ERROR(status) &&
+            efi_map_convert(firmware.at, firmware.size, firmware.stride, map) != 0)
+            status = EFI_BUFFER_TOO_SMALL;
     }
-    return refuse(status,
-                  L"leaving firmware: found \"%r\" %d times, expected it to end its boot "
-                  L"services",
-                  status, EXIT_TRIES);
+    /* Firmware has stopped its timer and perhaps more: no key comes, and nothing can go back to it
+     * (UEFI 2.10, 7.4.6). */
+    (void)refuse(status,
+                 L"leaving firmware: found \"%r\", expected it to end its boot services; switch "
+                 L"the machine off",
+                 EFI_ERROR(status) ? status : EFI_INVALID_PARAMETER);
+    for (;;)
+        __asm__ volatile("cli; hlt");
 }

@@ -3,8 +3,6 @@
 #include "lib/string.h"
 #include "vmm/config_text.h"
 
-#define UTF8_BOM "\xef\xbb\xbf" /* what some editors begin a file with */
-
 static bool is_name(struct text_span s)
 {
     if (s.len == 0 || s.len >= BOOT_MODULE_NAME_MAX)

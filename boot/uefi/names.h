@@ -7,6 +7,7 @@
 #include "boot/boot_info.h"
 
 #define CONFIG_FILE "bulkhead.conf"
+#define UTF8_BOM    "\xef\xbb\xbf" /* what some editors begin a file with */
 
 struct file_names {
     unsigned int count;

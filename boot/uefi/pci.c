@@ -16,9 +16,7 @@
 #define PCI_CLASS_DISPLAY      0x03
 #define PCI_CLASS_BRIDGE       0x06
 
-#define DEVICES_MAX 256
-
-static uint32_t devices[DEVICES_MAX]; /* as the address port wants them */
+static uint32_t *devices; /* as the address port wants them */
 static unsigned int device_count;
 
 /* The ports reach the first segment only; other ones are for large servers. */
@@ -29,8 +27,7 @@ static void remember(EFI_PCI_IO_PROTOCOL *pci)
 
     if (EFI_ERROR(pci->GetLocation(pci, &segment, &bus, &device, &function)) || segment != 0 ||
         EFI_ERROR(pci->Pci.Read(pci, EfiPciIoWidthUint8, PCI_BASE_CLASS, 1, &base_class)) ||
-        base_class == PCI_CLASS_DISPLAY || base_class == PCI_CLASS_BRIDGE ||
-        device_count == DEVICES_MAX)
+        base_class == PCI_CLASS_DISPLAY || base_class == PCI_CLASS_BRIDGE)
         return;
     devices[device_count++] =
         (uint32_t)(PCI_ADDRESS_ENABLE | bus << 16 | device << 11 | function << 8 | PCI_COMMAND);
@@ -44,7 +41,8 @@ void pci_find_bus_masters(void)
     if (EFI_ERROR(
             BS->LocateHandleBuffer(ByProtocol, &gEfiPciIoProtocolGuid, NULL, &count, &handles)))
         return;
-    for (UINTN i = 0; i < count; i++) {
+    devices = pages_allocate(count * sizeof(*devices), LOADER_MAX_BELOW_4G, EfiLoaderData);
+    for (UINTN i = 0; i < count && devices != NULL; i++) {
         EFI_PCI_IO_PROTOCOL *pci;
 
         if (!EFI_ERROR(BS->HandleProtocol(handles[i], &gEfiPciIoProtocolGuid, (void **)&pci)))

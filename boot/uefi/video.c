@@ -88,6 +88,10 @@ void video_find(struct boot_framebuffer *framebuffer)
                 BS->HandleProtocol(handles[i], &gEfiGraphicsOutputProtocolGuid, (void **)&gop)))
             found = describe(gop, framebuffer);
     }
+    if (found && count > 1)
+        Print(L"bulkhead: the core's messages come on one of %d screens, the others stay as they "
+              L"are\n",
+              count);
     if (!found)
         Print(L"bulkhead: found no screen with memory to draw in: the core shows nothing there\n");
     FreePool(handles);

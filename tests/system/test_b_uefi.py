@@ -181,6 +181,20 @@ def test_bad_menu_word(boot, tmp_path, word):
     m.expect(KEY)
 
 
+@pytest.mark.parametrize("text", ["\ufefflog=debug", "\r\n \r\n\tlog=debug\toff=apicv\r\n"], ids=["bom", "blanks"])
+def test_command_line_of_an_editor(boot, tmp_path, text):
+    m = start(boot, tmp_path, cmdline=text.replace("log", "menu=0 log"))
+    m.expect("debug module: power.img", timeout=60, source="core", forbid="refused")
+    m.expect("^READY", source="p")
+
+
+def test_command_line_that_is_no_ascii(boot, tmp_path):
+    """Half of it would mean something else."""
+    m = start(boot, tmp_path, cmdline="log=debug \u201coff=all\u201d menu=0")
+    m.expect("^bulkhead: refused: bulkhead.cmdline: found the byte 0xe2, expected words in ASCII", timeout=60)
+    m.expect(KEY)
+
+
 def test_options_of_a_shell(boot, tmp_path):
     """What somebody has chosen there asks for no menu, and goes before bulkhead.cmdline."""
     disk = make_uefi_disk(tmp_path, SMALL, cmdline="log=error menu=60")
