@@ -1,6 +1,7 @@
 #include "boot/machine_report.h"
 
 #include "arch/x86/asm.h"
+#include "arch/x86/lapic.h"
 #include "arch/x86/svm/detect.h"
 #include "arch/x86/vmx/detect.h"
 #include "boot/serial_ports.h"
@@ -8,11 +9,9 @@
 #include "lib/format.h"
 #include "lib/string.h"
 
-#define LEAF_BRAND       0x80000002u /* and the two after it */
-#define LEAF_POWER       0x80000007u
-#define EDX_INVARIANT    BIT(8)
-#define ECX_X2APIC       BIT(21)
-#define ECX_TSC_DEADLINE BIT(24)
+#define LEAF_BRAND    0x80000002u /* and the two after it */
+#define LEAF_POWER    0x80000007u
+#define EDX_INVARIANT BIT(8)
 
 /* Intel VT-d 4.1, 8.1: behind the ACPI header and the address width. */
 #define DMAR_FLAGS      37
@@ -104,10 +103,10 @@ INIT static void report_time(const struct machine_facts *facts, emit_fn *emit)
     emit_line(emit,
               "TSC: %llu.%03llu MHz, runs on in all states (invariant): %s, deadline timer: %s",
               LLU(facts->tsc_khz / 1000), LLU(facts->tsc_khz % 1000), yes_no(invariant),
-              yes_no(r.ecx & ECX_TSC_DEADLINE));
+              yes_no(r.ecx & CPUID1_ECX_TSC_DEADLINE));
     emit_line(emit, "other clocks: HPET: %s, ACPI PM timer: %s", yes_no(acpi->has_hpet),
               yes_no(acpi->pm_timer.address != 0));
-    emit_line(emit, "x2APIC: %s", yes_no(r.ecx & ECX_X2APIC));
+    emit_line(emit, "x2APIC: %s", yes_no(r.ecx & CPUID1_ECX_X2APIC));
 }
 
 INIT static void report_serial(const struct machine_facts *facts, emit_fn *emit)

@@ -13,11 +13,9 @@
 #define TIMER_DIV_1 0x0b
 #define TPR_WATCH   0xe0 /* vectors above 0xef only (SDM vol. 3, 11.8.3.1) */
 
-#define CPUID1_ECX_X2APIC       BIT(21)
-#define CPUID1_ECX_TSC_DEADLINE BIT(24)
-#define X2APIC_ID_MAX           (UINT32_MAX - 1)
-#define ICR_IDLE_ROUNDS         100000u
-#define CALIBRATION_NS          1000000u
+#define X2APIC_ID_MAX   (UINT32_MAX - 1)
+#define ICR_IDLE_ROUNDS 100000u
+#define CALIBRATION_NS  1000000u
 
 #define APIC_BASE_PAGE 0x000ffffffffff000ull /* of IA32_APIC_BASE */
 

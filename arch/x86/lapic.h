@@ -14,6 +14,9 @@
 #define VECTOR_WATCHDOG 0xf1 /* boot only: arch/x86/watchdog.h */
 #define VECTOR_SPURIOUS 0xff
 
+#define CPUID1_ECX_X2APIC       BIT(21)
+#define CPUID1_ECX_TSC_DEADLINE BIT(24)
+
 #define XAPIC_ID_MAX 254u /* 255 is the broadcast address (SDM vol. 3, 11.6.1) */
 
 /* Interrupt commands (SDM vol. 3, 11.6.1): level "assert", which all but INIT's other half have. */

@@ -151,8 +151,7 @@ static EFI_STATUS read_all(EFI_FILE_HANDLE handle, const char *name, const struc
             return status;
         at += n;
         if (file->size >= LONG_FILE)
-            Print(L"\rbulkhead: %ld of %ld MiB%a", at / MIB, file->size / MIB,
-                  at == file->size ? "\n" : "");
+            Print(L"bulkhead: %ld of %ld MiB\r", at / MIB, file->size / MIB);
     }
     return EFI_SUCCESS;
 }

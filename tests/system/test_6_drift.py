@@ -1,6 +1,5 @@
 """Ten minutes of a guest's time: its clocks and the machine's agree at the end, and timers came when they should."""
 
-import re
 
 from bulkhead import config, vm
 

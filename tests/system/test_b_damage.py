@@ -1,16 +1,14 @@
 """Media that are damaged, full or taken out: what the UEFI loader, GRUB and the core say, and whether the
 report of the word `check` comes onto the stick."""
 
-import json
 import os
 import re
 import shutil
-import socket
-import subprocess
 
 import pytest
 
 from bulkhead import CORE, UEFI_LOADER, config, find_module, make_image, make_uefi_disk, module_files, uefi_firmware, vm
+from media import qmp_of, run
 
 SMALL = config(vm("p", "power.img", cmdline="off after=100", memory="16M"))
 KEY = "^Press a key to return to the firmware"
@@ -18,15 +16,6 @@ CHECK = "menu=0 check"
 REPORT = "bulkhead-check.txt"
 FILES_AT = 1 << 20  # where the file system of the usb image begins
 SECTOR = 512
-ENVIRONMENT = {**os.environ, "MTOOLS_SKIP_CHECK": "1", "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
-
-
-def run(*args):
-    """A program's output; it must end well."""
-    done = subprocess.run([str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          stdin=subprocess.DEVNULL, env=ENVIRONMENT, check=False)
-    assert done.returncode == 0, done.stdout.decode()
-    return done.stdout.decode()
 
 
 def saved(files):
@@ -199,14 +188,8 @@ def test_unreadable_sector(boot, tmp_path, kind):
 
 def take_out(path):
     """The stick; `path` is the socket of QEMU's monitor."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(30)
-        connection.connect(path)
-        with connection.makefile("rw") as qmp:
-            for command in ({"execute": "qmp_capabilities"}, {"execute": "device_del", "arguments": {"id": "usbstick"}}):
-                qmp.write(json.dumps(command) + "\n")
-                qmp.flush()
-                assert any("return" in json.loads(line) for line in qmp)
+    with qmp_of(path) as qmp:
+        qmp("device_del", id="usbstick")
 
 
 @pytest.mark.parametrize("when", ["in-the-menu", "while-reading"])

@@ -10,6 +10,7 @@ import pytest
 
 from bulkhead import BUILD, CORE, GUESTS, ROOT, config, find_module, make_image, uefi_firmware, vm
 from machines import BOCHS_SVM, BOCHS_VMX, on
+from media import run
 
 SMALL = config(vm("p", "power.img", cmdline="off after=100", memory="16M"))
 ALL_ENDED = "the last VM has ended: powering off"
@@ -17,15 +18,6 @@ LOADER = os.path.join(BUILD, "BOOTX64.EFI")
 MEMTEST = "boot/memtest.bin=" + os.path.join(GUESTS, "memtest", "memtest86+x64.bin")
 USB_SIZE = "--size=42"
 FILES_AT = 1 << 20  # where the file system of the usb image begins
-ENVIRONMENT = {**os.environ, "MTOOLS_SKIP_CHECK": "1", "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
-
-
-def run(*args):
-    """A program's output; it must end well."""
-    done = subprocess.run([str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          stdin=subprocess.DEVNULL, env=ENVIRONMENT, check=False)
-    assert done.returncode == 0, done.stdout.decode()
-    return done.stdout.decode()
 
 
 def contents(folder, conf=SMALL, guests=("power.img",)):

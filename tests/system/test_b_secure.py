@@ -10,6 +10,7 @@ import uuid
 import pytest
 
 from bulkhead import BUILD, CORE_ELF, OVMF_VARS, ROOT, config, find_module, make_image, make_uefi_disk, vm
+from media import run
 
 OVMF_SECURE = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
 MACHINE = "q35,smm=on"
@@ -31,21 +32,13 @@ STORE_HEADER, VARIABLE_START, VARIABLE_ADDED = 28, 0x55AA, 0x3F
 ATTRIBUTES = 0x27  # non-volatile, for boot services and run time, authenticated by time
 
 
-def sh(*args, **options):
-    """A program's output; it must end well."""
-    done = subprocess.run([str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          stdin=subprocess.DEVNULL, check=False, **options)
-    assert done.returncode == 0, done.stdout.decode()
-    return done.stdout.decode()
-
-
 class Key:
     def __init__(self, folder, name):
         self.key, self.cert = folder / (name + ".key"), folder / (name + ".pem")
-        sh("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=" + name,
+        run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=" + name,
            "-keyout", self.key, "-out", self.cert)
         der = folder / (name + ".der")
-        sh("openssl", "x509", "-in", self.cert, "-outform", "DER", "-out", der)
+        run("openssl", "x509", "-in", self.cert, "-outform", "DER", "-out", der)
         self.der = der.read_bytes()
 
     def options(self):
@@ -158,9 +151,9 @@ def flip_a_byte(path, offset):
 def swap_loader(stick, tmp_path, change):
     """Takes the loader from the stick, and puts what `change` makes of it in its place."""
     loader = tmp_path / "loader.efi"
-    sh("mcopy", "-i", stick[1], "::/EFI/BOOT/BOOTX64.EFI", loader)
+    run("mcopy", "-i", stick[1], "::/EFI/BOOT/BOOTX64.EFI", loader)
     change(loader)
-    sh("mcopy", "-o", "-i", stick[1], loader, "::/EFI/BOOT/BOOTX64.EFI")
+    run("mcopy", "-o", "-i", stick[1], loader, "::/EFI/BOOT/BOOTX64.EFI")
 
 
 def unsigned(loader):
@@ -189,7 +182,7 @@ def test_firmware_refuses_a_strangers_signature(start, setup):
 
 def test_signed_loader_without_a_list(start, setup, stick, tmp_path):
     def sign(loader):
-        sh("sbsign", "--key", setup.good.key, "--cert", setup.good.cert, "--output", loader, LOADER)
+        run("sbsign", "--key", setup.good.key, "--cert", setup.good.cert, "--output", loader, LOADER)
     swap_loader(stick, tmp_path, sign)
     m = start(disk=stick[0])
     m.expect("^bulkhead: refused: Secure Boot is on: found no list of files in this loader", timeout=120,
@@ -213,9 +206,9 @@ ALTERED = {
 def test_altered_file(start, stick, tmp_path, what):
     name, change = ALTERED[what]
     path = tmp_path / name
-    sh("mcopy", "-i", stick[1], "::/" + name, path)
+    run("mcopy", "-i", stick[1], "::/" + name, path)
     path.write_bytes(change(path.read_bytes()))
-    sh("mcopy", "-o", "-i", stick[1], path, "::/")
+    run("mcopy", "-o", "-i", stick[1], path, "::/")
     m = start(disk=stick[0])
     m.expect("^bulkhead: refused: %s: found the SHA-256 sum [0-9a-f]{16}..., expected [0-9a-f]{16}... as in the "
              "signed list" % name, timeout=120, forbid="starting the core")
@@ -223,7 +216,7 @@ def test_altered_file(start, stick, tmp_path, what):
 
 
 def test_missing_command_line(start, stick):
-    sh("mdel", "-i", stick[1], "::/bulkhead.cmdline")
+    run("mdel", "-i", stick[1], "::/bulkhead.cmdline")
     m = start(disk=stick[0])
     m.expect("^bulkhead: refused: bulkhead.cmdline: found no such file, expected it, as it is in the signed list",
              timeout=120, forbid="starting the core")
@@ -236,27 +229,22 @@ def options_of(setup, *files):
 
 
 def test_files_outside_of_the_list(start, setup, tmp_path):
-    """A command line, and a module that the signed configuration names, which come later; what
-    bulkhead.conf does not name is never read."""
+    """A module that the signed configuration names, which comes later; what bulkhead.conf does not name is
+    never read."""
     conf = tmp_path / "bulkhead.conf"
     conf.write_text(SMALL + "module = late.bin\n")
     late = tmp_path / "late.bin"
     late.write_bytes(b"late")
     image = options_of(setup, conf, find_module("power.img"), "bulkhead.elf=" + CORE_ELF)
     files = image + "@@1M"
-    sh("mcopy", "-i", files, late, "::/")
+    run("mcopy", "-i", files, late, "::/")
     m = start(disk=image)
     m.expect("^bulkhead: refused: late.bin: found it not in the signed list", timeout=120,
              forbid="starting the core")
     m.close()
     conf.write_text(SMALL)
     image = options_of(setup, conf, find_module("power.img"), "bulkhead.elf=" + CORE_ELF)
-    sh("mcopy", "-i", files, late, setup.files["bulkhead.cmdline"], "::/")
-    m = start(disk=image)
-    m.expect("^bulkhead: refused: bulkhead.cmdline: found it not in the signed list", timeout=120,
-             forbid="starting the core")
-    m.close()
-    sh("mdel", "-i", files, "::/bulkhead.cmdline")
+    run("mcopy", "-i", files, late, "::/")
     ready_and_off(start(disk=image))
 
 
@@ -264,12 +252,13 @@ def test_options_of_a_signed_loader(boot, tmp_path, setup):
     """Firmware's words for the loader could turn protection off: they are passed over. Here from the
     shell's script, which an unsigned shell needs Secure Boot off for."""
     disk = make_uefi_disk(tmp_path, SMALL)
-    loader = tmp_path / "loader.efi"
-    sh("mcopy", "-i", setup.image("usb", *setup.good.options()) + "@@1M", "::/EFI/BOOT/BOOTX64.EFI", loader)
+    loader, cmdline = tmp_path / "loader.efi", tmp_path / "bulkhead.cmdline"
+    for place, to in (("EFI/BOOT/BOOTX64.EFI", loader), ("bulkhead.cmdline", cmdline)):
+        run("mcopy", "-o", "-i", setup.signed["usb"] + "@@1M", "::/" + place, to)
     script = tmp_path / "startup.nsh"
     script.write_text("fs0:\\loader.efi log=debug\r\n")
-    sh("mdel", "-i", disk, "::/EFI/BOOT/BOOTX64.EFI")
-    sh("mcopy", "-i", disk, loader, script, setup.files["bulkhead.cmdline"], "::/")
+    run("mdel", "-i", disk, "::/EFI/BOOT/BOOTX64.EFI")
+    run("mcopy", "-o", "-i", disk, loader, script, cmdline, "::/")
     m = boot(SMALL, uefi=disk, memory=512)
     m.expect("^bulkhead: ignored: the loader's options, which are not in its signed list", timeout=120)
     m.expect("all files are in the loader's signed list", timeout=60, source="core")
@@ -279,22 +268,27 @@ def test_edited_stick_is_signed_anew(start, setup, stick, tmp_path):
     """What docs/secure-boot.md tells: edit, then tools/sign_loader.py on the mounted stick."""
     folder = tmp_path / "mounted"
     folder.mkdir()
-    sh("mcopy", "-s", "-i", stick[1], "::/*", folder)
+    run("mcopy", "-s", "-i", stick[1], "::/*", folder)
     (folder / "bulkhead.conf").write_text(SMALL.replace("after=100", "after=200"))
     (folder / "bulkhead.cmdline").unlink()
-    sh("mdel", "-i", stick[1], "::/bulkhead.cmdline")
+    run("mdel", "-i", stick[1], "::/bulkhead.cmdline")
     (folder / ".hidden").write_text("x")
     (folder / "read me.txt").write_text("x")
-    assert "signed, with 3 files in its list" in sh(os.path.join(ROOT, "tools", "sign_loader.py"), setup.good.key,
+    assert "signed, with 3 files in its list" in run(os.path.join(ROOT, "tools", "sign_loader.py"), setup.good.key,
                                                      setup.good.cert, folder)
     loader = folder / "EFI" / "BOOT" / "BOOTX64.EFI"
-    assert re.findall(r"^signature \d", sh("sbverify", "--list", loader), re.M) == ["signature 1"]
-    sh("mcopy", "-o", "-i", stick[1], folder / "bulkhead.conf", "::/")
-    sh("mcopy", "-o", "-i", stick[1], loader, "::/EFI/BOOT/")
+    assert re.findall(r"^signature \d", run("sbverify", "--list", loader), re.M) == ["signature 1"]
+    run("mcopy", "-o", "-i", stick[1], folder / "bulkhead.conf", "::/")
+    run("mcopy", "-o", "-i", stick[1], loader, "::/EFI/BOOT/")
     m = start(disk=stick[0])
     m.expect("this loader's list has 3 files", timeout=120)
     m.expect(IS_ON, timeout=30, source="core")
     ready_and_off(m)
+    m.close()
+    run("mcopy", "-i", stick[1], setup.files["bulkhead.cmdline"], "::/")  # which is not in the list any more
+    m = start(disk=stick[0])
+    m.expect("^bulkhead: refused: bulkhead.cmdline: found it not in the signed list", timeout=120,
+             forbid="starting the core")
 
 
 @pytest.mark.parametrize("words, error", [
@@ -315,8 +309,8 @@ def test_image_is_not_made(setup, tmp_path, words, error):
 
 
 def test_the_list_is_what_sha256sum_checks(setup, tmp_path):
-    sh("mcopy", "-i", setup.signed["usb"] + "@@1M", "::/EFI/BOOT/BOOTX64.EFI", "::/bulkhead.conf",
+    run("mcopy", "-i", setup.signed["usb"] + "@@1M", "::/EFI/BOOT/BOOTX64.EFI", "::/bulkhead.conf",
        "::/bulkhead.cmdline", "::/power.img", "::/bulkhead.elf", tmp_path)
-    sh("objcopy", "--dump-section", ".sums=list", "BOOTX64.EFI", "copy", cwd=tmp_path)
+    run("objcopy", "--dump-section", ".sums=list", "BOOTX64.EFI", "copy", cwd=tmp_path)
     (tmp_path / "sums").write_bytes((tmp_path / "list").read_bytes().rstrip(b"\0"))
-    assert sh("sha256sum", "-c", "--strict", "sums", cwd=tmp_path).count(": OK") == 4
+    assert run("sha256sum", "-c", "--strict", "sums", cwd=tmp_path).count(": OK") == 4

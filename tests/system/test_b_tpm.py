@@ -1,7 +1,6 @@
 """Measured boot: what the UEFI loader tells a TPM (swtpm), compared with what the host computes."""
 
 import hashlib
-import re
 import shutil
 import subprocess
 import time
@@ -77,12 +76,10 @@ def events(m, count):
 
 @pytest.mark.parametrize("model, words", [("tpm-crb", "log=debug"), ("tpm-tis", "")])
 def test_measured(boot, tmp_path, tpm, model, words):
-    cmdline = words + "\r\n" if words else None
+    cmdline = "menu=0 %s\r\n" % words
     m = boot(SMALL, uefi=make_uefi_disk(tmp_path, SMALL, cmdline=cmdline), memory=512, extra=tpm.device(model))
     files = {"bulkhead.conf": SMALL.encode(), "sleeper.img": read(find_module("sleeper.img")),
-             "bulkhead.elf": read(CORE_ELF)}
-    if words:
-        files["bulkhead.cmdline"] = cmdline.encode()
+             "bulkhead.elf": read(CORE_ELF), "bulkhead.cmdline": cmdline.encode()}
     read_back = {pcr: m.expect("tpm: PCR %d sha256 ([0-9a-f]{64})$" % pcr, timeout=120, source="core").group(1)
                  for pcr in (WORDS, FILES)}
     line = m.expect(r"tpm: event log of (\d+) bytes, (\d+) events$", source="core")

@@ -1,15 +1,13 @@
 """The UEFI loader, in OVMF: what it loads, and what it says when something is wrong."""
 
-import contextlib
-import json
 import os
 import re
-import socket
 import subprocess
 
 import pytest
 
 from bulkhead import CORE_ELF, config, find_module, make_uefi_disk, vm
+from media import qmp_of
 
 SMALL = config(vm("p", "power.img", cmdline="off after=100", memory="16M"))
 ECAM, BUS_MASTER = 0xB0000000, 4  # OVMF's choice on q35; a bit of PCI's command register
@@ -47,28 +45,9 @@ def test_module_above_4_gib_and_command_line(boot, tmp_path):
     assert m.wait_exit() == 0
 
 
-@contextlib.contextmanager
-def qmp_of(path):
-    """QEMU's monitor, at that socket."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(10)
-        connection.connect(path)
-        with connection.makefile("rw") as qmp:
-            qmp.write('{"execute": "qmp_capabilities"}\n')
-            qmp.flush()
-            next(line for line in qmp if "return" in line)
-            yield qmp
-
-
 def read_physical(qmp, address):
     """A 16-bit word of the machine's memory, by QEMU's monitor."""
-    command = {"execute": "human-monitor-command", "arguments": {"command-line": "xp /1hx 0x%x" % address}}
-    qmp.write(json.dumps(command) + "\n")
-    qmp.flush()
-    for line in qmp:
-        if "return" in json.loads(line):
-            return int(json.loads(line)["return"].split()[1], 16)
-    raise AssertionError("QEMU's monitor has closed")
+    return int(qmp("human-monitor-command", **{"command-line": "xp /1hx 0x%x" % address}).split()[1], 16)
 
 
 def test_devices_write_no_memory(boot, tmp_path):
@@ -191,7 +170,7 @@ def test_command_line_of_an_editor(boot, tmp_path, text):
 def test_command_line_that_is_no_ascii(boot, tmp_path):
     """Half of it would mean something else."""
     m = start(boot, tmp_path, cmdline="log=debug \u201coff=all\u201d menu=0")
-    m.expect("^bulkhead: refused: bulkhead.cmdline: found the byte 0xe2, expected words in ASCII", timeout=60)
+    m.expect("^bulkhead: refused: bulkhead.cmdline: found the byte 0xE2, expected words in ASCII", timeout=60)
     m.expect(KEY)
 
 
