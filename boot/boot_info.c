@@ -42,6 +42,7 @@ INIT int boot_info_take(struct boot_info *info, const struct boot_info *from)
         log_error("boot: the loader's information makes no sense: %u ranges of memory, %u modules, "
                   "expected at most %u and %u",
                   info->map.count, info->module_count, MEMORY_MAP_MAX, BOOT_MODULES_MAX);
+        memset(info, 0, sizeof(*info)); /* the way to the message goes by the map and the RSDP */
         return -BH_EINVAL;
     }
     if (take_map(&info->map, &from->map) != 0)

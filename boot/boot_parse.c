@@ -59,7 +59,7 @@ int boot_add_module(struct boot_info *info, uint64_t start, uint64_t end, const 
     return 0;
 }
 
-int boot_add_range(struct boot_info *info, uint64_t base, uint64_t length, uint32_t type)
+INIT int boot_add_range(struct boot_info *info, uint64_t base, uint64_t length, uint32_t type)
 {
     if (info->map.given >= RANGES_MAX) {
         log_error("boot: the loader's memory map has more than %u ranges", RANGES_MAX);

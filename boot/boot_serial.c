@@ -10,6 +10,7 @@
 #include "drivers/uart.h"
 #include "lib/error.h"
 #include "lib/string.h"
+#include "vmm/console.h"
 #include "vmm/console_screen.h"
 
 #define BOOT_MAP_LIMIT (4 * GIB) /* what the boot page tables map */
@@ -94,6 +95,16 @@ INIT static void put_io_port(struct uart_place *place, uint16_t port, uint32_t b
             place->irq = com_irqs[i];
 }
 
+/* Only the device that the table means: another one may have no addresses yet. */
+INIT static void enable_named(const struct acpi_serial *named)
+{
+    uint16_t function =
+        PCI_FUNCTION(named->pci_bus, named->pci_slot & 0x1f, named->pci_function & 7);
+
+    if (pci_machine.read(function, 0) == (named->pci_vendor | (uint32_t)named->pci_device << 16))
+        pci_enable_decoding(&pci_machine, function);
+}
+
 /* One that the firmware names. Its rate is set when the clock is known: a PC's I/O ports all have
  * the same. A DBG2 tells no rate. */
 INIT static bool put_named(const struct acpi_serial *named, struct uart_place *place)
@@ -109,8 +120,7 @@ INIT static bool put_named(const struct acpi_serial *named, struct uart_place *p
     if (named->has_irq && !named->is_pci && named->irq < ACPI_ISA_IRQS)
         place->irq = named->irq;
     if (named->is_pci && named->pci_segment == 0)
-        pci_enable_decoding(&pci_machine, PCI_FUNCTION(named->pci_bus, named->pci_slot & 0x1f,
-                                                       named->pci_function & 7));
+        enable_named(named);
     return put_registers(place, is_io, named->address, named->stride) && uart_answers(place);
 }
 
@@ -262,10 +272,14 @@ INIT static void use_wanted(const struct acpi_info *acpi, const struct acpi_memo
         if (!why[i] && !is_listed(places, count, &places[count]))
             count++;
     }
-    bool works = uart_use(places, count, results) > 0;
+    if (count == 0) /* it may be in use: it goes on, and says nothing twice */
+        put_io_port(&places[0], COM1, CONFIG_BAUD_MAX);
+    (void)console_acquire(0); /* the watchdog may interrupt, and write */
+    bool works = uart_use(places, MAX(count, 1u), results) > 0 && count > 0;
 
-    if (!works)
+    if (uart_used() == 0)
         use_com1();
+    console_release();
     for (unsigned int i = 0; i < wanted_count; i++) {
         serial_port_name(&wanted[i], word);
         if (why[i] && wanted[i].kind == CONFIG_SERIAL_AUTO)

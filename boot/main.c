@@ -88,7 +88,7 @@ INIT static volatile void *map_for_now(uint64_t pa, uint64_t size)
 
 INIT static int read_firmware(void *ctx, uint64_t pa, void *buf, size_t len)
 {
-    if (pa + len < pa || pa + len > BIT64(52))
+    if (pa + len < pa || pa + len > cpu_physical_end())
         return -BH_EFAULT;
     if (own_tables)
         window_read_physical(pa, buf, len);
@@ -128,6 +128,8 @@ NORETURN INIT static void refuse(const char *what)
 static void begin(const char *phase)
 {
     log_debug("boot: %s", phase);
+    if (log_is_shown(LOG_DEBUG))
+        console_flush(); /* else it waits for later writes, 16 bytes each */
     watchdog_phase(phase);
 }
 
@@ -384,14 +386,16 @@ NORETURN INIT static void check_machine(bool can_run_vms)
                                         .screen = &boot_info.framebuffer,
                                         .uart_answers = uart_is_at,
                                         .tsc_khz = time_scale.khz,
-                                        .cpus_started = smp_cpu_count(),
+                                        .cpus_started = can_run_vms ? smp_cpu_count() : 0,
                                         .cannot_run_vms = !can_run_vms};
 
+    begin("looking at the machine");
     log_info("check: what this machine has, as Bulkhead sees it; booted by %s", boot_info.protocol);
     machine_report(&facts, check_line);
     if (boot_info.report[0] != '\0')
         log_info("check: file: %s", boot_info.report);
     log_info("check: end: no VM is started; take \"check\" off the core's command line for that");
+    watchdog_stop(); /* nobody is stuck while a slow line says all that */
     uart_flush();
     cpu_stop();
 }
@@ -460,10 +464,12 @@ INIT void boot_main(uint32_t magic, uint64_t info, uint64_t entry_tsc)
 
     interrupts_init_early();
     core_config_defaults();
-    if (take_boot_info(magic, info, &memory) != 0)
-        refuse("the boot loader's information cannot be used");
+    int err = take_boot_info(magic, info, &memory);
+
     boot_info.entry_tsc = entry_tsc;
     boot_screen_find();
+    if (err)
+        refuse("the boot loader's information cannot be used");
     core_config_cmdline(boot_info.cmdline);
     log_info("Bulkhead %s, booted by %s, %u modules", bulkhead_version, boot_info.protocol,
              boot_info.module_count);

@@ -38,12 +38,12 @@
 #define LSR_TX_EMPTY BIT(5)
 #define LSR_TX_IDLE  BIT(6) /* nothing left in the FIFO and the shift register */
 
-#define FIFO_SIZE  16
-#define QUEUE_SIZE 16384
-/* Longer than a full FIFO takes at 1200 baud, in port reads of about 1 us. */
-#define POLL_LIMIT 200000u
-#define DEAD_NS    200000000u /* the same by the time */
-#define LOOKS_MIN  16         /* it may be that nobody looked for a while */
+#define FIFO_SIZE   16
+#define QUEUE_SIZE  16384
+#define FIFO_BITS   (10u * FIFO_SIZE)
+#define FIFO_US_MAX 4000000ull /* at 50 baud; tables may say anything */
+#define PATIENCE    200000u    /* beside a full FIFO's time: port reads of about 1 us, or us */
+#define LOOKS_MIN   16         /* it may be that nobody looked for a while */
 
 struct uart {
     struct uart_place place;
@@ -153,11 +153,20 @@ void uart_pump(unsigned int limit)
         pump(&uarts[i], limit);
 }
 
+/* In PATIENCE's unit: whoever takes nothing for so long is dead. */
+static unsigned int dead_after(const struct uart *u)
+{
+    uint64_t clocks = (uint64_t)FIFO_BITS * BIT_CLOCKS * u->divisor * 1000000;
+
+    clocks /= u->place.clock ? u->place.clock : UART_CLOCK;
+    return PATIENCE + (unsigned int)MIN(clocks, FIFO_US_MAX);
+}
+
 /* Waits for a bit of the line status; false when the UART is dead. */
 static bool wait_for_status(struct uart *u, uint8_t bit)
 {
     while (!(reg_read(&u->place, REG_LSR) & bit)) {
-        if (u->stalled >= POLL_LIMIT)
+        if (u->stalled >= dead_after(u))
             return false;
         u->stalled++;
         cpu_pause();
@@ -186,9 +195,10 @@ static bool is_dead(struct uart *u)
 {
     if (u->stalled++ == 0)
         u->stalled_since = rdtsc();
-    if (!time_is_calibrated() || u->stalled >= POLL_LIMIT)
-        return u->stalled >= POLL_LIMIT;
-    return u->stalled > LOOKS_MIN && rdtsc() - u->stalled_since > ns_span_to_tsc(DEAD_NS);
+    if (!time_is_calibrated() || u->stalled >= dead_after(u))
+        return u->stalled >= dead_after(u);
+    return u->stalled > LOOKS_MIN &&
+           rdtsc() - u->stalled_since > ns_span_to_tsc(dead_after(u) * 1000ull);
 }
 
 bool uart_has_room(unsigned int bytes)

@@ -36,6 +36,11 @@ void log_set_level(enum log_level level)
     console_level = level;
 }
 
+bool log_is_shown(enum log_level level)
+{
+    return level <= console_level;
+}
+
 void log_write(enum log_level level, const char *fmt, ...)
 {
     char line[LOG_LINE_MAX];
@@ -54,7 +59,7 @@ void log_write(enum log_level level, const char *fmt, ...)
     va_end(ap);
     size_t len = MIN((size_t)n, sizeof(line) - 1);
 
-    bool shown = level <= console_level;
+    bool shown = log_is_shown(level);
     bool room = console_acquire(shown ? CONSOLE_ROOM_LINE : 0);
     ring_put(line, len);
     ring_put("\n", 1);

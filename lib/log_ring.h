@@ -8,6 +8,7 @@
 
 /* Messages up to `level` go to the console from now on; the ring keeps all. */
 void log_set_level(enum log_level level);
+bool log_is_shown(enum log_level level);
 
 /* Hands the last `lines` lines of the ring (all, when there are fewer) to `emit`, oldest first,
  * without their newline. */

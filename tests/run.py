@@ -161,7 +161,8 @@ def main():
         fuzzers(args.fuzz.split(), score)
     if args.only in (None, "system"):
         system_tests(score, args.rest)
-        print("screens that were looked at: " + os.path.join(BUILD, "screenshots"))
+        if os.path.isdir(os.path.join(BUILD, "screenshots")):
+            print("screens that were looked at: " + os.path.join(BUILD, "screenshots"))
     heading("result after %.0f min" % ((time.time() - start) / 60))
     for name in score.failed:
         print("failed: " + name)

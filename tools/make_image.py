@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 
-from sign_loader import LOADER, REPORT, sign_contents
+from sign_loader import LOADER, MEMTEST as MEMTEST_UEFI, REPORT, sign_contents
 
 MIB = 1 << 20
 SECTOR = 512
@@ -61,7 +61,6 @@ MBR_SECOND, MBR_ACTIVE = 446 + 16, struct.pack("<B11xI", 0x80, 1)
 CORE = "boot/bulkhead.elf32"
 CORE_UEFI, CMDLINE = "bulkhead.elf", "bulkhead.cmdline"  # the loader's, in the root
 MEMTEST, MADT, FAT_FILE = "boot/memtest.bin", "boot/madt.aml", "bulkhead.fat"
-MEMTEST_UEFI = "EFI/BOOT/memtest.efi"
 
 # Files whose names begin with a dot are what macOS leaves on a stick. --nounzip: the modules reach the
 # core as they are. GRUB hands over only what follows the file's name, so it stands there twice.
@@ -146,8 +145,8 @@ def menu(contents, options, prepare):
 
 def loader_options(stage, contents, options):
     """The first line of bulkhead.cmdline, with what the options say behind it. Returns its path."""
-    given = read(contents[CMDLINE]).splitlines()[:1] if CMDLINE in contents else []
-    words = [line.decode("utf-8-sig", "replace").strip() for line in given]
+    given = read(contents[CMDLINE]).decode("utf-8-sig", "replace").splitlines() if CMDLINE in contents else []
+    words = [line.strip() for line in given if line.strip()][:1]
     path = os.path.join(stage, CMDLINE)
     with open(path, "w", encoding="utf-8") as file:
         file.write(" ".join(filter(None, words + [options.cmdline, "menu=%d" % options.timeout])) + "\n")

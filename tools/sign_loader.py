@@ -3,7 +3,7 @@
 
 Usage: sign_loader.py KEY CERT FOLDER
 
-For what `make image` has made and somebody has edited: FOLDER is where the stick is mounted. All files in
+Also the memory check, when that key has not signed it yet. For what `make image` has made and somebody has edited: FOLDER is where the stick is mounted. All files in
 it are in the new list. make_image.py does the same for a new image. The list is what sha256sum prints;
 boot/uefi/verify.c keeps a section for it.
 """
@@ -23,7 +23,7 @@ PE_POINTER, PE_MAGIC = 0x3C, b"PE\0\0"
 SECTION_COUNT, OPTIONAL_SIZE, COFF_END = 6, 20, 24  # from the PE header on
 HEADER, HEADER_SIZE = "<8sIIII", 40
 SIGNATURES = 144  # from the optional header (PE32+) on: where they begin in the file, and their size
-LOADER = "EFI/BOOT/BOOTX64.EFI"
+LOADER, MEMTEST = "EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/memtest.efi"
 REPORT = "bulkhead-check.txt"  # the loader writes it
 # What the loader can read (boot/uefi/names.c), less what systems leave on a stick.
 NAME = re.compile(r"(?!\.)[!-~]+")
@@ -126,15 +126,19 @@ def main():
     if len(sys.argv) != 4:
         sys.exit(__doc__)
     key, cert, folder = sys.argv[1:]
-    contents = {name: os.path.join(folder, name) for name in os.listdir(folder)
+    contents = {name: os.path.join(folder, name) for name in [*os.listdir(folder), LOADER, MEMTEST]
                 if os.path.isfile(os.path.join(folder, name))}
-    loader = os.path.join(folder, LOADER)
-    if not os.path.isfile(loader):
-        fail("no such file: ", loader)
+    if LOADER not in contents:
+        fail("no such file: ", os.path.join(folder, LOADER))
+    others = [MEMTEST] if MEMTEST in contents and run("sbverify", "--cert", cert, contents[MEMTEST])[0] != 0 else []
     with tempfile.TemporaryDirectory(prefix="bulkhead-sign-") as stage:
-        signed = sign_contents({**contents, LOADER: loader}, LOADER, [], key, cert, stage)[LOADER]
-        shutil.copyfile(signed, loader)
-    print("%s: signed, with %d files in its list" % (loader, sums(contents).count(b"\n")))
+        signed = sign_contents(contents, LOADER, others, key, cert, stage)
+        for place in [LOADER] + others:
+            new = contents[place] + ".new"  # a full stick must not be left with half a file
+            shutil.copyfile(signed[place], new)
+            os.replace(new, contents[place])
+            print("%s: signed" % contents[place])
+    print("the loader's list has %d files" % sums(contents).count(b"\n"))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 #ifndef BULKHEAD_VMM_CONFIG_INTERNAL_H
 #define BULKHEAD_VMM_CONFIG_INTERNAL_H
 
-/* Between the parts of the configuration's parser: config.c knows lines and sections, config_keys.c,
- * config_slots.c and config_console.c what each key means, config_check.c what must fit together. */
+/* Between the parts of the configuration's parser: config.c knows lines and sections,
+ * config_keys.c, config_slots.c and config_console.c what each key means, config_check.c what must
+ * fit together. */
 
 #include "vmm/config.h"
 #include "vmm/config_text.h"

@@ -168,6 +168,13 @@ void console_crash_flush(void)
     uart_flush();
 }
 
+void console_flush(void)
+{
+    (void)console_acquire(0);
+    console_crash_flush();
+    console_release();
+}
+
 void console_monitor_write(const char *text, size_t len)
 {
     put(text, len);

@@ -39,6 +39,9 @@ void console_skip_line(void);
 void console_crash_line(const char *text, size_t len);
 void console_crash_flush(void);
 
+/* Sends and draws all that waits, at once, without its CPU's run loop. Boot CPU, lock free. */
+void console_flush(void);
+
 /* Bytes that a VM's serial port sends. Any CPU. Returns how many were taken: fewer when the UART's
  * queue is nearly full. */
 unsigned int console_vm_output(struct vm *vm, const uint8_t *data, unsigned int len);

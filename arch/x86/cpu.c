@@ -14,6 +14,18 @@
 #define F7C_UMIP      BIT(2)
 #define DE_CFG_LFENCE BIT64(1)
 
+#define CPUID_SIZES   0x80000008u
+#define PA_BITS_LEAST 36u /* of CPUs without that leaf (SDM vol. 3, 4.1.4) */
+#define PA_BITS_MOST  52u
+
+uint64_t cpu_physical_end(void)
+{
+    bool told = cpuid(0x80000000, 0).eax >= CPUID_SIZES;
+    unsigned int bits = told ? (uint8_t)cpuid(CPUID_SIZES, 0).eax : PA_BITS_LEAST;
+
+    return BIT64(MIN(bits, PA_BITS_MOST));
+}
+
 /* AMD64 "Software techniques for managing speculation", mitigation G-2. */
 INIT static void serialize_lfence(void)
 {
@@ -38,9 +50,8 @@ INIT void cpu_protect(void)
     write_cr0(read_cr0() | CR0_WP);
     serialize_lfence();
     speculation_init_cpu();
-    if (this_cpu->id != 0) {
+    if (this_cpu->id != 0)
         return;
-    }
     log_info("cpu: NX%s%s%s", cr4 & CR4_SMEP ? " SMEP" : "", cr4 & CR4_SMAP ? " SMAP" : "",
              cr4 & CR4_UMIP ? " UMIP" : "");
 }

@@ -7,4 +7,7 @@
  * SMAP, UMIP; LFENCE as a serializing instruction on AMD; IBRS. Each CPU, at boot. */
 void cpu_protect(void);
 
+/* Where physical addresses end. One beyond it in a page table is a fault (SDM vol. 3, 4.7). */
+uint64_t cpu_physical_end(void);
+
 #endif

@@ -87,6 +87,7 @@ void watchdog_tick(void)
         said = seconds - seconds % PATIENCE_S;
         uint32_t destination = lapic_hw_destination(); /* it may be about to send an IPI */
         say(said);
+        console_flush(); /* nobody else may get to it, and a UART takes but 16 bytes at once */
         lapic_hw_set_destination(destination);
     }
     arm();

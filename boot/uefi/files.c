@@ -8,17 +8,12 @@
 /* Some firmware fails on reads that are much longer. */
 #define READ_CHUNK (16 * MIB)
 
-/* From here on, how far it has come is shown. */
-#define LONG_FILE (64 * MIB)
-
 #define SECTOR 512 /* of most disks; no disk has smaller ones */
 
 /* No file of ours is longer; a wrong size of a broken file system must not wrap. */
 #define FILE_SIZE_MAX BIT64(52)
 
-#define PATH_MAX                                                                    \
-    (BOOT_MODULE_NAME_MAX + 1) /* characters, with the backslash and the terminator \
-                                */
+#define PATH_MAX (BOOT_MODULE_NAME_MAX + 1) /* with the backslash and the terminator */
 
 void *pages_allocate(uint64_t size, EFI_PHYSICAL_ADDRESS max, EFI_MEMORY_TYPE type)
 {

@@ -11,6 +11,8 @@
 
 #define LOADER_MAX_BELOW_4G (4 * GIB - 1) /* the last address that the core's entry reaches */
 
+#define LONG_FILE (64 * MIB) /* from here on, how far it has come is shown */
+
 struct file {
     void *at; /* page-aligned; the last page's rest is undefined */
     uint64_t size;

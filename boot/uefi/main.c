@@ -9,8 +9,8 @@
 #include "boot/uefi/options.h"
 #include "lib/string.h"
 
-#define CORE_FILE "bulkhead.elf"
-#define CHECK_WORD   "check" /* starts no VM: the modules are not read */
+#define CORE_FILE  "bulkhead.elf"
+#define CHECK_WORD "check" /* starts no VM: the modules are not read */
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
 

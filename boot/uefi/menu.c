@@ -93,7 +93,7 @@ static const struct entry *choose(EFI_FILE_HANDLE root, unsigned int seconds)
     const struct entry *chosen = &entries[0];
     EFI_EVENT timer;
 
-    if (ST->ConIn == NULL || EFI_ERROR(BS->CreateEvent(EVT_TIMER, 0, NULL, NULL, &timer)))
+    if (EFI_ERROR(BS->CreateEvent(EVT_TIMER, 0, NULL, NULL, &timer)))
         return chosen;
     show(root);
     if (!EFI_ERROR(BS->SetTimer(timer, TimerPeriodic, TIMER_SECOND)))
@@ -127,7 +127,7 @@ static void start_program(EFI_HANDLE image, EFI_HANDLE device)
 {
     static CHAR16 name[] = L"\\" MEMTEST_FILE;
     EFI_DEVICE_PATH *path = FileDevicePath(device, name);
-    EFI_HANDLE program;
+    EFI_HANDLE program = NULL;
     EFI_STATUS status;
 
     if (path == NULL)
@@ -137,6 +137,8 @@ static void start_program(EFI_HANDLE image, EFI_HANDLE device)
     if (!EFI_ERROR(status)) {
         set_options(program);
         status = BS->StartImage(program, NULL, NULL);
+    } else if (program != NULL) {
+        (void)BS->UnloadImage(program); /* loaded, but its signature is not right */
     }
     if (EFI_ERROR(status))
         (void)refuse(status, L"%a: found \"%r\", expected a program that firmware starts",

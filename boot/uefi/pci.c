@@ -6,17 +6,17 @@
 
 #include <efipciio.h>
 
-/* PCI Local Bus 3.0, 3.2.2.3.2 (access by ports), 6.1 and 6.2.2. */
-#define PCI_ADDRESS_PORT       0xcf8
-#define PCI_DATA_PORT          0xcfc
-#define PCI_ADDRESS_ENABLE     BIT(31)
+#include "drivers/pci.h"
+
+/* PCI Local Bus 3.0, 6.1 and 6.2.2. */
 #define PCI_COMMAND            0x04
 #define PCI_COMMAND_BUS_MASTER BIT(2)
+#define PCI_COMMAND_MASK       0xffffu
 #define PCI_BASE_CLASS         0x0b
 #define PCI_CLASS_DISPLAY      0x03
 #define PCI_CLASS_BRIDGE       0x06
 
-static uint32_t *devices; /* as the address port wants them */
+static uint16_t *devices;
 static unsigned int device_count;
 
 /* The ports reach the first segment only; other ones are for large servers. */
@@ -29,8 +29,7 @@ static void remember(EFI_PCI_IO_PROTOCOL *pci)
         EFI_ERROR(pci->Pci.Read(pci, EfiPciIoWidthUint8, PCI_BASE_CLASS, 1, &base_class)) ||
         base_class == PCI_CLASS_DISPLAY || base_class == PCI_CLASS_BRIDGE)
         return;
-    devices[device_count++] =
-        (uint32_t)(PCI_ADDRESS_ENABLE | bus << 16 | device << 11 | function << 8 | PCI_COMMAND);
+    devices[device_count++] = PCI_FUNCTION(bus, device, function);
 }
 
 void pci_find_bus_masters(void)
@@ -54,12 +53,9 @@ void pci_find_bus_masters(void)
 void pci_stop_bus_masters(void)
 {
     for (unsigned int i = 0; i < device_count; i++) {
-        uint16_t command;
+        uint32_t command = pci_machine.read(devices[i], PCI_COMMAND) & PCI_COMMAND_MASK;
 
-        __asm__ volatile("outl %0, %w1" : : "a"(devices[i]), "Nd"(PCI_ADDRESS_PORT));
-        __asm__ volatile("inw %w1, %0" : "=a"(command) : "Nd"(PCI_DATA_PORT));
-        command &= (uint16_t)~PCI_COMMAND_BUS_MASTER;
-        /* The status register beside it is not written: ones would clear its bits. */
-        __asm__ volatile("outw %0, %w1" : : "a"(command), "Nd"(PCI_DATA_PORT));
+        /* Zeros leave the status register beside it as it is. */
+        pci_machine.write(devices[i], PCI_COMMAND, command & ~PCI_COMMAND_BUS_MASTER);
     }
 }

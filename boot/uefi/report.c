@@ -157,7 +157,12 @@ static void write_page(const struct boot_info *info)
     write_head();
     if (acpi_parse_rsdp_copy(&acpi, &memory, info->rsdp, info->rsdp_size) != 0)
         emit_line(add_line, "ACPI: no usable tables");
+    /* Firmware's timers use PCI's ports and its console's UART, of which this takes the address
+     * away for a moment. Interrupts are off on this level (UEFI 2.10, 7.1). */
+    EFI_TPL level = BS->RaiseTPL(TPL_HIGH_LEVEL);
+
     machine_report(&facts, add_line);
+    BS->RestoreTPL(level);
 }
 
 /* Gets a new, empty file in the place of an older report, which may not be taken for this one. */

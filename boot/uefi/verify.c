@@ -15,20 +15,23 @@ static const char list_space[LIST_SIZE] __attribute__((section(".sums"), used)) 
 static const char *list;
 static size_t list_size; /* 0: this loader has none */
 
-/* One of firmware's variables of one byte (UEFI 2.10, 3.3); 0 when there is no such. */
-static uint8_t read_variable(const CHAR16 *name)
+/* One of firmware's variables of one byte (UEFI 2.10, 3.3); 0 when there is no such, `otherwise`
+ * when it cannot be read. */
+static uint8_t read_variable(const CHAR16 *name, uint8_t otherwise)
 {
     EFI_GUID global = EFI_GLOBAL_VARIABLE;
     uint8_t value = 0;
     UINTN size = sizeof(value);
     EFI_STATUS status = RT->GetVariable((CHAR16 *)name, &global, NULL, &size, &value);
 
-    return EFI_ERROR(status) || size != sizeof(value) ? 0 : value;
+    if (status == EFI_NOT_FOUND)
+        return 0;
+    return EFI_ERROR(status) || size != sizeof(value) ? otherwise : value;
 }
 
 EFI_STATUS verify_init(uint8_t *state)
 {
-    bool is_on = read_variable(L"SecureBoot") == 1 && read_variable(L"SetupMode") == 0;
+    bool is_on = read_variable(L"SecureBoot", 1) == 1 && read_variable(L"SetupMode", 0) == 0;
 
     /* What stands there is not known when this is compiled. */
     __asm__("" : "=r"(list) : "0"(list_space));
@@ -70,6 +73,8 @@ EFI_STATUS verify_file(const char *name, const struct file *file)
     if (line == NULL)
         return refuse(EFI_SECURITY_VIOLATION,
                       L"%a: found it not in %a, expected only files that are", name, LIST_SOURCE);
+    if (file->size >= LONG_FILE)
+        Print(L"bulkhead: checking %a\n", name);
     sha256(file->at, file->size, sum);
     sha256_hex(sum, hex);
     if (memcmp(hex, line, sizeof(hex) - 1) == 0)

@@ -145,9 +145,11 @@ class Monitor:
     def wait_for_rows(self, rows, seconds=20):
         """Until the screen shows these rows, and nothing below them."""
         end = time.time() + seconds * SCALE
-        while "\n".join(self.text() or []).rstrip() != "\n".join(rows).rstrip() and time.time() < end:
+        wanted, seen = "\n".join(rows).rstrip().split("\n"), None
+        while seen != wanted and time.time() < end:
             time.sleep(0.3)
-        assert [line for line in self.text() or [] if line] == [row for row in rows if row]
+            seen = "\n".join(self.text() or []).rstrip().split("\n")
+        assert seen == wanted
 
 
 def on_screen(serial, columns):

@@ -133,7 +133,7 @@ def test_check_of_a_machine_with_less_and_more(boot):
     m = boot(None, modules=[], cmdline="check", cpu=CPU.replace("+svm", "-svm"), cpus=2,
              machine="q35,kernel-irqchip=split", extra=["-device", "intel-iommu,intremap=on"])
     m.expect("error this processor has|error .*AMD-V")
-    m.expect("check: processors: 1 started of 2 ")
+    m.expect("check: processors: 2 that the firmware lists")
     m.expect("check: virtualization: NO: this processor has neither VT-x nor AMD-V")
     m.expect(r"check: IOMMU: VT-d \(DMAR table\), interrupt remapping: yes")
     m.expect("check: end: no VM is started")

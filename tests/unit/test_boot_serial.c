@@ -17,6 +17,7 @@
 #include "drivers/uart.h"
 #include "tests/unit/acpi_machine.h"
 #include "tests/unit/fake_pci.h"
+#include "vmm/console.h"
 #include "vmm/console_screen.h"
 
 enum { SPCR = EXTRA, DBG2 = EXTRA + 0x1000 };
@@ -57,6 +58,15 @@ unsigned int uart_use(const struct uart_place *places, unsigned int count, int *
             used[used_count++] = places[i];
     }
     return used_count;
+}
+
+bool console_acquire(unsigned int room)
+{
+    return true;
+}
+
+void console_release(void)
+{
 }
 
 unsigned int uart_used(void)

@@ -145,9 +145,10 @@ static volatile void *map_as(uint64_t pa, uint64_t size, unsigned int type)
     uint64_t len = ALIGN_UP(pa + size, PAGE_SIZE_4K) - start;
     uint64_t va = device_next;
 
-    if (len > DEVICE_VA + DEVICE_SIZE - va ||
+    if (start + len > cpu_physical_end() || len > DEVICE_VA + DEVICE_SIZE - va ||
         pt_map(&shared, va, start, len, PT_READ | PT_WRITE | type) != 0) {
-        log_error("no room to map %llu bytes of device registers at 0x%llx", LLU(size), LLU(pa));
+        log_error("found no way to map %llu bytes of device registers at 0x%llx", LLU(size),
+                  LLU(pa));
         return NULL;
     }
     device_next += len + PAGE_SIZE_4K;
