@@ -190,7 +190,7 @@ def test_the_file_wins_over_the_table(boot, tmp_path):
     ("pci:00:03.0/2", r"console: pci:00:03\.0/2: found a serial card with fewer ports"),
     ("mmio:0x4000000/4", r"console: 0x4000000 is not a device's address"),
     ("mmio:0xfeb00000/4", r"console: mmio:0xfeb00000/4: found no 16550 UART there"),
-    ("mmio:0x8000000000000/4", r"found no way to map 32 bytes of device registers at 0x8000000000000"),
+    ("mmio:0x8000000000000/4", r"found no way to map 4096 bytes of device registers at 0x8000000000000"),
 ])
 def test_nothing_there(boot, word, said):
     m = boot(config(SMALL, core="console = %s\n" % word + HALT), memory=256,
