@@ -129,6 +129,8 @@ void guest_reset_gate(unsigned int vector);
 
 extern uint32_t guest_interrupts[256];
 extern bool guest_auto_eoi; /* true at first */
+/* An interrupt that comes with IF clear is fatal. For guests without INT n. */
+extern bool guest_watches_if;
 #define GUEST_IRQ_LOG 32
 struct guest_irq {
     uint8_t vector;

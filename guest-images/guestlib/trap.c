@@ -61,6 +61,7 @@ static guest_handler *handlers[256];
 
 uint32_t guest_interrupts[256];
 bool guest_auto_eoi = true;
+bool guest_watches_if;
 struct guest_irq guest_irq_log[GUEST_IRQ_LOG];
 unsigned int guest_irq_count;
 
@@ -141,12 +142,11 @@ static void note_interrupt(const struct guest_frame *f)
 
 static void fatal(const struct guest_frame *f)
 {
-    print(
-        "\nFATAL exception %u error 0x%llx at 0x%llx cs 0x%llx rflags 0x%llx rsp 0x%llx cr2 0x%llx"
-        " rax 0x%llx\n",
-        (unsigned int)f->vector, (unsigned long long)f->error, (unsigned long long)f->rip,
-        (unsigned long long)f->cs, (unsigned long long)f->rflags, (unsigned long long)f->rsp,
-        (unsigned long long)read_cr2(), (unsigned long long)f->rax);
+    print("\nFATAL vector %u error 0x%llx at 0x%llx cs 0x%llx rflags 0x%llx rsp 0x%llx cr2 0x%llx"
+          " rax 0x%llx\n",
+          (unsigned int)f->vector, (unsigned long long)f->error, (unsigned long long)f->rip,
+          (unsigned long long)f->cs, (unsigned long long)f->rflags, (unsigned long long)f->rsp,
+          (unsigned long long)read_cr2(), (unsigned long long)f->rax);
     guest_power_off();
 }
 
@@ -177,6 +177,10 @@ static void end_exec(struct guest_frame *f, int vector)
 
 void guest_trap_enter(struct guest_frame *f)
 {
+    bool is_interrupt = f->vector >= FIRST_INTERRUPT && f->vector != GUEST_EXIT_VECTOR;
+
+    if (is_interrupt && guest_watches_if && !(f->rflags & RFLAGS_IF))
+        fatal(f);
     if (handlers[f->vector])
         handlers[f->vector](f);
     else if (f->vector == GUEST_EXIT_VECTOR && guest_exec_frame)

@@ -23,6 +23,7 @@ void guest_main(void)
 {
     uint64_t seconds = guest_number("seconds", 10);
 
+    guest_watches_if = true;
     smp_native = guest_has_word("native");
     if (!smp_find())
         return;

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from bulkhead import config, vm
-from machines import (BOCHS_SVM, BOCHS_VMX, BOCHS_VMX_OLD, EVERYWHERE, INTERRUPTS_OFF, QEMU_SVM,
+from machines import (BOCHS_SVM, BOCHS_VMX, BOCHS_VMX_OLD, EVERYWHERE, INTERRUPTS_OFF, NO_APICV, QEMU_SVM,
                       TRIPLE_FAULT, on)
 
 CORE_CRASH = r"\*\*\* Bulkhead"
@@ -53,13 +53,12 @@ def test_linux_lives_beside_a_vm_that_spins(boot):
     assert m.run("linux", "echo $((6 * 7))")[0] == ["42"]
 
 
-# off=apicv: Bochs 2.7 then delivers interrupts to a Linux that has them off (docs/testing.md).
 @on(BOCHS_VMX)
 @pytest.mark.slow
 def test_linux_in_bochs_beside_a_vm_that_computes(boot):
     m = boot(config(vm("linux", memory="128M",
                        cmdline="console=ttyS0 vmname=linux quiet cryptomgr.notests mitigations=off"),
-                    checksum_vm()), memory=256, cmdline="off=apicv")
+                    checksum_vm()), memory=256, cmdline=NO_APICV)
     m.expect("^checksum ok", timeout=60, source="good")
     m.shell("linux", timeout=600)
     assert m.run("linux", "echo $((6 * 7))", timeout=120)[0] == ["42"]

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from bulkhead import BUILD, CORE, GUESTS, ROOT, config, find_module, make_image, uefi_firmware, vm
-from machines import BOCHS_SVM, BOCHS_VMX, on
+from machines import BOCHS_SVM, BOCHS_VMX, NO_APICV, on
 from media import run
 
 SMALL = config(vm("p", "power.img", cmdline="off after=100", memory="16M"))
@@ -67,7 +67,7 @@ def test_iso_in_bochs(boot, tmp_path, machine_name):
         conf = config(vm("linux", memory="128M",
                          cmdline="console=ttyS0 vmname=linux quiet cryptomgr.notests mitigations=off"))
     iso = make_image("iso", tmp_path / "full.iso", contents(tmp_path, conf, guests) + [MEMTEST], "--timeout=60",
-                     "--cmdline=off=apicv")
+                     "--cmdline=" + NO_APICV)
     m = boot(conf, iso=iso)
     m.expect("Memory check", timeout=60, partial=True)
     m.send("v\r")

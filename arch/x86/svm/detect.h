@@ -13,7 +13,8 @@ struct svm_features {
     bool clean_bits;
     bool pause_filter;
     bool pause_threshold;
-    bool large_pages; /* of 1 GiB */
+    bool large_pages;   /* of 1 GiB */
+    bool injects_twice; /* QEMU's TCG, at times: EVENTINJ is not for interrupts there */
     uint32_t asids;
     uint32_t revision;
 };

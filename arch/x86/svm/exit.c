@@ -363,7 +363,7 @@ static NOINLINE void redeliver(struct vcpu *v, uint64_t info)
  * needed. (Bochs 2.7 moreover forgets V_IRQ at a VMRUN that finds IF set in host and guest.) */
 static void note_open_window(struct vcpu *v, struct vmcb *vmcb)
 {
-    if ((vmcb->int_ctl & INT_CTL_V_IRQ) && (v->rflags & RFLAGS_IF) && !v->in_shadow)
+    if ((vmcb->intercept3 & INTERCEPT3_VINTR) && (v->rflags & RFLAGS_IF) && !v->in_shadow)
         (void)on_window(v, vmcb);
 }
 
@@ -401,7 +401,7 @@ enum exit_action svm_attend(struct vcpu *v)
     vmcb->rsp = v->gpr[GPR_RSP];
     vmcb->rflags = v->rflags;
     v->pending &= ~PENDING_REGISTERS;
-    if (!(vmcb->int_ctl & INT_CTL_V_IRQ) && vmcb->tlb_control == TLB_CONTROL_NONE)
+    if (!(vmcb->intercept3 & INTERCEPT3_VINTR) && vmcb->tlb_control == TLB_CONTROL_NONE)
         v->pending &= ~PENDING_BACKEND;
     return likely(v->vm->request == VM_REQUEST_NONE) ? EXIT_RESUME : EXIT_STOP;
 }
@@ -410,8 +410,15 @@ enum exit_action svm_attend(struct vcpu *v)
 static inline enum exit_action handle_event(struct vcpu *v, struct vmcb *vmcb,
                                             const struct exit_entry *entry)
 {
-    if (unlikely(vmcb->exit_int_info & INTR_INFO_VALID)) {
-        redeliver(v, vmcb->exit_int_info);
+    uint64_t info = vmcb->exit_int_info;
+
+    if (unlikely(svm_virq_delivers(vmcb))) {
+        vmcb->int_ctl &= ~INT_CTL_V_IRQ;
+        if (v->rflags & RFLAGS_IF) /* else it was taken, and led to an exception of the guest's */
+            info = svm_virq_info(vmcb);
+    }
+    if (unlikely(info & INTR_INFO_VALID)) {
+        redeliver(v, info);
         if (vmcb->exit_code == SVM_EXIT_NPF)
             return exit_delivery_fault(v, vmcb->exit_info2);
     }

@@ -382,16 +382,27 @@ static void clear_shadow(struct vcpu *v)
     v->pending |= PENDING_INTERRUPT;
 }
 
+/* The CPU takes it as soon as IF and the shadow let it, whatever TPR says. */
+static void set_virq(struct vmcb *vmcb, uint8_t vector)
+{
+    vmcb->int_ctl = (uint32_t)vmcb->int_ctl | INT_CTL_V_IRQ | INT_CTL_V_IGN_TPR |
+                    INT_CTL_V_INTR_PRIO(15) | (uint64_t)vector << INT_CTL_VECTOR_SHIFT;
+}
+
 /* An interrupt window that was asked for is closed: the interrupt needs none any more, and another
  * one asks again. */
 static void inject(struct vcpu *v, const struct vcpu_event *event)
 {
     struct vmcb *vmcb = v->svm->vmcb;
 
-    if (vmcb->int_ctl & INT_CTL_V_IRQ) {
+    if (vmcb->intercept3 & INTERCEPT3_VINTR) {
         vmcb->int_ctl &= ~INT_CTL_V_IRQ;
         vmcb->intercept3 &= ~INTERCEPT3_VINTR;
         svm_dirty(v->svm, CLEAN_INTERCEPTS);
+    }
+    if (svm_features.injects_twice && event->type == EVENT_INTERRUPT) {
+        set_virq(vmcb, event->vector);
+        return;
     }
     vmcb->event_inject = info_of(event);
     if (event->has_error)
@@ -404,7 +415,10 @@ static void want_interrupt_window(struct vcpu *v)
 {
     struct vmcb *vmcb = v->svm->vmcb;
 
-    vmcb->int_ctl |= INT_CTL_V_IRQ | INT_CTL_V_IGN_TPR | INT_CTL_V_INTR_PRIO(15);
+    /* There is one V_IRQ. That both need it is rare: what waits must be of a higher priority. */
+    if (unlikely(svm_virq_delivers(vmcb)))
+        vmcb->event_inject = svm_virq_info(vmcb);
+    set_virq(vmcb, 0);
     vmcb->intercept3 |= INTERCEPT3_VINTR;
     svm_dirty(v->svm, CLEAN_INTERCEPTS);
     v->pending |= PENDING_BACKEND;

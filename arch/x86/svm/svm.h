@@ -3,6 +3,7 @@
 
 /* What the files of the AMD-V backend share. */
 
+#include "arch/x86/event_info.h"
 #include "arch/x86/percpu.h"
 #include "arch/x86/svm/detect.h"
 #include "arch/x86/svm/vmcb.h"
@@ -47,6 +48,22 @@ static inline bool svm_in_64bit_code(const struct vmcb *vmcb, const struct code_
 static inline void svm_dirty(struct svm_vcpu *svm, uint32_t clean_bits)
 {
     svm->vmcb->clean &= ~clean_bits;
+}
+
+/* V_IRQ stands for an interrupt, which the CPU delivers as it does a physical one, and not for the
+ * interrupt window (struct svm_features, injects_twice). */
+static inline bool svm_virq_delivers(const struct vmcb *vmcb)
+{
+    return (vmcb->int_ctl & INT_CTL_V_IRQ) && !(vmcb->intercept3 & INTERCEPT3_VINTR);
+}
+
+/* That interrupt, as EVENTINJ and EXITINTINFO have it. */
+static inline uint32_t svm_virq_info(const struct vmcb *vmcb)
+{
+    const struct vcpu_event event = {.vector = (uint8_t)(vmcb->int_ctl >> INT_CTL_VECTOR_SHIFT),
+                                     .type = EVENT_INTERRUPT};
+
+    return info_of(&event);
 }
 
 /* entry.asm: runs the guest, calling svm_exit() after each exit, until that says something else

@@ -48,6 +48,7 @@
 #define INT_CTL_V_INTR_PRIO(n) ((uint64_t)(n) << 16)
 #define INT_CTL_V_IGN_TPR      BIT64(20)
 #define INT_CTL_V_INTR_MASKING BIT64(24)
+#define INT_CTL_VECTOR_SHIFT   32
 
 #define INT_STATE_SHADOW BIT64(0)
 
