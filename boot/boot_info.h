@@ -14,6 +14,12 @@
 #define BOOT_REPORT_MAX      160
 #define BOOT_RSDP_SIZE       36 /* ACPI 6.5, table 5.3 */
 
+/* A word of the core's command line: only the report on the machine, no VM, no modules. */
+#define BOOT_CHECK_WORD "check"
+
+#define BOOT_MAP_LIMIT (4 * GIB) /* what the boot page tables map */
+#define FIRST_MIB      (1 * MIB) /* firmware's, and nobody's memory */
+
 struct boot_module {
     uint64_t base; /* physical */
     uint64_t size; /* bytes */

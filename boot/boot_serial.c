@@ -13,8 +13,6 @@
 #include "vmm/console.h"
 #include "vmm/console_screen.h"
 
-#define BOOT_MAP_LIMIT (4 * GIB) /* what the boot page tables map */
-#define FIRST_MIB      (1 * MIB)
 #define MAPPED_MAX     8
 #define UART_REGISTERS 8u
 

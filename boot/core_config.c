@@ -1,13 +1,12 @@
 #include "boot/core_config.h"
 
 #include "arch/x86/virt.h"
+#include "boot/boot_info.h"
 #include "boot/boot_serial.h"
 #include "lib/error.h"
 #include "lib/log_ring.h"
 #include "lib/string.h"
 #include "vmm/console_screen.h"
-
-#define CHECK_WORD "check"
 
 struct config core_config;
 
@@ -66,7 +65,7 @@ INIT void core_config_cmdline(const char *cmdline)
         size_t len = 0;
         while (word[len] != '\0' && word[len] != ' ')
             len++;
-        if (len == strlen(CHECK_WORD) && strncmp(word, CHECK_WORD, len) == 0)
+        if (len == strlen(BOOT_CHECK_WORD) && strncmp(word, BOOT_CHECK_WORD, len) == 0)
             core_check_only = true;
         for (unsigned int i = 0; i < ARRAY_SIZE(keys); i++) {
             size_t k = strlen(keys[i]);

@@ -44,8 +44,6 @@
 #include "vmm/sched.h"
 #include "vmm/vm_life.h"
 
-#define BOOT_MAP_LIMIT   (4 * GIB) /* what the boot page tables map */
-#define FIRST_MIB        (1 * MIB)
 #define SCRUB_STEP       (16 * MIB)
 #define BDA_EBDA_SEGMENT 0x40e /* BIOS data area: where the extended one begins */
 

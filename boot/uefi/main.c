@@ -9,8 +9,7 @@
 #include "boot/uefi/options.h"
 #include "lib/string.h"
 
-#define CORE_FILE  "bulkhead.elf"
-#define CHECK_WORD "check" /* starts no VM: the modules are not read */
+#define CORE_FILE "bulkhead.elf"
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system);
 
@@ -125,7 +124,7 @@ static EFI_STATUS boot(EFI_HANDLE image)
         status = cmdline_find(self, root, info->cmdline, &by_firmware);
     if (!EFI_ERROR(status))
         status = menu_run(image, self, root, !by_firmware, info->cmdline, sizeof(info->cmdline));
-    bool check = !EFI_ERROR(status) && options_have(info->cmdline, CHECK_WORD);
+    bool check = !EFI_ERROR(status) && options_have(info->cmdline, BOOT_CHECK_WORD);
 
     if (!EFI_ERROR(status) && !check)
         status = load_modules(root, info);
