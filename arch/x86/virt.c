@@ -24,6 +24,7 @@ static const char *const feature_names[FEATURE_COUNT] = {
     [FEATURE_VPID] = "vpid",
     [FEATURE_LARGE_PAGES] = "large-pages",
     [FEATURE_PAUSE_EXIT] = "pause-exit",
+    [FEATURE_EVENT_INJECTION] = "event-injection",
 };
 
 /* Sets the bit of the name in the list. */
@@ -49,7 +50,7 @@ INIT static void turn(bool on, const char *name, size_t len)
         return;
     }
     if (!on && len == 3 && strncmp(name, "all", len) == 0) {
-        features_off = BIT(FEATURE_COUNT) - 1;
+        features_off |= (BIT(FEATURE_COUNT) - 1) & ~BIT(FEATURE_EVENT_INJECTION);
         return;
     }
     log_error(
@@ -57,7 +58,7 @@ INIT static void turn(bool on, const char *name, size_t len)
         on ? "on" : "off", (int)len, name,
         on ? ""
            : "all, next-rip, decode-assists, apicv, tpr-shadow, preemption-timer, vpid, "
-             "large-pages, pause-exit, ",
+             "large-pages, pause-exit, event-injection, ",
         on ? ", l1d or x2apic" : " or l1d");
 }
 

@@ -19,6 +19,9 @@ enum virt_feature {
     FEATURE_VPID,
     FEATURE_LARGE_PAGES, /* 1 GiB in nested tables */
     FEATURE_PAUSE_EXIT,  /* of loops of PAUSEs */
+    /* AMD-V's, of interrupts; without it V_IRQ delivers them. Not in `off=all`: it is there for
+     * QEMU's -icount (docs/testing.md). */
+    FEATURE_EVENT_INJECTION,
     FEATURE_COUNT
 };
 

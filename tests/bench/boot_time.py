@@ -82,7 +82,7 @@ def tsc_of(machine, pattern, exits=False):
 
 def measure_qemu(tmp, words):
     def start(kernel, **keys):
-        return Machine(tmp, config(vm("linux", kernel, **keys)), icount=True)
+        return Machine(tmp, config(vm("linux", kernel, **keys)), icount=True, cmdline="")
 
     return ((tsc_of(NativeQemu(TEST_GUESTS + "/tsc.img"), ENTRY),
              tsc_of(NativeQemu(KERNEL, INITRD, words), SHELL)),

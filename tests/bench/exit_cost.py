@@ -38,7 +38,7 @@ PAIR, SHARED = "2cpu-", "1cpu-"
 # The other VM's turn, in ticks: of 1 ns in QEMU, of 1/50 us in Bochs.
 SLICE_TICKS = 500000
 # The core's command line.
-CMDLINE = None
+CMDLINE = ""
 
 # A qemu-system-x86_64 whose AMD-V has next-RIP saving and decode assists, which QEMU 7.2 lacks: a machine
 # more, when the variable names one.

@@ -73,7 +73,7 @@ def configuration(row, words):
 def trace_qemu(row, tmp, kind):
     """All program counters of a run of that row, in order."""
     log = os.path.join(tmp, "log")
-    with kind(tmp, configuration(row, ""), icount=True,
+    with kind(tmp, configuration(row, ""), icount=True, cmdline="",
               extra=["-singlestep", "-d", "exec,nochain", "-D", log,
                      "-dfilter", ",".join(ranges(CORE_ELF) + ranges(GUEST_ELF))]) as m:
         m.expect("^bench-end", timeout=300, source="bench")

@@ -69,7 +69,7 @@ def test_on_knows_defences_only(boot):
 def test_turning_off_takes_instructions_away(boot):
     """The code is patched: an indirect call is two instructions longer by a retpoline than by a jump."""
     figures = []
-    for cmdline in (None, "off=retpoline"):
+    for cmdline in ("", "off=retpoline"):
         m = boot(config(vm("bench", "bench.elf", cmdline="rows=hypercall samples=4 quick"),
                         core="console = com1\nlog = info\n"), cmdline=cmdline, icount=True)
         line = m.expect(r"^bench hypercall min=\d+ median=(\d+)", timeout=180, source="bench")

@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from bulkhead import config, vm
-from machines import BOCHS_SVM, BOCHS_VMX, BOCHS_VMX_OLD, EVERYWHERE, QEMU_SVM
+from bulkhead import NO_EVENTINJ, config, vm
+from machines import BOCHS_SVM, BOCHS_VMX, BOCHS_VMX_OLD, EVERYWHERE, QEMU_SVM, on
 
 pytestmark = EVERYWHERE
 MIN_CHECKS = 850
@@ -78,11 +78,13 @@ WORDS = {
 }
 
 
-def test_the_virtual_cpu_is_as_a_real_one(boot, machine_name):
+def test_the_virtual_cpu_is_as_a_real_one(boot, machine_name, cmdline=""):
     conf = config(vm("conform", "conform.elf", memory="16M", cmdline="conform " + WORDS.get(machine_name, ""),
                      module="power.img some words"))
-    options = {"icount": True} if machine_name == QEMU_SVM else {}
+    options = {"icount": True, "cmdline": cmdline} if machine_name == QEMU_SVM else {}
     m = boot(conf, **options)
+    if cmdline:
+        m.expect("svm: .* interrupts by V_IRQ", source="core")
     end = m.expect(r"^(\d+) passed, (\d+) failed", timeout=120, source="conform", forbid="FATAL")
     lines = [text for _, source, text in m.lines if source == "conform"]
     failed = dict(re.match(r"FAIL (\S+): (.*)", line).groups() for line in lines if line.startswith("FAIL "))
@@ -94,3 +96,8 @@ def test_the_virtual_cpu_is_as_a_real_one(boot, machine_name):
     assert int(end.group(1)) + int(end.group(2)) >= MIN_CHECKS
     assert int(end.group(2)) == len(failed)
     m.expect("conform: ended: powered off", source="core")
+
+
+@on(QEMU_SVM)
+def test_interrupts_by_v_irq(boot, machine_name):
+    test_the_virtual_cpu_is_as_a_real_one(boot, machine_name, NO_EVENTINJ)

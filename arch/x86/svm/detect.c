@@ -6,7 +6,6 @@
 #include "arch/x86/virt.h"
 #include "lib/error.h"
 #include "lib/format.h"
-#include "lib/string.h"
 
 #define CPUID_AMD_FEATURES 0x80000001u
 #define ECX_SVM            BIT(2)
@@ -21,8 +20,6 @@
 #define EDX_PAUSE_FILTER   BIT(10)
 #define EDX_PAUSE_GAP      BIT(12)
 
-#define CPUID_HYPERVISOR 0x40000000u
-
 #define MIN_ASIDS 2u /* one is the core's */
 
 INIT static bool has_svm(void)
@@ -36,18 +33,6 @@ INIT static bool is_turned_off(void)
     uint64_t vm_cr;
 
     return rdmsr_safe(MSR_AMD_VM_CR, &vm_cr) && (vm_cr & VM_CR_SVMDIS);
-}
-
-/* VMRUN of QEMU's TCG (7.2; newer ones are no better) delivers an interrupt of EVENTINJ and leaves
- * its vector in `exception_index` as well: if the emulator stops for a reason of its own before the
- * next #VMEXIT, the guest gets it once more, with interrupts enabled or not. */
-INIT static bool injects_twice(void)
-{
-    static const char tcg[] = "TCGTCGTCGTCG";
-    struct cpuid_regs r = cpuid(CPUID_HYPERVISOR, 0);
-    const uint32_t name[] = {r.ebx, r.ecx, r.edx};
-
-    return memcmp(name, tcg, sizeof(name)) == 0;
 }
 
 INIT bool svm_can_be_used(void)
@@ -87,7 +72,7 @@ INIT int svm_detect(uint32_t off, struct svm_features *features, char *why, size
         .pause_threshold = (r.edx & EDX_PAUSE_GAP) != 0,
         .large_pages =
             (cpuid(CPUID_AMD_FEATURES, 0).edx & EDX_PAGE_1G) && !(off & BIT(FEATURE_LARGE_PAGES)),
-        .injects_twice = injects_twice(),
+        .virq_delivers = (off & BIT(FEATURE_EVENT_INJECTION)) != 0,
         .asids = r.ebx,
         .revision = r.eax & EAX_REVISION,
     };

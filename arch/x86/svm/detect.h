@@ -14,7 +14,7 @@ struct svm_features {
     bool pause_filter;
     bool pause_threshold;
     bool large_pages;   /* of 1 GiB */
-    bool injects_twice; /* QEMU's TCG, at times: EVENTINJ is not for interrupts there */
+    bool virq_delivers; /* and not EVENTINJ: `off=event-injection` */
     uint32_t asids;
     uint32_t revision;
 };

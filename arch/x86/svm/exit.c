@@ -414,7 +414,8 @@ static inline enum exit_action handle_event(struct vcpu *v, struct vmcb *vmcb,
 
     if (unlikely(svm_virq_delivers(vmcb))) {
         vmcb->int_ctl &= ~INT_CTL_V_IRQ;
-        if (v->rflags & RFLAGS_IF) /* else it was taken, and led to an exception of the guest's */
+        /* Else it was taken, and led to an exception, which the guest handles. */
+        if ((v->rflags & RFLAGS_IF) && !v->in_shadow)
             info = svm_virq_info(vmcb);
     }
     if (unlikely(info & INTR_INFO_VALID)) {

@@ -46,12 +46,13 @@ INIT static int detect(uint32_t off, char *why, size_t size)
     if (err)
         return err;
     nested_format.leaf_max = svm_features.large_pages ? 3 : 2;
-    log_info("svm: revision %u, %u ASIDs,%s%s%s%s%s nested pages up to %s", svm_features.revision,
+    log_info("svm: revision %u, %u ASIDs,%s%s%s%s%s%s nested pages up to %s", svm_features.revision,
              svm_features.asids, svm_features.nrips ? " next RIP," : "",
              svm_features.decode_assists ? " decode assists," : "",
              svm_features.flush_by_asid ? " flush by ASID," : "",
              svm_features.clean_bits ? " clean bits," : "",
              svm_features.pause_filter ? " pause filter," : "",
+             svm_features.virq_delivers ? " interrupts by V_IRQ," : "",
              nested_format.leaf_max == 3 ? "1 GiB" : "2 MiB");
     return 0;
 }
@@ -400,7 +401,7 @@ static void inject(struct vcpu *v, const struct vcpu_event *event)
         vmcb->intercept3 &= ~INTERCEPT3_VINTR;
         svm_dirty(v->svm, CLEAN_INTERCEPTS);
     }
-    if (svm_features.injects_twice && event->type == EVENT_INTERRUPT) {
+    if (svm_features.virq_delivers && event->type == EVENT_INTERRUPT) {
         set_virq(vmcb, event->vector);
         return;
     }
@@ -415,9 +416,11 @@ static void want_interrupt_window(struct vcpu *v)
 {
     struct vmcb *vmcb = v->svm->vmcb;
 
-    /* There is one V_IRQ. That both need it is rare: what waits must be of a higher priority. */
-    if (unlikely(svm_virq_delivers(vmcb)))
-        vmcb->event_inject = svm_virq_info(vmcb);
+    /* There is one V_IRQ: what waits must wait for the next exit, at the latest the EOI. */
+    if (unlikely(svm_virq_delivers(vmcb))) {
+        v->pending |= PENDING_INTERRUPT;
+        return;
+    }
     set_virq(vmcb, 0);
     vmcb->intercept3 |= INTERCEPT3_VINTR;
     svm_dirty(v->svm, CLEAN_INTERCEPTS);

@@ -51,7 +51,7 @@ static inline void svm_dirty(struct svm_vcpu *svm, uint32_t clean_bits)
 }
 
 /* V_IRQ stands for an interrupt, which the CPU delivers as it does a physical one, and not for the
- * interrupt window (struct svm_features, injects_twice). */
+ * interrupt window (struct svm_features, virq_delivers). */
 static inline bool svm_virq_delivers(const struct vmcb *vmcb)
 {
     return (vmcb->int_ctl & INT_CTL_V_IRQ) && !(vmcb->intercept3 & INTERCEPT3_VINTR);
