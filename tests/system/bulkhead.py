@@ -22,9 +22,9 @@ TEST_GUESTS = os.path.join(GUESTS, "tests")
 # TCG warns of each feature of the model that it does not emulate: those are taken out.
 CPU = ("EPYC,-rdseed,-sha-ni,-fxsr-opt,-misalignsse,-3dnowprefetch,-osvw,-topoext,-nrip-save,"
        "-xsavec,+svm,+npt,+vgif")
-# A run under this many instructions a virtual nanosecond is the same each time.
 # QEMU's TCG, above all with -icount, delivers interrupts of EVENTINJ twice at times (docs/testing.md).
 NO_EVENTINJ = "off=event-injection"
+# A run under this many instructions a virtual nanosecond is the same each time.
 ICOUNT = ["-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01T00:00:00,clock=vm", "-seed", "42"]
 
 

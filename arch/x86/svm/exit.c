@@ -55,9 +55,7 @@ static enum exit_action on_interrupt(struct vcpu *v, struct vmcb *vmcb)
 
 static enum exit_action on_window(struct vcpu *v, struct vmcb *vmcb)
 {
-    vmcb->int_ctl &= ~INT_CTL_V_IRQ;
-    vmcb->intercept3 &= ~INTERCEPT3_VINTR;
-    svm_dirty(v->svm, CLEAN_INTERCEPTS);
+    svm_close_window(v->svm);
     v->pending |= PENDING_INTERRUPT;
     return EXIT_RESUME;
 }
@@ -406,6 +404,15 @@ enum exit_action svm_attend(struct vcpu *v)
     return likely(v->vm->request == VM_REQUEST_NONE) ? EXIT_RESUME : EXIT_STOP;
 }
 
+/* The interrupt that V_IRQ stands for, as EXITINTINFO has it. */
+static uint32_t virq_info(const struct vmcb *vmcb)
+{
+    const struct vcpu_event event = {.vector = (uint8_t)(vmcb->int_ctl >> INT_CTL_VECTOR_SHIFT),
+                                     .type = EVENT_INTERRUPT};
+
+    return info_of(&event);
+}
+
 /* What is no instruction, or one of which more is to be known. */
 static inline enum exit_action handle_event(struct vcpu *v, struct vmcb *vmcb,
                                             const struct exit_entry *entry)
@@ -416,7 +423,7 @@ static inline enum exit_action handle_event(struct vcpu *v, struct vmcb *vmcb,
         vmcb->int_ctl &= ~INT_CTL_V_IRQ;
         /* Else it was taken, and led to an exception, which the guest handles. */
         if ((v->rflags & RFLAGS_IF) && !v->in_shadow)
-            info = svm_virq_info(vmcb);
+            info = virq_info(vmcb);
     }
     if (unlikely(info & INTR_INFO_VALID)) {
         redeliver(v, info);

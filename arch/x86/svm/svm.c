@@ -396,11 +396,8 @@ static void inject(struct vcpu *v, const struct vcpu_event *event)
 {
     struct vmcb *vmcb = v->svm->vmcb;
 
-    if (vmcb->intercept3 & INTERCEPT3_VINTR) {
-        vmcb->int_ctl &= ~INT_CTL_V_IRQ;
-        vmcb->intercept3 &= ~INTERCEPT3_VINTR;
-        svm_dirty(v->svm, CLEAN_INTERCEPTS);
-    }
+    if (vmcb->intercept3 & INTERCEPT3_VINTR)
+        svm_close_window(v->svm);
     if (svm_features.virq_delivers && event->type == EVENT_INTERRUPT) {
         set_virq(vmcb, event->vector);
         return;

@@ -3,7 +3,6 @@
 
 /* What the files of the AMD-V backend share. */
 
-#include "arch/x86/event_info.h"
 #include "arch/x86/percpu.h"
 #include "arch/x86/svm/detect.h"
 #include "arch/x86/svm/vmcb.h"
@@ -57,13 +56,12 @@ static inline bool svm_virq_delivers(const struct vmcb *vmcb)
     return (vmcb->int_ctl & INT_CTL_V_IRQ) && !(vmcb->intercept3 & INTERCEPT3_VINTR);
 }
 
-/* That interrupt, as EVENTINJ and EXITINTINFO have it. */
-static inline uint32_t svm_virq_info(const struct vmcb *vmcb)
+/* The interrupt window is not to end the guest any more. */
+static inline void svm_close_window(struct svm_vcpu *svm)
 {
-    const struct vcpu_event event = {.vector = (uint8_t)(vmcb->int_ctl >> INT_CTL_VECTOR_SHIFT),
-                                     .type = EVENT_INTERRUPT};
-
-    return info_of(&event);
+    svm->vmcb->int_ctl &= ~INT_CTL_V_IRQ;
+    svm->vmcb->intercept3 &= ~INTERCEPT3_VINTR;
+    svm_dirty(svm, CLEAN_INTERCEPTS);
 }
 
 /* entry.asm: runs the guest, calling svm_exit() after each exit, until that says something else
