@@ -4,6 +4,7 @@ Unit tests count by test case, fuzzers as one each, system tests by test case.
 """
 
 import argparse
+import base64
 import concurrent.futures
 import os
 import re
@@ -77,6 +78,15 @@ def fuzz_one(name):
     return run(args, FUZZ_SECONDS + 300)
 
 
+def broken_input(output):
+    """The input that libFuzzer kept: where only this log is at hand, `base64 -d` gives it back."""
+    kept = re.search(r"Test unit written to (\S+)", output)
+    if not kept:
+        return "(no input was kept)"
+    with open(kept.group(1), "rb") as data:
+        return "%s in base64: %s" % (kept.group(1), base64.b64encode(data.read(8192)).decode())
+
+
 def fuzzers(names, score):
     heading("fuzzers, %d s each" % FUZZ_SECONDS)
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
@@ -88,8 +98,8 @@ def fuzzers(names, score):
                 print("ok   %s: %s inputs" % (name, count), flush=True)
             else:
                 score.fail(name)
-                print("FAIL %s (status %s) after %s inputs\n%s" % (name, status, count, output[-8000:]),
-                      flush=True)
+                print("FAIL %s (status %s) after %s inputs\n%s\n%s" %
+                      (name, status, count, output[-8000:], broken_input(output)), flush=True)
 
 
 def coverage():

@@ -110,6 +110,11 @@ def header(version=0x20F, syssize=64, xload=1, reloc=1, init=8 << 20, pref=16 <<
     return bytes(f)
 
 
+def flat_multiboot(magic=0x1BADB002, flags=1 << 16, base=1 << 20):
+    """Not for the Linux loader: its rules of writing hold all the same."""
+    return struct.pack("<8I992x", magic, flags, -(magic + flags) & 0xFFFFFFFF, base, base, 0, 0, base)
+
+
 def bzimage_seeds():
     def params(flags=1, low=256, high=0, initrd=5 << 20, kernel=2048, cmdline=13):
         return struct.pack("<BHHIIB", flags, low, high, initrd, kernel, cmdline)
@@ -125,6 +130,7 @@ def bzimage_seeds():
     yield "truncated", params(), header(syssize=0xFFFFFFFF)
     yield "big", params(kernel=60 << 20), header(syssize=3 << 20, init=100 << 20)
     yield "map", params(flags=1 | 8), header()
+    yield "multiboot", params(flags=0), flat_multiboot()
 
 
 for name, flags, image in acpi_seeds():
