@@ -136,6 +136,18 @@ static void check_tpr(void)
     check_eq("lower-cr8-lets-it-in", guest_interrupts[LOW_VEC], 1);
     check_eq("lower-cr8-at-once", guest_irq_log[1].rip, (uintptr_t)l_cr8_if_at);
     guest_irq_clear();
+    lapic_send_self(LOW_VEC); /* waits for IF, while CR8 changes */
+    write_cr8(5);
+    open_interrupts();
+    check_eq("raised-cr8-blocks-what-waits", guest_irq_count, 0);
+    write_cr8(0);
+    lapic_send_self(HIGH_VEC);
+    write_cr8(0xf);
+    write_cr8(4);
+    open_interrupts();
+    check_eq("cr8-while-two-wait", guest_irq_log[0].vector << 8 | guest_irq_log[1].vector,
+             HIGH_VEC << 8 | LOW_VEC);
+    guest_irq_clear();
     lapic_write(LAPIC_REG_TPR, 0x50);
     lapic_send_self(LOW_VEC);
     open_interrupts();

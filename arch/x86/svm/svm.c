@@ -408,7 +408,8 @@ static void inject(struct vcpu *v, const struct vcpu_event *event)
 }
 
 /* A dummy virtual interrupt of the highest priority: taking it would need IF and no shadow, and its
- * intercept ends the guest just then. */
+ * intercept ends the guest just then. Until then MOV to CR8 exits: with V_IRQ set, QEMU's TCG (7.2)
+ * fails an assertion there, so that any guest could end the machine. */
 static void want_interrupt_window(struct vcpu *v)
 {
     struct vmcb *vmcb = v->svm->vmcb;
@@ -420,6 +421,7 @@ static void want_interrupt_window(struct vcpu *v)
     }
     set_virq(vmcb, 0);
     vmcb->intercept3 |= INTERCEPT3_VINTR;
+    vmcb->intercept_cr |= INTERCEPT_CR_WRITE(8);
     svm_dirty(v->svm, CLEAN_INTERCEPTS);
     v->pending |= PENDING_BACKEND;
 }
@@ -439,7 +441,9 @@ static void want_nmi_window(struct vcpu *v)
 
 static void want_tpr_exit(struct vcpu *v, bool on)
 {
-    intercept_cr(v->svm, INTERCEPT_CR_WRITE(8), on);
+    bool window = (v->svm->vmcb->intercept3 & INTERCEPT3_VINTR) != 0;
+
+    intercept_cr(v->svm, INTERCEPT_CR_WRITE(8), on || window);
 }
 
 /* Of the LAPIC, the CPU has CR8. TPR has four bits more, which stay as long as CR8 does. */

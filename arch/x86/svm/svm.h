@@ -56,11 +56,13 @@ static inline bool svm_virq_delivers(const struct vmcb *vmcb)
     return (vmcb->int_ctl & INT_CTL_V_IRQ) && !(vmcb->intercept3 & INTERCEPT3_VINTR);
 }
 
-/* The interrupt window is not to end the guest any more. */
+/* The interrupt window is not to end the guest any more. Where MOVs to CR8 are to exit all the
+ * same, want_tpr_exit() comes after it. */
 static inline void svm_close_window(struct svm_vcpu *svm)
 {
     svm->vmcb->int_ctl &= ~INT_CTL_V_IRQ;
     svm->vmcb->intercept3 &= ~INTERCEPT3_VINTR;
+    svm->vmcb->intercept_cr &= ~INTERCEPT_CR_WRITE(8);
     svm_dirty(svm, CLEAN_INTERCEPTS);
 }
 
