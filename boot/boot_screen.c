@@ -10,17 +10,6 @@
 
 static bool mapped INIT_DATA;
 
-/* A loader's mistake: what is drawn there must not hit the core, a module or a guest. */
-INIT static bool is_memory(uint64_t base, uint64_t size)
-{
-    for (unsigned int i = 0; i < boot_info.map.count; i++) {
-        const struct memory_range *r = &boot_info.map.r[i];
-        if (r->type == MEM_USABLE && base < r->base + r->size && r->base < base + size)
-            return true;
-    }
-    return false;
-}
-
 INIT static void show_line(const char *text, size_t len)
 {
     screen_write(text, len);
@@ -33,8 +22,9 @@ INIT void boot_screen_find(void)
 
     if (fb->kind == BOOT_FB_NONE)
         return;
+    /* What is drawn must not hit the core, a module or a guest, should the loader be wrong. */
     if (screen_init(fb) != 0 || fb->base + screen_bytes(fb) > ADDRESS_LIMIT ||
-        is_memory(fb->base, screen_bytes(fb))) {
+        memory_map_has(&boot_info.map, fb->base, screen_bytes(fb), BIT(MEM_USABLE))) {
         log_warn("screen: %u x %u, %u bits, %u bytes a line at 0x%llx cannot be used", fb->width,
                  fb->height, fb->bits_per_pixel, fb->pitch, LLU(fb->base));
         return;

@@ -16,8 +16,6 @@
 #define MAPPED_MAX     8
 #define UART_REGISTERS 8u
 
-#define COM1 com_ports[0]
-
 /* Wired so since the PC/AT. */
 static const uint8_t com_irqs[COM_PORTS] = {4, 3, 4, 3};
 
@@ -35,11 +33,8 @@ static unsigned int mapped_count INIT_DATA;
 /* Does anything but a device stand there: memory, a module, or what the core uses itself. */
 INIT static bool is_taken(uint64_t pa, uint64_t size)
 {
-    for (unsigned int i = 0; i < boot_info.map.count; i++) {
-        const struct memory_range *r = &boot_info.map.r[i];
-        if (r->type != MEM_RESERVED && pa < r->base + r->size && r->base < pa + size)
-            return true;
-    }
+    if (memory_map_has(&boot_info.map, pa, size, ~BIT(MEM_RESERVED)))
+        return true;
     for (unsigned int i = 0; i < boot_info.module_count; i++) {
         const struct boot_module *m = &boot_info.modules[i];
         if (pa < m->base + m->size && m->base < pa + size)

@@ -157,6 +157,18 @@ INIT int memory_map_reserve(struct memory_map *map, uint64_t base, uint64_t size
     return clip(map, &r) ? sweep(map, &r) : 0;
 }
 
+INIT bool memory_map_has(const struct memory_map *map, uint64_t base, uint64_t size,
+                         uint32_t of_types)
+{
+    for (unsigned int i = 0; i < map->count; i++) {
+        const struct memory_range *r = &map->r[i];
+
+        if ((of_types & BIT(r->type)) && base < r->base + r->size && r->base < base + size)
+            return true;
+    }
+    return false;
+}
+
 INIT int memory_map_find(const struct memory_map *map, uint64_t size, uint64_t align,
                          uint64_t limit, uint64_t *base)
 {

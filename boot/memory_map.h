@@ -37,6 +37,9 @@ struct memory_map {
  * then as they were. */
 MUST_CHECK int memory_map_add(struct memory_map *map, uint64_t base, uint64_t size, uint32_t type);
 
+/* True when a range of one of `of_types` (BIT(MEM_...)) reaches into [base, base + size). */
+bool memory_map_has(const struct memory_map *map, uint64_t base, uint64_t size, uint32_t of_types);
+
 /* Sorts by address, resolves overlaps in favour of the more restrictive type, and merges neighbours
  * of one type. Returns -BH_ENOMEM when the result does not fit; the map is then only sorted. All
  * functions below demand a map that was normalised, and leave it so. */

@@ -2,10 +2,11 @@
 
 #include "arch/x86/acpi/spcr.h"
 #include "drivers/pci_serial.h"
+#include "drivers/uart.h"
 #include "lib/format.h"
 #include "lib/string.h"
 
-const uint16_t com_ports[COM_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+const uint16_t com_ports[COM_PORTS] = {COM1, COM2, COM3, COM4};
 
 INIT void serial_port_name(const struct config_serial *w, char word[SERIAL_WORD_MAX])
 {

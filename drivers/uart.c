@@ -7,12 +7,11 @@
 #include "lib/error.h"
 #include "lib/string.h"
 
-#define UART_CLOCK    1843200u /* of a PC's ports */
-#define USUAL_BAUD    115200u
-#define BIT_CLOCKS    16u
-#define DIVISOR_MAX   0xffffu
-#define ERROR_PART    32u  /* what a receiver bears: 3 % */
-#define NOTHING_THERE 0xff /* what a port without a device reads */
+#define UART_CLOCK  1843200u /* of a PC's ports */
+#define USUAL_BAUD  115200u
+#define BIT_CLOCKS  16u
+#define DIVISOR_MAX 0xffffu
+#define ERROR_PART  32u /* what a receiver bears: 3 % */
 
 #define REG_DATA 0 /* RBR, THR; divisor low with DLAB */
 #define REG_IER  1 /* divisor high with DLAB */
@@ -20,7 +19,6 @@
 #define REG_IIR  2 /* read */
 #define REG_LCR  3
 #define REG_MCR  4
-#define REG_LSR  5
 #define REG_SCR  7
 
 #define IER_RX       BIT(0)
@@ -110,7 +108,7 @@ static void set_tx_interrupt(struct uart *u, bool on)
 
 static bool has_room(struct uart *u)
 {
-    if (u->fifo_room == 0 && (reg_read(&u->place, REG_LSR) & LSR_TX_EMPTY))
+    if (u->fifo_room == 0 && (reg_read(&u->place, UART_REG_LSR) & LSR_TX_EMPTY))
         u->fifo_room = u->fifo_size;
     return u->fifo_room > 0;
 }
@@ -165,7 +163,7 @@ static unsigned int dead_after(const struct uart *u)
 /* Waits for a bit of the line status; false when the UART is dead. */
 static bool wait_for_status(struct uart *u, uint8_t bit)
 {
-    while (!(reg_read(&u->place, REG_LSR) & bit)) {
+    while (!(reg_read(&u->place, UART_REG_LSR) & bit)) {
         if (u->stalled >= dead_after(u))
             return false;
         u->stalled++;
@@ -257,8 +255,8 @@ int uart_read(void)
 {
     for (unsigned int i = 0; i < uart_count; i++) {
         const struct uart_place *p = &uarts[i].place;
-        uint8_t status = reg_read(p, REG_LSR);
-        if ((status & LSR_RX) && status != NOTHING_THERE)
+        uint8_t status = reg_read(p, UART_REG_LSR);
+        if ((status & LSR_RX) && status != UART_NOTHING_THERE)
             return reg_read(p, REG_DATA);
     }
     return -1;

@@ -10,6 +10,12 @@
 
 #define UART_MAX 4
 
+/* The PC's four, where the BIOS has always had them. */
+enum uart_port { COM1 = 0x3f8, COM2 = 0x2f8, COM3 = 0x3e8, COM4 = 0x2e8 };
+
+#define UART_REG_LSR       5
+#define UART_NOTHING_THERE 0xff /* what a port without a device reads */
+
 /* Where the registers are, and what the line is like. */
 struct uart_place {
     uint16_t port;            /* the first I/O port; 0: they are in memory */

@@ -1,6 +1,7 @@
 /* The key `console`: a list of serial ports, each perhaps with its baud rate behind it, and
  * `screen`. */
 
+#include "drivers/uart.h"
 #include "vmm/config_internal.h"
 
 #define BAUD_EXPECTED "a baud rate that divides 115200, 50 at least"
@@ -24,9 +25,8 @@ static_assert(CONFIG_BAUD_MIN == 50 && CONFIG_BAUD_MAX == 115200 && CONFIG_SERIA
                   CONFIG_CARD_PORTS_MAX == 8,
               "the texts name these limits");
 
-/* The PC's four serial ports, where the BIOS has always had them. */
 static const struct config_word com_ports[] = {
-    {"com1", 0x3f8}, {"com2", 0x2f8}, {"com3", 0x3e8}, {"com4", 0x2e8}, {NULL, 0}};
+    {"com1", COM1}, {"com2", COM2}, {"com3", COM3}, {"com4", COM4}, {NULL, 0}};
 
 /* The divisor of a 16550 divides 115200 Hz. */
 INIT static bool is_baud_rate(uint64_t baud)

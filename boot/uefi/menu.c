@@ -5,13 +5,11 @@
 
 #include "arch/x86/asm.h"
 #include "boot/uefi/options.h"
+#include "drivers/uart.h"
 #include "lib/string.h"
 
 #define SECONDS_USUAL  3u
 #define TIMER_SECOND   10000000ull /* UEFI 2.10, 7.1 (SetTimer): units of 100 ns */
-#define COM1           0x3f8
-#define UART_LSR       5
-#define NOTHING_THERE  0xff /* what a port without a device reads */
 #define HINT           L"A key of the list, or Enter for the first\n"
 #define BAD_WORD_SHOWN 40
 #define MEMTEST_FILE   "EFI\\BOOT\\memtest.efi"
@@ -105,7 +103,7 @@ static const struct entry *choose(EFI_FILE_HANDLE root, unsigned int seconds)
 
 bool uart_is_at(uint16_t port)
 {
-    return inb(port + UART_LSR) != NOTHING_THERE;
+    return inb(port + UART_REG_LSR) != UART_NOTHING_THERE;
 }
 
 /* As GRUB's menu does: what it shows goes to COM1, too, where there is one. */

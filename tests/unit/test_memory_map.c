@@ -154,6 +154,24 @@ static void test_coalesce(void **state)
     EXPECT({0x1000, 0x1000, MEM_USABLE}, {0x2000, 0x1000, MEM_NVS}, {0x3000, 0x4800, MEM_RESERVED});
 }
 
+static void test_has(void **state)
+{
+    const uint32_t usable = BIT(MEM_USABLE), other = ~BIT(MEM_RESERVED);
+
+    (void)state;
+    add(0x6000, 0x1000, MEM_NVS); /* the order does not matter */
+    add(0x1000, 0x2000, MEM_USABLE);
+    add(0x4000, 0x1000, MEM_RESERVED);
+    assert_false(memory_map_has(&map, 0, 0x1000, usable));
+    assert_true(memory_map_has(&map, 0, 0x1001, usable));
+    assert_true(memory_map_has(&map, 0x2fff, 1, usable));
+    assert_false(memory_map_has(&map, 0x3000, 0x10000, usable));
+    assert_true(memory_map_has(&map, 0x3000, 0x10000, other));
+    assert_false(memory_map_has(&map, 0x3000, 0x3000, other));
+    assert_true(memory_map_has(&map, 0, 0x10000, usable));
+    assert_true(memory_map_has(&map, 0x6800, 0x10, other));
+}
+
 static void test_full(void **state)
 {
     (void)state;
@@ -364,6 +382,7 @@ int main(void)
         cmocka_unit_test_setup(test_precedence, setup),
         cmocka_unit_test_setup(test_nonsense, setup),
         cmocka_unit_test_setup(test_coalesce, setup),
+        cmocka_unit_test_setup(test_has, setup),
         cmocka_unit_test_setup(test_full, setup),
         cmocka_unit_test_setup(test_reserve, setup),
         cmocka_unit_test_setup(test_find, setup),
