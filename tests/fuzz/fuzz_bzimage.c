@@ -9,6 +9,7 @@
 
 #include "lib/error.h"
 #include "lib/macros.h"
+#include "tests/fuzz/loader_input.h"
 #include "tests/fuzz/require.h"
 #include "tests/unit/host_log.h"
 #include "vmm/guest_memory.h"
@@ -31,12 +32,6 @@ struct vm {
     const struct guest_e820_entry *map;
     unsigned int count;
     unsigned int writes;
-};
-
-struct file {
-    const uint8_t *head;
-    size_t head_size;
-    uint64_t size;
 };
 
 static bool in_ram(const struct vm *vm, uint64_t gpa, uint64_t len)
@@ -66,17 +61,6 @@ int guest_fill(struct vm *vm, uint64_t gpa, uint8_t byte, size_t len)
     (void)byte;
     REQUIRE(in_ram(vm, gpa, len));
     vm->writes++;
-    return 0;
-}
-
-static int file_read(void *ctx, uint64_t offset, void *buf, size_t len)
-{
-    const struct file *f = ctx;
-
-    REQUIRE(offset <= f->size && len <= f->size - offset);
-    memset(buf, 0, len);
-    if (offset < f->head_size)
-        memcpy(buf, f->head + offset, MIN(len, f->head_size - (size_t)offset));
     return 0;
 }
 
@@ -136,11 +120,6 @@ static void check_plan(const struct load_request *req, const struct guest_entry 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct guest_e820_entry map[GUEST_E820_PC_MAX];
-    static const struct guest_e820_entry custom[] = {
-        {0x10000, 0x8f000, GUEST_E820_RAM}, {2 * MIB, 30 * MIB, GUEST_E820_RAM},
-        {32 * MIB, MIB, GUEST_E820_ACPI},   {64 * MIB + 4096, 128 * MIB, GUEST_E820_RAM},
-        {3 * GIB, 2 * GIB, GUEST_E820_RAM},
-    };
     static char cmdline[256], err[256];
     struct params p;
 
@@ -159,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct file initrd_file = {data, 0, p.initrd_size};
     const struct blob kernel = {"vmlinuz", p.kernel_size, file_read, file_copy, &kernel_file};
     const struct blob initrd = {"initrd", p.initrd_size, file_read, file_copy, &initrd_file};
-    struct vm vm = {.map = custom, .count = ARRAY_SIZE(custom)};
+    struct vm vm = {.map = memory_with_holes, .count = ARRAY_SIZE(memory_with_holes)};
     struct load_request req = {.vm = &vm,
                                .vm_name = "fuzz",
                                .kernel = &kernel,
@@ -174,7 +153,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct load_list list;
 
     if (p.flags & CUSTOM_MAP) {
-        req.e820 = custom;
+        req.e820 = memory_with_holes;
         req.e820_count = vm.count;
     } else {
         vm.map = map;

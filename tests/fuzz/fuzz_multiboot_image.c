@@ -10,6 +10,7 @@
 #include "boot/multiboot1.h"
 #include "lib/error.h"
 #include "lib/macros.h"
+#include "tests/fuzz/loader_input.h"
 #include "tests/fuzz/require.h"
 #include "tests/unit/host_log.h"
 #include "vmm/guest_memory.h"
@@ -35,12 +36,6 @@ struct vm {
     unsigned int count;
     struct guest_range writes[WRITES_MAX];
     unsigned int write_count;
-};
-
-struct file {
-    const uint8_t *head;
-    size_t head_size;
-    uint64_t size;
 };
 
 /* Nothing is written twice; pieces that follow each other are one range. */
@@ -86,17 +81,6 @@ int guest_fill(struct vm *vm, uint64_t gpa, uint8_t byte, size_t len)
     return note_write(vm, gpa, len);
 }
 
-static int file_read(void *ctx, uint64_t offset, void *buf, size_t len)
-{
-    const struct file *f = ctx;
-
-    REQUIRE(offset <= f->size && len <= f->size - offset);
-    memset(buf, 0, len);
-    if (offset < f->head_size)
-        memcpy(buf, f->head + offset, MIN(len, f->head_size - (size_t)offset));
-    return 0;
-}
-
 static int file_copy(void *ctx, struct vm *vm, uint64_t gpa, uint64_t offset, uint64_t len)
 {
     const struct file *f = ctx;
@@ -127,11 +111,6 @@ static void check_loaded(const struct load_request *req, const struct guest_entr
 
 static void run(const struct params *p, struct file *kernel_file)
 {
-    static const struct guest_e820_entry custom[] = {
-        {0x10000, 0x8f000, GUEST_E820_RAM}, {2 * MIB, 30 * MIB, GUEST_E820_RAM},
-        {32 * MIB, MIB, GUEST_E820_ACPI},   {64 * MIB + 4096, 128 * MIB, GUEST_E820_RAM},
-        {3 * GIB, 2 * GIB, GUEST_E820_RAM},
-    };
     static struct guest_e820_entry map[GUEST_E820_PC_MAX];
     static struct load_module modules[LOAD_MODULES_MAX];
     static struct file files[LOAD_MODULES_MAX];
@@ -159,11 +138,11 @@ static void run(const struct params *p, struct file *kernel_file)
     if (p->flags & HAS_INITRD)
         req.initrd = &kernel;
     vm.write_count = 0;
-    vm.map = p->flags & CUSTOM_MAP ? custom : map;
-    vm.count =
-        p->flags & CUSTOM_MAP ? ARRAY_SIZE(custom) : guest_e820_pc(map, req.ram_low, req.ram_high);
+    vm.map = p->flags & CUSTOM_MAP ? memory_with_holes : map;
+    vm.count = p->flags & CUSTOM_MAP ? ARRAY_SIZE(memory_with_holes)
+                                     : guest_e820_pc(map, req.ram_low, req.ram_high);
     if (p->flags & CUSTOM_MAP) {
-        req.e820 = custom;
+        req.e820 = memory_with_holes;
         req.e820_count = vm.count;
     }
     host_log_clear();
