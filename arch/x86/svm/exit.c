@@ -347,7 +347,7 @@ static const struct exit_entry exit_table[SVM_EXIT_ROWS] = {
 
 /* An exit in the middle of an event's delivery: the event must be delivered again. Software
  * interrupts are not: their instruction simply runs again. */
-static NOINLINE void redeliver(struct vcpu *v, uint64_t info)
+static void redeliver(struct vcpu *v, uint64_t info)
 {
     struct vcpu_event event = event_of((uint32_t)info, (uint32_t)(info >> EVENT_ERROR_SHIFT));
 
@@ -413,23 +413,31 @@ static uint32_t virq_info(const struct vmcb *vmcb)
     return info_of(&event);
 }
 
-/* What is no instruction, or one of which more is to be known. */
-static inline enum exit_action handle_event(struct vcpu *v, struct vmcb *vmcb,
-                                            const struct exit_entry *entry)
+/* Delivers again what the exit has cut short. Returns false when that is nothing. */
+COLD static bool redeliver_cut_short(struct vcpu *v, struct vmcb *vmcb)
 {
     uint64_t info = vmcb->exit_int_info;
 
-    if (unlikely(svm_virq_delivers(vmcb))) {
+    if (svm_virq_delivers(vmcb)) {
         vmcb->int_ctl &= ~INT_CTL_V_IRQ;
         /* Else it was taken, and led to an exception, which the guest handles. */
         if ((v->rflags & RFLAGS_IF) && !v->in_shadow)
             info = virq_info(vmcb);
     }
-    if (unlikely(info & INTR_INFO_VALID)) {
-        redeliver(v, info);
-        if (vmcb->exit_code == SVM_EXIT_NPF)
-            return exit_delivery_fault(v, vmcb->exit_info2);
-    }
+    if (!(info & INTR_INFO_VALID))
+        return false;
+    redeliver(v, info);
+    return true;
+}
+
+/* What is no instruction, or one of which more is to be known. */
+static inline enum exit_action handle_event(struct vcpu *v, struct vmcb *vmcb,
+                                            const struct exit_entry *entry)
+{
+    bool look = (vmcb->exit_int_info & INTR_INFO_VALID) || svm_features.virq_delivers;
+
+    if (unlikely(look) && redeliver_cut_short(v, vmcb) && vmcb->exit_code == SVM_EXIT_NPF)
+        return exit_delivery_fault(v, vmcb->exit_info2);
     return entry->handler(v, vmcb);
 }
 
