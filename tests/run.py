@@ -84,7 +84,7 @@ def broken_input(output):
     if not kept:
         return "(no input was kept)"
     with open(kept.group(1), "rb") as data:
-        return "%s in base64: %s" % (kept.group(1), base64.b64encode(data.read(8192)).decode())
+        return "%s in base64: %s" % (kept.group(1), base64.b64encode(data.read()).decode())
 
 
 def fuzzers(names, score):

@@ -361,7 +361,7 @@ static void redeliver(struct vcpu *v, uint64_t info)
  * needed. (Bochs 2.7 moreover forgets V_IRQ at a VMRUN that finds IF set in host and guest.) */
 static void note_open_window(struct vcpu *v, struct vmcb *vmcb)
 {
-    if ((vmcb->intercept3 & INTERCEPT3_VINTR) && (v->rflags & RFLAGS_IF) && !v->in_shadow)
+    if (svm_wants_window(vmcb) && (v->rflags & RFLAGS_IF) && !v->in_shadow)
         (void)on_window(v, vmcb);
 }
 
@@ -399,34 +399,28 @@ enum exit_action svm_attend(struct vcpu *v)
     vmcb->rsp = v->gpr[GPR_RSP];
     vmcb->rflags = v->rflags;
     v->pending &= ~PENDING_REGISTERS;
-    if (!(vmcb->intercept3 & INTERCEPT3_VINTR) && vmcb->tlb_control == TLB_CONTROL_NONE)
+    if (!svm_wants_window(vmcb) && vmcb->tlb_control == TLB_CONTROL_NONE)
         v->pending &= ~PENDING_BACKEND;
     return likely(v->vm->request == VM_REQUEST_NONE) ? EXIT_RESUME : EXIT_STOP;
-}
-
-/* The interrupt that V_IRQ stands for, as EXITINTINFO has it. */
-static uint32_t virq_info(const struct vmcb *vmcb)
-{
-    const struct vcpu_event event = {.vector = (uint8_t)(vmcb->int_ctl >> INT_CTL_VECTOR_SHIFT),
-                                     .type = EVENT_INTERRUPT};
-
-    return info_of(&event);
 }
 
 /* Delivers again what the exit has cut short. Returns false when that is nothing. */
 COLD static bool redeliver_cut_short(struct vcpu *v, struct vmcb *vmcb)
 {
-    uint64_t info = vmcb->exit_int_info;
-
     if (svm_virq_delivers(vmcb)) {
+        const struct vcpu_event event = {.vector = (uint8_t)(vmcb->int_ctl >> INT_CTL_VECTOR_SHIFT),
+                                         .type = EVENT_INTERRUPT};
+
         vmcb->int_ctl &= ~INT_CTL_V_IRQ;
         /* Else it was taken, and led to an exception, which the guest handles. */
-        if ((v->rflags & RFLAGS_IF) && !v->in_shadow)
-            info = virq_info(vmcb);
+        if ((v->rflags & RFLAGS_IF) && !v->in_shadow) {
+            vcpu_redeliver(v, &event);
+            return true;
+        }
     }
-    if (!(info & INTR_INFO_VALID))
+    if (!(vmcb->exit_int_info & INTR_INFO_VALID))
         return false;
-    redeliver(v, info);
+    redeliver(v, vmcb->exit_int_info);
     return true;
 }
 

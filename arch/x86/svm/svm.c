@@ -396,7 +396,7 @@ static void inject(struct vcpu *v, const struct vcpu_event *event)
 {
     struct vmcb *vmcb = v->svm->vmcb;
 
-    if (vmcb->intercept3 & INTERCEPT3_VINTR)
+    if (svm_wants_window(vmcb))
         svm_close_window(v->svm);
     if (svm_features.virq_delivers && event->type == EVENT_INTERRUPT) {
         set_virq(vmcb, event->vector);
@@ -441,9 +441,7 @@ static void want_nmi_window(struct vcpu *v)
 
 static void want_tpr_exit(struct vcpu *v, bool on)
 {
-    bool window = (v->svm->vmcb->intercept3 & INTERCEPT3_VINTR) != 0;
-
-    intercept_cr(v->svm, INTERCEPT_CR_WRITE(8), on || window);
+    intercept_cr(v->svm, INTERCEPT_CR_WRITE(8), on || svm_wants_window(v->svm->vmcb));
 }
 
 /* Of the LAPIC, the CPU has CR8. TPR has four bits more, which stay as long as CR8 does. */

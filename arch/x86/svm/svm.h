@@ -49,11 +49,17 @@ static inline void svm_dirty(struct svm_vcpu *svm, uint32_t clean_bits)
     svm->vmcb->clean &= ~clean_bits;
 }
 
+/* V_IRQ is to end the guest as soon as it takes interrupts. */
+static inline bool svm_wants_window(const struct vmcb *vmcb)
+{
+    return (vmcb->intercept3 & INTERCEPT3_VINTR) != 0;
+}
+
 /* V_IRQ stands for an interrupt, which the CPU delivers as it does a physical one, and not for the
  * interrupt window (struct svm_features, virq_delivers). */
 static inline bool svm_virq_delivers(const struct vmcb *vmcb)
 {
-    return (vmcb->int_ctl & INT_CTL_V_IRQ) && !(vmcb->intercept3 & INTERCEPT3_VINTR);
+    return (vmcb->int_ctl & INT_CTL_V_IRQ) && !svm_wants_window(vmcb);
 }
 
 /* The interrupt window is not to end the guest any more. Where MOVs to CR8 are to exit all the
