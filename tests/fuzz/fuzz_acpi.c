@@ -11,6 +11,7 @@
 
 #include "arch/x86/acpi/spcr.h"
 #include "lib/error.h"
+#include "tests/fuzz/require.h"
 #include "tests/unit/host_log.h"
 
 #define IMAGE_BASE 0xe0000u
@@ -30,8 +31,7 @@ static int image_read(void *ctx, uint64_t pa, void *buf, size_t len)
     (void)ctx;
     /* Bounded work: 64 tables by each of two root tables, of up to IMAGE_MAX, read in pieces of 512
      * bytes; MADT entries of two reads each in any of them. */
-    if (++reads > 130 * (IMAGE_MAX / 512 + 1) * 4 + 64 * IMAGE_MAX)
-        abort();
+    REQUIRE(++reads <= 130 * (IMAGE_MAX / 512 + 1) * 4 + 64 * IMAGE_MAX);
     if (pa >= IMAGE_BASE)
         pa -= IMAGE_BASE;
     if (pa > image_size || len > image_size - pa)
@@ -80,37 +80,31 @@ static void fix_sums(void)
     }
 }
 
-static void check(int ok)
-{
-    if (!ok)
-        abort();
-}
-
 static void check_register(const struct acpi_register *r, uint8_t max_space)
 {
-    check(r->space <= max_space);
-    check(r->space != ACPI_SPACE_IO || r->address <= 0xffff);
+    REQUIRE(r->space <= max_space);
+    REQUIRE(r->space != ACPI_SPACE_IO || r->address <= 0xffff);
 }
 
 static void check_info(const struct acpi_info *info)
 {
-    check(info->table_count <= ACPI_MAX_TABLES && info->cpu_count <= ACPI_MAX_CPUS);
-    check(info->ioapic_count <= ACPI_MAX_IOAPICS && info->nmi_count <= ACPI_MAX_NMIS);
-    check(info->override_count <= ACPI_MAX_OVERRIDES);
+    REQUIRE(info->table_count <= ACPI_MAX_TABLES && info->cpu_count <= ACPI_MAX_CPUS);
+    REQUIRE(info->ioapic_count <= ACPI_MAX_IOAPICS && info->nmi_count <= ACPI_MAX_NMIS);
+    REQUIRE(info->override_count <= ACPI_MAX_OVERRIDES);
     for (unsigned int i = 0; i < info->table_count; i++) {
         const struct acpi_table *t = &info->tables[i];
 
-        check(strlen(t->signature) == 4);
-        check(t->length >= 36 && t->length <= IMAGE_MAX && t->address + t->length > t->address);
+        REQUIRE(strlen(t->signature) == 4);
+        REQUIRE(t->length >= 36 && t->length <= IMAGE_MAX && t->address + t->length > t->address);
     }
     for (unsigned int i = 0; i < info->cpu_count; i++)
         for (unsigned int k = 0; k < i; k++)
-            check(info->cpus[i].apic_id != info->cpus[k].apic_id);
+            REQUIRE(info->cpus[i].apic_id != info->cpus[k].apic_id);
     for (unsigned int i = 0; i < info->ioapic_count; i++)
-        check(info->ioapics[i].address != 0);
-    check(!info->has_madt || (info->lapic_address && info->lapic_address % 4096 == 0));
-    check(!info->has_s5 || (info->s5_slp_typ_a <= 7 && info->s5_slp_typ_b <= 7));
-    check(!info->has_hpet || info->hpet_address != 0);
+        REQUIRE(info->ioapics[i].address != 0);
+    REQUIRE(!info->has_madt || (info->lapic_address && info->lapic_address % 4096 == 0));
+    REQUIRE(!info->has_s5 || (info->s5_slp_typ_a <= 7 && info->s5_slp_typ_b <= 7));
+    REQUIRE(!info->has_hpet || info->hpet_address != 0);
     check_register(&info->pm1a_event, ACPI_SPACE_IO);
     check_register(&info->pm1a_control, ACPI_SPACE_IO);
     check_register(&info->pm_timer, ACPI_SPACE_IO);
@@ -120,7 +114,7 @@ static void check_info(const struct acpi_info *info)
         bool level, low;
         int rc = acpi_irq_to_gsi(info, irq, &gsi, &level, &low);
 
-        check(rc == 0 || irq >= ACPI_ISA_IRQS);
+        REQUIRE(rc == 0 || irq >= ACPI_ISA_IRQS);
     }
 }
 
@@ -130,19 +124,19 @@ static void check_serial(const struct acpi_info *info, const struct acpi_memory 
     struct acpi_serial ports[MAX_PORTS];
     unsigned int count = acpi_find_serial(info, mem, ports, MAX_PORTS);
 
-    check(count <= MAX_PORTS);
+    REQUIRE(count <= MAX_PORTS);
     for (unsigned int i = 0; i < count; i++) {
         const struct acpi_serial *p = &ports[i];
 
-        check(p->space <= ACPI_SPACE_IO && p->address != 0);
-        check(p->stride == 1 ||
-              (p->space == ACPI_SPACE_MEMORY && (p->stride & (p->stride - 1)) == 0));
-        check(p->stride >= 1 && p->stride <= 4 && p->address <= BIT64(52) - 8u * p->stride);
-        check(p->space != ACPI_SPACE_IO || p->address <= 0xfff8);
-        check(!p->is_console || i == 0);
-        check(!p->is_pci || p->pci_vendor != 0);
+        REQUIRE(p->space <= ACPI_SPACE_IO && p->address != 0);
+        REQUIRE(p->stride == 1 ||
+                (p->space == ACPI_SPACE_MEMORY && (p->stride & (p->stride - 1)) == 0));
+        REQUIRE(p->stride >= 1 && p->stride <= 4 && p->address <= BIT64(52) - 8u * p->stride);
+        REQUIRE(p->space != ACPI_SPACE_IO || p->address <= 0xfff8);
+        REQUIRE(!p->is_console || i == 0);
+        REQUIRE(!p->is_pci || p->pci_vendor != 0);
         for (unsigned int k = 0; k < i; k++)
-            check(p->space != ports[k].space || p->address != ports[k].address);
+            REQUIRE(p->space != ports[k].space || p->address != ports[k].address);
     }
 }
 

@@ -36,7 +36,7 @@ struct vm {
 
 static bool in_ram(const struct vm *vm, uint64_t gpa, uint64_t len)
 {
-    return len == 0 || guest_e820_is_ram(vm->map, vm->count, gpa, len);
+    return guest_e820_is_ram(vm->map, vm->count, gpa, len);
 }
 
 int guest_check(const struct vm *vm, uint64_t gpa, uint64_t len)

@@ -8,15 +8,10 @@
 #include "arch/x86/regs.h"
 #include "arch/x86/segment.h"
 #include "lib/error.h"
+#include "tests/fuzz/require.h"
 #include "vmm/emulate/decode.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static int decode_copy(struct insn *insn, const uint8_t *bytes, size_t len, enum cpu_mode mode)
 {
@@ -35,24 +30,24 @@ static void check_operand(const struct insn_operand *operand)
     bool power =
         operand->size == 1 || operand->size == 2 || operand->size == 4 || operand->size == 8;
 
-    check(operand->kind <= OPERAND_STR_DST && power);
-    check(operand->reg < GPR_COUNT && (!operand->high_byte || operand->reg <= GPR_RBX));
+    REQUIRE(operand->kind <= OPERAND_STR_DST && power);
+    REQUIRE(operand->reg < GPR_COUNT && (!operand->high_byte || operand->reg <= GPR_RBX));
 }
 
 static void check_insn(const struct insn *insn, size_t len)
 {
-    check(insn->length >= 1 && insn->length <= INSN_MAX_LENGTH && insn->length <= len);
-    check(insn->op < OP_COUNT && insn->mem.seg < SEG_COUNT);
-    check(insn->mem.base < GPR_COUNT || insn->mem.base == INSN_NO_REG ||
-          (insn->mem.base == INSN_REG_RIP && insn->mode == MODE_64));
-    check(insn->mem.index < GPR_COUNT || insn->mem.index == INSN_NO_REG);
-    check(insn->addr_size == 2 || insn->addr_size == 4 || insn->addr_size == 8);
-    check(insn->mode == MODE_64 || (insn->op_size <= 4 && insn->addr_size <= 4 && !insn->rex));
+    REQUIRE(insn->length >= 1 && insn->length <= INSN_MAX_LENGTH && insn->length <= len);
+    REQUIRE(insn->op < OP_COUNT && insn->mem.seg < SEG_COUNT);
+    REQUIRE(insn->mem.base < GPR_COUNT || insn->mem.base == INSN_NO_REG ||
+            (insn->mem.base == INSN_REG_RIP && insn->mode == MODE_64));
+    REQUIRE(insn->mem.index < GPR_COUNT || insn->mem.index == INSN_NO_REG);
+    REQUIRE(insn->addr_size == 2 || insn->addr_size == 4 || insn->addr_size == 8);
+    REQUIRE(insn->mode == MODE_64 || (insn->op_size <= 4 && insn->addr_size <= 4 && !insn->rex));
     if (insn->op == OP_OTHER)
         return;
     check_operand(&insn->dst);
     check_operand(&insn->src);
-    check(!(insn->dst.kind == OPERAND_MEM && insn->src.kind == OPERAND_MEM));
+    REQUIRE(!(insn->dst.kind == OPERAND_MEM && insn->src.kind == OPERAND_MEM));
 }
 
 static bool same(const struct insn *a, const struct insn *b)
@@ -71,11 +66,11 @@ static void check_lengths(const struct insn *insn, const uint8_t *bytes, enum cp
     struct insn other;
 
     for (size_t len = 0; len < insn->length; len++)
-        check(decode_copy(&other, bytes, len, mode) == -BH_ERANGE);
-    check(decode_copy(&other, bytes, insn->length, mode) == 0 && same(insn, &other));
+        REQUIRE(decode_copy(&other, bytes, len, mode) == -BH_ERANGE);
+    REQUIRE(decode_copy(&other, bytes, insn->length, mode) == 0 && same(insn, &other));
     memset(longer, 0xff, sizeof(longer));
     memcpy(longer, bytes, insn->length);
-    check(decode_copy(&other, longer, sizeof(longer), mode) == 0 && same(insn, &other));
+    REQUIRE(decode_copy(&other, longer, sizeof(longer), mode) == 0 && same(insn, &other));
 }
 
 static void check_length_of(const struct insn *insn, int err, const uint8_t *bytes, size_t len,
@@ -87,7 +82,7 @@ static void check_length_of(const struct insn *insn, int err, const uint8_t *byt
     for (unsigned int id = 0; id < INSN_ID_COUNT; id++) {
         int got = insn_length_of(copy, len, mode, (enum insn_id)id);
 
-        check(got > 0 ? !err && got == insn->length : got == -BH_EINVAL || got == err);
+        REQUIRE(got > 0 ? !err && got == insn->length : got == -BH_EINVAL || got == err);
     }
     free(copy);
 }
@@ -104,7 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     data++;
     size--;
     err = decode_copy(&insn, data, size, mode);
-    check(err == 0 || err == -BH_EINVAL || (err == -BH_ERANGE && size < INSN_MAX_LENGTH));
+    REQUIRE(err == 0 || err == -BH_EINVAL || (err == -BH_ERANGE && size < INSN_MAX_LENGTH));
     if (!err) {
         check_insn(&insn, size);
         check_lengths(&insn, data, mode);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/require.h"
 #include "vmm/emulate/emulate.h"
 
 #define MEMORY 4096 /* repeats through the whole physical address space */
@@ -38,16 +39,10 @@ struct machine {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
-
 /* Up to four in each iteration. */
 static void count_access(struct machine *m)
 {
-    check(++m->accesses <= EMU_MAX_ITERATIONS * 4);
+    REQUIRE(++m->accesses <= EMU_MAX_ITERATIONS * 4);
 }
 
 static void copy_out(const struct machine *m, uint64_t gpa, uint8_t *buf, unsigned int len)
@@ -58,7 +53,7 @@ static void copy_out(const struct machine *m, uint64_t gpa, uint8_t *buf, unsign
 
 static void op_read(void *ctx, uint64_t gpa, void *buf, unsigned int len)
 {
-    check(len >= 1 && len <= 8 && gpa % PAGE_SIZE_4K + len <= PAGE_SIZE_4K);
+    REQUIRE(len >= 1 && len <= 8 && gpa % PAGE_SIZE_4K + len <= PAGE_SIZE_4K);
     copy_out(ctx, gpa, buf, len);
     count_access(ctx);
 }
@@ -67,7 +62,7 @@ static void op_write(void *ctx, uint64_t gpa, const void *buf, unsigned int len)
 {
     struct machine *m = ctx;
 
-    check(len >= 1 && len <= EMU_STRING_BYTES && gpa % PAGE_SIZE_4K + len <= PAGE_SIZE_4K);
+    REQUIRE(len >= 1 && len <= EMU_STRING_BYTES && gpa % PAGE_SIZE_4K + len <= PAGE_SIZE_4K);
     for (unsigned int i = 0; i < len; i++)
         m->memory[(gpa + i) % MEMORY] = ((const uint8_t *)buf)[i];
     count_access(m);
@@ -75,7 +70,7 @@ static void op_write(void *ctx, uint64_t gpa, const void *buf, unsigned int len)
 
 static int op_read_ram(void *ctx, uint64_t gpa, void *buf, unsigned int len)
 {
-    check(len >= 1 && len <= EMU_STRING_BYTES && gpa % PAGE_SIZE_4K + len <= PAGE_SIZE_4K);
+    REQUIRE(len >= 1 && len <= EMU_STRING_BYTES && gpa % PAGE_SIZE_4K + len <= PAGE_SIZE_4K);
     copy_out(ctx, gpa, buf, len);
     return 0;
 }
@@ -84,7 +79,7 @@ static int op_read_pte(void *ctx, uint64_t gpa, unsigned int size, uint64_t *pte
 {
     struct machine *m = ctx;
 
-    check((size == 4 || size == 8) && gpa % size == 0);
+    REQUIRE((size == 4 || size == 8) && gpa % size == 0);
     *pte = 0;
     copy_out(m, gpa, (uint8_t *)pte, size);
     if (m->in.flags & FLAG_PRESENT)
@@ -94,8 +89,8 @@ static int op_read_pte(void *ctx, uint64_t gpa, unsigned int size, uint64_t *pte
 
 static void check_string(unsigned int size, unsigned int count)
 {
-    check(size == 1 || size == 2 || size == 4);
-    check(count >= 1 && count <= EMU_STRING_BYTES / size);
+    REQUIRE(size == 1 || size == 2 || size == 4);
+    REQUIRE(count >= 1 && count <= EMU_STRING_BYTES / size);
 }
 
 static void op_io_in(void *ctx, uint16_t port, unsigned int size, void *data, unsigned int count)
@@ -182,14 +177,14 @@ static void run(struct machine *m, const uint8_t *code, size_t len)
     result = emu_step(&cpu, &ops, m, hardware, m->in.flags & FLAG_HARDWARE ? len : 0, &fault);
     free(hardware);
 
-    check(result <= EMU_WAIT);
+    REQUIRE(result <= EMU_WAIT);
     if (result != EMU_DONE)
-        check(cpu.rip == m->in.rip);
+        REQUIRE(cpu.rip == m->in.rip);
     if (result != EMU_DONE && !rep)
-        check(!memcmp(gpr, m->in.gpr, sizeof(gpr)));
+        REQUIRE(!memcmp(gpr, m->in.gpr, sizeof(gpr)));
     if (result == EMU_FAULT)
-        check(fault.vector == EXC_PF || fault.vector == EXC_UD || fault.vector == EXC_GP ||
-              fault.vector == EXC_SS);
+        REQUIRE(fault.vector == EXC_PF || fault.vector == EXC_UD || fault.vector == EXC_GP ||
+                fault.vector == EXC_SS);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
